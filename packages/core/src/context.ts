@@ -1,0 +1,81 @@
+import type { Adapter, Capabilities, Clock, Content, Outgoing, Place, PublishReport, Session, Start, TopicState } from './contract.ts'
+import type { MessagingError, MessagingErrorDetail, Receipt } from './errors.ts'
+import type { Middleware } from './middleware.ts'
+import type { Telemetry } from './telemetry.ts'
+import type { TopicDefinition } from './topic.ts'
+
+/** What the engines of one broker object share. Made by `connect`, never seen by applications. */
+export interface BrokerContext {
+  /** CloudEvents `source` of what is sent, client id, connection name. */
+  readonly name: string
+  readonly adapter: Adapter
+  readonly session: Session
+  readonly capabilities: Capabilities
+  readonly clock: Clock
+  readonly random: () => number
+  readonly middleware: readonly Middleware[]
+  readonly telemetry: Telemetry
+  readonly catalog: Catalog
+  readonly sender: Sender
+  /** Aborts when the broker starts to close: nothing new begins. */
+  readonly closing: AbortSignal
+  /** A random UUID from the context's randomness. */
+  newId(): string
+  /** Wraps an error of the adapter: its classification, our words, no credential. */
+  wrap(error: unknown, attempted: string, detail?: MessagingErrorDetail): MessagingError
+}
+
+/** What the server has of each topic, declared once per broker object. */
+export interface Catalog {
+  /**
+   * Declares the topic with its own groups and these, unless that was done; concurrent calls share one declare.
+   * @throws MessagingError CONFLICT, NOT_FOUND, UNAUTHORIZED, UNSUPPORTED, UNAVAILABLE, TIMED_OUT, CANCELLED
+   */
+  ensure(topic: TopicDefinition, attempted: string, options?: EnsureOptions): Promise<TopicState>
+  /** What `ensure` learned, if it ran. */
+  state(topic: string): TopicState | undefined
+  /** Was this group declared here by name (`broker.declare`, or the topic's own groups)? */
+  knows(topic: TopicDefinition, group: string): boolean
+  /** Forgets what is known, so that the next `ensure` asks the server again. */
+  refresh(topic: string): void
+}
+export interface EnsureOptions {
+  /** Beside the topic's own, which start at 'earliest'. */
+  readonly groups?: readonly { readonly name: string; readonly start: Start }[] | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Monotonic milliseconds. @default in 30 s */
+  readonly deadline?: number | undefined
+}
+
+/** Sends contents to places: the window, the batches, the repeats and the deadlines are here. */
+export interface Sender {
+  /**
+   * Resolves when stored, rejects when failed, unknown or out of time. Requests of one place and partition leave in the order of the calls;
+   * for keyed places at most one publish per place and partition is open.
+   */
+  send(request: SendRequest): Promise<Receipt>
+  /** Resolves when all requests so far have their outcome. */
+  flush(): Promise<void>
+  /** Ends everything still open at `deadline` (monotonic), as failed or unknown; later sends reject with CLOSED. */
+  close(deadline: number): Promise<void>
+  readonly stats: { readonly buffered: number; readonly open: number }
+}
+export interface SendRequest {
+  readonly place: Place
+  /** null: by the content's key where it has one and the place is a topic, else spread. Dead letters have one partition. */
+  readonly partition: number | null
+  readonly content: Content
+  /** Wall clock milliseconds before which it must not be handled; 0: now. Core's lanes are used where delay is not native. */
+  readonly due: number
+  readonly slot: string | null
+  /** Monotonic milliseconds by which the promise must settle. */
+  readonly deadline: number
+  readonly retryUnknown: boolean
+  readonly signal?: AbortSignal | undefined
+  /** Asked before each publish; false: do not let it leave, reject with CANCELLED (the assignment it belongs to is over). */
+  readonly allowed?: (() => boolean) | undefined
+  /** In error texts: `cannot send to "orders.placed"`. */
+  readonly attempted: string
+}
+
+export type { Outgoing, PublishReport }

@@ -1,0 +1,50 @@
+export interface DeadLetter {
+  readonly id: string
+  readonly key: string | undefined
+  /** Decoded by the topic's codec; undefined where it does not decode. */
+  readonly value: unknown
+  /** The original body. */
+  readonly bytes: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+  readonly type: string
+  readonly source: string | undefined
+  readonly time: Date | undefined
+  /** `failed`, `invalid`, `undecodable`, `too-large`, `crash-loop`, `no-id`, or what `deadLetter(reason)` said. */
+  readonly reason: string
+  readonly attempts: number
+  /** Capped at 2 KiB and redacted. */
+  readonly error: string | undefined
+  /** Where it came from. */
+  readonly topic: string
+  readonly group: string
+  readonly position: string | undefined
+  readonly firstFailedAt: Date
+  readonly lastFailedAt: Date
+}
+/** Which ones; never "all" by leaving something out. */
+export type DeadLetterChoice =
+  | { readonly all: true }
+  | { readonly ids: readonly string[] }
+  | { readonly where: (letter: DeadLetter) => boolean }
+export interface DeadLetters {
+  /** Oldest first; removes nothing. */
+  list(options?: ListOptions): AsyncIterable<DeadLetter>
+  /** Hands the messages to this group again, and to no other; same id, attempt 1, confirmed before the entry is removed. */
+  replay(choice: DeadLetterChoice, options?: ReplayOptions): Promise<{ readonly replayed: number; readonly left: number }>
+  purge(choice: DeadLetterChoice, options?: PurgeOptions): Promise<{ readonly purged: number }>
+}
+export interface ListOptions {
+  readonly where?: ((letter: DeadLetter) => boolean) | undefined
+  readonly limit?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+export interface ReplayOptions {
+  readonly ratePerSecond?: number | undefined
+  readonly limit?: number | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((replayed: number) => void) | undefined
+}
+export interface PurgeOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((purged: number) => void) | undefined
+}
