@@ -1,0 +1,80 @@
+// What `npm test` runs, as data. To add a step, add an entry to the list; nothing else changes.
+//
+//   name      segments joined by ":"; `npm test -- WORD` runs the steps that have WORD as a segment or as their whole name
+//   args      arguments of Node, the command
+//   counts    how the results are read: one of tools/lib/counts.mjs
+//   after     names of steps that must have passed before (a failed one fails this one too)
+//   files     files that must exist when it starts; a missing one is a failure, never a skip
+//   server    name of a real server it needs: without one the step is skipped, and in strict mode it fails
+//   show      how many lines of its report, before the count line, are shown even if all is well
+//   cores     processor cores it keeps busy (1)
+//   minutes   how long it may take (10)
+//   env       environment variables to set
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { members, root } from './lib/workspace.mjs'
+
+const bin = (path) => join(root, 'node_modules', path)
+const last = (folder) => folder.split('/').at(-1)
+const tested = members().filter(({ folder }) => existsSync(join(root, folder, 'tsconfig.test.json')))
+
+/** One project of the workspace: its unit tests and its type tests. They import the sources, so no build comes before. */
+const unitTests = tested.map(({ folder }) => {
+  const name = last(folder)
+  const report = `reports/${name}.json`
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const args = [bin('vitest/vitest.mjs'), 'run', '--project', name, '--allowOnly=false', '--maxWorkers=1', ...reporters]
+  return { name: `test:${name}`, args, counts: 'vitest', report }
+})
+
+/** Sources, tests and examples of one project, as its own compiler options see them. */
+const typeChecks = tested.map(({ folder }) => ({
+  name: `types:${last(folder)}`,
+  args: [bin('typescript/bin/tsc'), '-p', `${folder}/tsconfig.test.json`, '--noEmit', '--pretty', 'false'],
+  counts: 'exit',
+}))
+
+/** The suite on the embedded broker, claiming what each broker will claim. */
+const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profile) => ({
+  name: `suite:memory:${profile}`,
+  args: ['packages/conformance/dist/run.js', '--profile', profile],
+  files: ['packages/conformance/dist/run.js'],
+  after: ['build'],
+  counts: 'line',
+  show: 2,
+}))
+
+export const steps = [
+  { name: 'build', args: ['tools/build.mjs'], counts: 'exit' },
+  { name: 'check', args: ['tools/check.mjs'], counts: 'line' },
+  { name: 'check:self', args: ['--test', '--test-reporter=tap', 'tools/checks/self.test.mjs'], counts: 'tap' },
+  { name: 'format', args: [bin('@biomejs/biome/bin/biome'), 'check', '--max-diagnostics=40', '.'], counts: 'exit' },
+  ...unitTests,
+  ...conformance,
+  {
+    name: 'mutants',
+    args: ['packages/conformance/dist/mutants.js'],
+    files: ['packages/conformance/dist/mutants.js'],
+    after: ['build'],
+    counts: 'line',
+    show: 3,
+  },
+  {
+    name: 'simulation',
+    args: ['packages/conformance/dist/simulation.js', '--seeds', '2000'],
+    files: ['packages/conformance/dist/simulation.js'],
+    after: ['build'],
+    counts: 'line',
+    show: 2,
+  },
+  ...typeChecks,
+  { name: 'docs', args: ['tools/check.mjs', 'docs'], counts: 'line' },
+  {
+    name: 'demo',
+    args: ['tools/demo.mjs', '--orders', '600'],
+    files: ['examples/order-notification/src/demo.ts'],
+    after: ['build'],
+    counts: 'exit',
+    minutes: 3,
+  },
+]
