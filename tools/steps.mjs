@@ -47,7 +47,7 @@ const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profi
 export const steps = [
   { name: 'build', args: ['tools/build.mjs'], counts: 'exit' },
   { name: 'check', args: ['tools/check.mjs'], counts: 'line' },
-  { name: 'check:self', args: ['--test', '--test-reporter=tap', 'tools/checks/self.test.mjs'], counts: 'tap' },
+  { name: 'check:self', args: ['--test', '--test-reporter=tap', 'tools/test/checks.test.mjs', 'tools/test/steps.test.mjs'], counts: 'tap' },
   { name: 'format', args: [bin('@biomejs/biome/bin/biome'), 'check', '--max-diagnostics=40', '.'], counts: 'exit' },
   ...unitTests,
   ...conformance,

@@ -1,0 +1,58 @@
+// Who may import what. Sources follow the table; tests and examples may use whatever their package declares; nobody reaches
+// past a package's `exports`.
+import { dirname, join, normalize } from 'node:path'
+import { imports, parse, problemAt, typescriptFiles } from '../lib/source.mjs'
+import { members } from '../lib/workspace.mjs'
+
+/** What the sources of a package may import beside `node:` and their own files; the first pattern that fits its name decides. */
+const table = [
+  [/^@posthorn\/core$/, []],
+  [/^@posthorn\/conformance$/, [/^@posthorn\/core(\/|$)/]],
+  [/^@posthorn\/(kafka|rabbitmq|redis|mqtt)$/, [/^@posthorn\/core\/adapter$/, 'dependencies']],
+  [/^posthorn$/, [/^@posthorn\/core(\/|$)/]],
+  [/^@posthorn\/(inversify|otel)$/, [/^@posthorn\/core(\/|$)/, 'dependencies']],
+  [/^/, ['dependencies']],
+]
+
+const nameOf = (specifier) => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
+
+function declares({ dependencies, devDependencies, peerDependencies }, name, withDev) {
+  return [dependencies, peerDependencies, withDev ? devDependencies : undefined].some((list) => list?.[name] !== undefined)
+}
+
+function explain(specifier, file, { folder, manifest }, packages) {
+  const inSource = file.startsWith(`${folder}/src/`) && folder.startsWith('packages/')
+  if (specifier.startsWith('.')) {
+    const target = normalize(join(dirname(file), specifier)).replaceAll('\\', '/')
+    if (!target.startsWith(`${folder}/`)) return 'a relative import stays in its own package; import the other one by name'
+    if (inSource && !target.startsWith(`${folder}/src/`) && !target.endsWith('package.json')) return 'sources import sources only'
+    return /\.(m?ts|json)$/.test(specifier) ? undefined : 'a relative import names the file with its ending .ts'
+  }
+  if (specifier.startsWith('node:')) return undefined
+  const name = nameOf(specifier)
+  const target = packages.find((member) => member.manifest.name === name)?.manifest
+  const entry = specifier === name ? '.' : `.${specifier.slice(name.length)}`
+  if (target !== undefined && target.exports?.[entry] === undefined) return `"${specifier}" is not an entry point of ${name}`
+  if (target === manifest) return inSource ? 'sources import each other by relative path' : undefined
+  if (!declares(manifest, name, !inSource)) return `${name} is not among the dependencies of ${manifest.name}`
+  if (!inSource) return undefined
+  const [, allowed] = table.find(([pattern]) => pattern.test(manifest.name))
+  const fits = allowed.some((rule) => (rule === 'dependencies' ? manifest.dependencies?.[name] !== undefined : rule.test(specifier)))
+  return fits ? undefined : `${manifest.name} does not import ${specifier}`
+}
+
+export function check(base) {
+  const packages = members(base)
+  const problems = []
+  const files = typescriptFiles(base)
+  for (const file of files) {
+    const owner = packages.find(({ folder }) => file.startsWith(`${folder}/`))
+    if (owner === undefined) continue
+    const tree = parse(base, file)
+    for (const { specifier, node } of imports(tree)) {
+      const text = explain(specifier, file, owner, packages)
+      if (text !== undefined) problems.push(problemAt(tree, node, text))
+    }
+  }
+  return { examined: files.length, problems }
+}
