@@ -2,7 +2,7 @@
 // is skipped. Needs Node and npm and nothing else, and changes nothing outside the checkout but the package managers' caches.
 // Progress goes to stderr, so that the output of what runs afterwards can be piped.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run, runNode } from './lib/process.mjs'
@@ -52,7 +52,14 @@ async function pinnedPnpm() {
     rmSync(folder, { recursive: true, force: true })
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
-    const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--no-update-notifier', '--loglevel=error']
+    const flags = [
+      '--no-audit',
+      '--no-fund',
+      '--ignore-scripts',
+      '--no-update-notifier',
+      '--loglevel=error',
+      '--fetch-retry-mintimeout=1000',
+    ]
     const { code, output } = await run('npm', ['install', `pnpm@${version}`, '--save-exact', ...flags], { cwd: folder, env: withoutNpm() })
     if (code !== 0) refuse(explain(`npm install pnpm@${version}`, output))
     const lock = JSON.parse(readFileSync(join(folder, 'node_modules', '.package-lock.json'), 'utf8'))
@@ -105,12 +112,27 @@ function sourcesHash() {
   return hash.digest('hex')
 }
 
+/** Folders of the packages that are compiled. */
+const compiled = () =>
+  members()
+    .map(({ folder }) => folder)
+    .filter((folder) => existsSync(join(root, folder, 'tsconfig.json')) && filesBelow(root, `${folder}/src`).length > 0)
+const lacksOutput = () => compiled().some((folder) => !existsSync(join(root, folder, 'dist')))
+
 /** Is `dist` what the sources say? */
 export function isBuilt() {
-  const built = members().filter(
-    ({ folder }) => existsSync(join(root, folder, 'tsconfig.json')) && filesBelow(root, `${folder}/src`).length > 0,
-  )
-  return read(buildStamp) === sourcesHash() && built.every(({ folder }) => existsSync(join(root, folder, 'dist')))
+  return read(buildStamp) === sourcesHash() && !lacksOutput()
+}
+
+/** Removes what was compiled from a source that is gone, so that nothing can import it any more. */
+function removeLeftovers() {
+  for (const folder of compiled()) {
+    const dist = join(root, folder, 'dist')
+    for (const name of existsSync(dist) ? readdirSync(dist, { recursive: true }) : []) {
+      const [, stem] = /^(.*?)(?:\.d\.ts|\.js)(?:\.map)?$/.exec(name) ?? []
+      if (stem !== undefined && !existsSync(join(root, folder, 'src', `${stem}.ts`))) rmSync(join(dist, name))
+    }
+  }
 }
 
 /** Compiles the packages, unless they are compiled. Returns the compiler's exit code and output. */
@@ -118,7 +140,10 @@ export async function build() {
   if (isBuilt()) return { code: 0, output: 'up to date\n' }
   // Taken before compiling: a file saved meanwhile makes the next set-up compile again.
   const sources = sourcesHash()
-  const result = await runNode([join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b'])
+  // The compiler believes its own notes about what it wrote; a folder that was deleted must be said.
+  const force = lacksOutput() ? ['--force'] : []
+  const result = await runNode([join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b', ...force])
+  removeLeftovers()
   mkdirSync(join(root, '.cache'), { recursive: true })
   if (result.code === 0) writeFileSync(buildStamp, sources)
   return result

@@ -61,7 +61,7 @@ const total = sum(results.values())
 const failed = wanted.filter((step) => results.get(step.name).failed > 0).map((step) => step.name)
 const seconds = ((performance.now() - started) / 1000).toFixed(0)
 process.stdout.write(
-  `\n${wanted.length} steps in ${seconds} s${strict ? ', strict' : ''}${failed.length > 0 ? `; failed: ${failed.join(', ')}` : ''}\n`,
+  `\n${wanted.length} ${wanted.length === 1 ? 'step' : 'steps'} in ${seconds} s${strict ? ', strict' : ''}${failed.length > 0 ? `; failed: ${failed.join(', ')}` : ''}\n`,
 )
 process.stdout.write(`${sentence(total)}\n`)
 process.exitCode = total.failed > 0 || failed.length > 0 ? 1 : 0

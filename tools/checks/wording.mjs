@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { filesBelow } from '../lib/workspace.mjs'
 
 const text = /(\.(ts|mts|mjs|js|json|md|yaml|yml|txt|sh)|(^|\/)(run|LICENSE|\.[a-z]+))$/
+const comment = /^\s*(\/\/|\/?\*)/
 const rules = [
   { pattern: /(?<![\w./-])\/(?:root|work|Users|home\/[a-z]+)\/[\w.]/, says: 'a path of one machine' },
   { pattern: /\bregistry\.(?:npmjs|yarnpkg|npmmirror)\.\w+|\bnpm\.pkg\.[g]ithub\.com/i, says: 'a host of a package registry' },
@@ -14,7 +15,8 @@ const rules = [
     says: 'how the project is made',
   },
   { pattern: /\b(?:[c]oding|autonomous|language)[ -](?:[a]gents?|[m]odels?)\b|\b[s]ub-?[a]gents?\b/i, says: 'how the project is made' },
-  { pattern: /(?<![\w.'"`-])[a]gents?\b(?!['"`]?\s*[:(])/, says: 'how the project is made' },
+  // In code the word is also Node's name for a pool of HTTP connections, so there only comments count.
+  { pattern: /(?<![\w.'"`-]|[uU]ser )[a]gents?\b(?!['"`]?\s*[:(])/, says: 'how the project is made', prose: true },
 ]
 
 export function check(base) {
@@ -24,8 +26,8 @@ export function check(base) {
     // Names of packages are what they are.
     const wanted = file === 'pnpm-lock.yaml' ? rules.slice(0, 2) : rules
     for (const [index, line] of readFileSync(join(base, file), 'utf8').split('\n').entries()) {
-      for (const { pattern, says } of wanted) {
-        const found = pattern.exec(line)
+      for (const { pattern, says, prose } of wanted) {
+        const found = prose && !file.endsWith('.md') && !comment.test(line) ? null : pattern.exec(line)
         if (found !== null) problems.push({ file, line: index + 1, text: `"${found[0]}": ${says}` })
       }
     }
