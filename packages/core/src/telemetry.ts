@@ -19,11 +19,20 @@ export interface TelemetryEvent {
   readonly key?: string | undefined
   readonly attempt?: number | undefined
   readonly count?: number | undefined
+  /** One stable word: why a message was set aside, which adapter event, which status, what a notice is about. */
   readonly reason?: string | undefined
   readonly delayMs?: number | undefined
   /** For people: one line, lower case, no credential. Log lines are made from it. */
   readonly note?: string | undefined
   readonly error?: MessagingError | undefined
+}
+/** What a subscriber of the channel `posthorn:<name>` gets: the event, and which broker object it is about. */
+export interface TelemetryMessage extends TelemetryEvent {
+  readonly event: TelemetryName
+  /** The adapter's name: `memory`, `kafka`, … */
+  readonly adapter: string
+  /** The broker object's `name`. */
+  readonly broker: string
 }
 /** Where the engines say what happened: diagnostics channels, and log lines for what people should see. Never throws. */
 export interface Telemetry {
