@@ -50,7 +50,7 @@ export function pageBlocks(base, page) {
   return blocks
 }
 
-/** The `@example`s of a source file, each in a scope of its own behind the preamble `examples`, its imports in front. */
+/** The `@example`s of a source file, each in a scope of its own behind the preamble `examples`, or behind its own imports. */
 export function exampleBlocks(base, file) {
   const tree = ts.createSourceFile(file, readFileSync(join(base, file), 'utf8'), ts.ScriptTarget.Latest, true)
   const preambleFile = join(base, 'docs', 'preambles', 'examples.ts')
@@ -63,12 +63,11 @@ export function exampleBlocks(base, file) {
       seen.add(tag.pos)
       const lines = (ts.getTextOfJSDocComment(tag.comment) ?? '').split('\n').filter((line) => !line.trim().startsWith('```'))
       const line = tree.getLineAndCharacterOfPosition(tag.getStart(tree)).line + 2
-      const text = lines.map((one) => one.replace(/^(import|export) .*/, '')).join('\n')
-      const hoisted = lines.filter((one) => one.startsWith('import ')).join('\n')
-      const exported = lines.filter((one) => one.startsWith('export ')).map((one) => one.slice('export '.length))
+      const imports = lines.filter((one) => one.startsWith('import '))
+      const text = lines.map((one) => (one.startsWith('import ') ? '' : one.replace(/^export (?!\{)/, ''))).join('\n')
       const name = `${basename(dirname(dirname(file)))}_${basename(file, '.ts')}-${found.length + 1}.ts`
-      const header = `${preamble}\n${hoisted}\n{\n`
-      found.push({ file: `docs/.blocks/examples/${name}`, header, text: [text, ...exported].join('\n'), footer: '\n}', page: file, line })
+      const header = `${imports.length > 0 ? imports.join('\n') : preamble}\n;{\n`
+      found.push({ file: `docs/.blocks/examples/${name}`, header, text, footer: '\n}', page: file, line })
     }
     ts.forEachChild(node, visit)
   }
