@@ -40,7 +40,7 @@ function explain(what, output) {
 }
 
 /** The pinned pnpm, fetched by npm into `.cache` and compared with the hash in package.json; returns its script. */
-async function pinnedPnpm() {
+export async function pinnedPnpm() {
   const pinned = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).packageManager
   const [, version, hash] =
     /^pnpm@([^+]+)\+sha512\.([0-9a-f]+)$/.exec(pinned) ?? refuse('package.json: packageManager must be pnpm@version+sha512.hash')
@@ -72,7 +72,7 @@ async function pinnedPnpm() {
 }
 
 /** The environment without what a surrounding `npm test` says about the folder it was started in. */
-function withoutNpm() {
+export function withoutNpm() {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_|global_)?prefix|package_|lifecycle_)/.test(name)),
   )

@@ -68,6 +68,7 @@ export const steps = [
     show: 2,
   },
   ...typeChecks,
+  { name: 'pack', args: ['tools/pack.mjs'], after: ['build'], counts: 'line' },
   { name: 'docs', args: ['tools/check.mjs', 'docs'], counts: 'line' },
   {
     name: 'demo',

@@ -1,0 +1,103 @@
+// The packages as a user gets them: packed, installed with npm into an empty folder, imported, required and type-checked there.
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sentence } from './lib/counts.mjs'
+import { run, runNode } from './lib/process.mjs'
+import { ts } from './lib/source.mjs'
+import { members, root } from './lib/workspace.mjs'
+import { install, pinnedPnpm, withoutNpm } from './setup.mjs'
+
+const shipped = /^(dist\/.+\.(js|d\.ts)(\.map)?|package\.json|README\.md|LICENSE)$/
+const lists = ['dependencies', 'peerDependencies', 'optionalDependencies']
+
+await install()
+const pnpm = await pinnedPnpm()
+const folder = mkdtempSync(join(tmpdir(), 'posthorn-pack-'))
+const total = { passed: 0, failed: 0, skipped: 0 }
+function verdict(title, problems) {
+  total[problems.length === 0 ? 'passed' : 'failed'] += 1
+  process.stdout.write(`${problems.length === 0 ? 'ok  ' : 'FAIL'}  ${title}\n${problems.map((text) => `      ${text}\n`).join('')}`)
+}
+
+/** Packs one package and judges what is in it; returns the tarball. */
+async function pack({ folder: path, manifest }) {
+  const args = [pnpm, 'pack', '--json', '--pack-destination', folder]
+  const { code, output } = await runNode(args, { cwd: join(root, path), env: withoutNpm() })
+  if (code !== 0) throw new Error(output)
+  const { filename, files } = JSON.parse(output.slice(output.indexOf('{')))
+  const names = files.map((file) => file.path)
+  const targets = Object.values(manifest.exports).flatMap((target) =>
+    typeof target === 'string' ? [target] : [target.types, target.default],
+  )
+  const wanted = ['package.json', ...targets.map((target) => target.slice(2))]
+  const strange = names.filter((name) => !shipped.test(name)).map((name) => `it ships ${name}`)
+  const missing = wanted.filter((name) => !names.includes(name)).map((name) => `it lacks ${name}`)
+  verdict(`${manifest.name} ships ${names.length} files, what it needs and nothing else`, [...strange, ...missing])
+  return filename
+}
+
+/** What the installed package says about itself. The license is the workspace's own, which packing puts in. */
+function judgeInstalled(name) {
+  const at = join(folder, 'node_modules', name)
+  const manifest = JSON.parse(readFileSync(join(at, 'package.json'), 'utf8'))
+  const all = lists.flatMap((list) => Object.entries(manifest[list] ?? {}))
+  const unresolved = all.filter(([, version]) => /^(workspace|catalog):/.test(version))
+  const problems = unresolved.map(([dependency, version]) => `${dependency} is "${version}"`)
+  if (!existsSync(join(at, 'LICENSE'))) problems.push('it has no LICENSE')
+  verdict(`${name} names real versions of what it needs and carries its license`, problems)
+}
+
+/** Imports and requires one entry point in processes of their own. */
+async function judgeEntry(specifier) {
+  const asModule = `const names = Object.keys(await import('${specifier}')); if (names.length === 0) throw new Error('exports nothing')`
+  const imported = await runNode(['--input-type=module', '-e', asModule], { cwd: folder })
+  verdict(`${specifier} can be imported`, imported.code === 0 ? [] : [imported.output.trim()])
+  const asScript = `if (Object.keys(require('${specifier}')).length === 0) throw new Error('exports nothing')`
+  const required = await runNode(['--input-type=commonjs', '--no-warnings', '-e', asScript], { cwd: folder })
+  verdict(`${specifier} can be required from CommonJS`, required.code === 0 ? [] : [required.output.trim()])
+}
+
+/** Do the published types compile for users of this module resolution? Their own errors count, not those of other packages. */
+function judgeTypes(specifiers, title, extension, options) {
+  const file = join(folder, `user-${title}.${extension}`)
+  writeFileSync(
+    file,
+    specifiers.map((one, index) => `import * as entry${index} from '${one}'\nexport const used${index} = entry${index}\n`).join(''),
+  )
+  const target = { target: ts.ScriptTarget.ES2022, lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'], strict: true, noEmit: true }
+  const types = { types: ['node'], typeRoots: [join(root, 'node_modules', '@types')], exactOptionalPropertyTypes: true }
+  const program = ts.createProgram({ rootNames: [file], options: { ...target, ...types, ...options } })
+  const found = ts.getPreEmitDiagnostics(program).filter(({ file: place }) => place === undefined || /user-|@posthorn/.test(place.fileName))
+  const texts = found.map(
+    ({ file: place, messageText }) => `${place?.fileName.slice(folder.length + 1)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+  )
+  verdict(`the types compile with ${title} resolution`, texts.slice(0, 10))
+}
+
+try {
+  const packages = members().filter(({ manifest }) => manifest.private !== true)
+  mkdirSync(folder, { recursive: true })
+  const tarballs = []
+  for (const member of packages) tarballs.push(await pack(member))
+  writeFileSync(join(folder, 'package.json'), '{ "name": "shop", "version": "1.0.0" }\n')
+  const flags = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--legacy-peer-deps', '--loglevel=error']
+  const { code, output } = await run('npm', ['install', ...tarballs, ...flags], { cwd: folder, env: withoutNpm() })
+  verdict('npm installs the packages into an empty folder', code === 0 ? [] : [output.trim()])
+  if (code === 0) {
+    const entries = packages.flatMap(({ manifest }) =>
+      Object.keys(manifest.exports)
+        .filter((entry) => entry !== './package.json')
+        .map((entry) => `${manifest.name}${entry.slice(1)}`),
+    )
+    for (const { manifest } of packages) judgeInstalled(manifest.name)
+    for (const specifier of entries) await judgeEntry(specifier)
+    const { ModuleKind, ModuleResolutionKind } = ts
+    judgeTypes(entries, 'nodenext', 'mts', { module: ModuleKind.NodeNext, moduleResolution: ModuleResolutionKind.NodeNext })
+    judgeTypes(entries, 'bundler', 'ts', { module: ModuleKind.ESNext, moduleResolution: ModuleResolutionKind.Bundler })
+  }
+} finally {
+  if (existsSync(folder)) rmSync(folder, { recursive: true, force: true })
+}
+process.stdout.write(`${sentence(total)}\n`)
+process.exitCode = total.failed > 0 ? 1 : 0
