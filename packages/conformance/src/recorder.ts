@@ -1,0 +1,260 @@
+// Counts every start and every end of handlers, and never de-duplicates. One recorder looks at one group (its members may be
+// many); give each group its own.
+
+import type { BatchHandler, Decision, Message } from '@posthorn/core'
+import { fail } from './assert.ts'
+import { isHidden, type Order, unharmed } from './orders.ts'
+
+/** One run of a handler. */
+export interface Start {
+  /** Counts all starts of this recorder, from 0. */
+  readonly n: number
+  readonly member: string
+  readonly topic: string
+  /** The order's id, or the message's where the value is no order. */
+  readonly id: string
+  readonly key: string | undefined
+  readonly seq: number
+  readonly attempt: number
+  readonly position: string | undefined
+  readonly at: number
+  endedAt: number | undefined
+  /** `open` while it runs. `threw` includes decisions that are not `done`. `lost`: its process died or was abandoned. */
+  end: 'open' | 'done' | 'threw' | 'decided' | 'lost'
+}
+/** What a handler of a clause does with a message. Not given: done at once. */
+export type Play<T = Order> = (message: Message<T>, start: Start) => Promise<Decision | void> | Decision | void
+
+export interface Recorder {
+  readonly name: string
+  /** A handler that records and then plays. Markers and warm-ups are recorded apart and never played. */
+  handler<T = Order>(play?: Play<T>, member?: string): (message: Message<T>) => Promise<Decision | void>
+  /** The same for `consumeBatch`: `play` decides for the whole batch. */
+  batchHandler<T = Order>(play?: (messages: readonly Message<T>[], starts: readonly Start[]) => ReturnType<BatchHandler<Message<T>>>, member?: string): BatchHandler<Message<T>>
+  /** For what does not come through a handler (`pull`). */
+  begin(message: Message<unknown>, member?: string): Start
+  end(start: Start, how: Start['end']): void
+
+  readonly starts: readonly Start[]
+  /** Handlers running now. */
+  readonly running: number
+  /** Handler runs that ended as done. */
+  readonly done: number
+  /** Different orders that were done at least once. */
+  readonly finished: number
+  /** Starts of one order, in time. */
+  of(order: { readonly id: string } | string): readonly Start[]
+  /**
+   * Starts that no failure explains: the order was done before, or another start of it was still open or lost. In a quiet run
+   * there is none.
+   */
+  readonly repeats: number
+  readonly repeated: readonly Start[]
+  /** Pairs of handlers of one key that ran at the same time. */
+  readonly overlaps: readonly { readonly key: string; readonly first: Start; readonly second: Start }[]
+  /** First starts that came after a later order of their key, and starts that skipped an order which is not finished. */
+  disorder(): readonly { readonly key: string; readonly start: Start; readonly after: number }[]
+  /** Largest number of handlers that ran at the same time. */
+  readonly mostRunning: number
+  /** Fails unless each order was started exactly once and done, and nothing else came. */
+  exactly(orders: readonly { readonly id: string }[], what?: string): void
+  /** Fails unless each order was done at least once, and nothing else came. */
+  each(orders: readonly { readonly id: string }[], what?: string): void
+  /** Fails if two handlers of a key overlapped or a key went out of order. */
+  ordered(what?: string): void
+  /** Markers and warm-ups seen, by id. */
+  readonly hidden: ReadonlyMap<string, number>
+  /** Members that handled a warm-up or an order. */
+  handledBy(member: string): number
+  /** Forgets everything, for a clause with rounds. Runs that are open stay. */
+  reset(): void
+}
+
+export interface RecorderTools {
+  readonly name: string
+  now(): number
+  /** A line in the history. */
+  note(text: string, id: string): void
+  /** A body that is not what was sent. */
+  harmed(id: string): void
+}
+
+/** See `Recorder`. */
+export function createRecorder(tools: RecorderTools): Recorder {
+  const starts: Start[] = []
+  const byId = new Map<string, Start[]>()
+  const openByKey = new Map<string, Set<Start>>()
+  const overlaps: { key: string; first: Start; second: Start }[] = []
+  const repeated: Start[] = []
+  const hidden = new Map<string, number>()
+  const members = new Map<string, number>()
+  let running = 0
+  let mostRunning = 0
+  let done = 0
+  let finished = 0
+
+  function begin(message: Message<unknown>, member: string): Start {
+    const value = message.value as Partial<Order> | undefined
+    const known = unharmed(value)
+    if (known === false) tools.harmed(message.id)
+    const start: Start = {
+      n: starts.length,
+      member,
+      topic: message.topic,
+      id: known === undefined ? message.id : (value as Order).id,
+      key: message.key,
+      seq: known === undefined ? -1 : (value as Order).seq,
+      attempt: message.attempt,
+      position: message.position,
+      at: tools.now(),
+      endedAt: undefined,
+      end: 'open',
+    }
+    starts.push(start)
+    const before = byId.get(start.id)
+    if (before === undefined) byId.set(start.id, [start])
+    else {
+      if (before.some((other) => other.end === 'done' || other.end === 'open' || other.end === 'lost')) repeated.push(start)
+      before.push(start)
+    }
+    if (start.key !== undefined) {
+      const lane = `${start.topic} ${start.key}`
+      let open = openByKey.get(lane)
+      if (open === undefined) openByKey.set(lane, (open = new Set()))
+      for (const first of open) overlaps.push({ key: start.key, first, second: start })
+      open.add(start)
+    }
+    members.set(member, (members.get(member) ?? 0) + 1)
+    running++
+    mostRunning = Math.max(mostRunning, running)
+    tools.note(`${tools.name}: ${member} starts, attempt ${start.attempt}`, start.id)
+    return start
+  }
+
+  function end(start: Start, how: Start['end']): void {
+    if (start.end !== 'open' || how === 'open') return
+    if (how === 'done' && !(byId.get(start.id) ?? []).some((other) => other.end === 'done')) finished++
+    start.end = how
+    start.endedAt = tools.now()
+    if (start.key !== undefined) openByKey.get(`${start.topic} ${start.key}`)?.delete(start)
+    running--
+    if (how === 'done') done++
+    tools.note(`${tools.name}: ${start.member} ${how === 'done' ? 'is done' : how}`, start.id)
+  }
+
+  function hide(message: Message<unknown>, member: string): boolean {
+    if (!isHidden(message.value)) return false
+    hidden.set(message.value.id, (hidden.get(message.value.id) ?? 0) + 1)
+    members.set(member, (members.get(member) ?? 0) + 1)
+    return true
+  }
+
+  const recorder: Recorder = {
+    name: tools.name,
+    begin: (message, member = 'm0') => begin(message, member),
+    end,
+    handler: (play, member = 'm0') =>
+      async (message) => {
+        if (hide(message, member)) return
+        const start = begin(message, member)
+        try {
+          const decision = await play?.(message, start)
+          end(start, decision === undefined ? 'done' : 'decided')
+          return decision
+        } catch (error) {
+          end(start, 'threw')
+          throw error
+        }
+      },
+    batchHandler: (play, member = 'm0') =>
+      async (messages) => {
+        const shown = messages.filter((message) => !hide(message, member))
+        const begun = shown.map((message) => begin(message, member))
+        try {
+          const decisions = (await play?.(shown, begun)) ?? []
+          for (const [index, start] of begun.entries()) end(start, decisions[index] === undefined ? 'done' : 'decided')
+          let next = 0
+          return messages.map((message) => (isHidden(message.value) ? undefined : decisions[next++]))
+        } catch (error) {
+          for (const start of begun) end(start, 'threw')
+          throw error
+        }
+      },
+    starts,
+    get running() {
+      return running
+    },
+    get done() {
+      return done
+    },
+    get finished() {
+      return finished
+    },
+    get repeats() {
+      return repeated.length
+    },
+    repeated,
+    overlaps,
+    get mostRunning() {
+      return mostRunning
+    },
+    hidden,
+    of: (order) => byId.get(typeof order === 'string' ? order : order.id) ?? [],
+    handledBy: (member) => members.get(member) ?? 0,
+    disorder() {
+      const highest = new Map<string, number>()
+      const seen = new Set<string>()
+      const found: { key: string; start: Start; after: number }[] = []
+      for (const start of starts) {
+        if (start.key === undefined || start.seq < 0) continue
+        const lane = `${start.topic} ${start.key}`
+        const top = highest.get(lane) ?? -1
+        // A repeat may go back; what comes for the first time may neither be overtaken nor overtake.
+        if (!seen.has(start.id) && start.seq !== top + 1) found.push({ key: start.key, start, after: top })
+        seen.add(start.id)
+        highest.set(lane, Math.max(top, start.seq))
+      }
+      return found
+    },
+    exactly(orders, what = 'orders') {
+      recorder.each(orders, what)
+      if (repeated.length > 0) fail(`${repeated.length} repeats in a quiet run (${what}, ${tools.name})`, repeated.map((start) => start.id))
+      const twice = orders.filter((order) => recorder.of(order).length !== 1)
+      if (twice.length > 0) fail(`${twice.length} of ${orders.length} ${what} were started more than once (${tools.name})`, twice.map((order) => order.id))
+    },
+    each(orders, what = 'orders') {
+      const missing = orders.filter((order) => !recorder.of(order).some((start) => start.end === 'done'))
+      if (missing.length > 0) fail(`${missing.length} of ${orders.length} ${what} were never done (${tools.name})`, missing.map((order) => order.id))
+      const known = new Set(orders.map((order) => order.id))
+      const extra = [...byId.keys()].filter((id) => !known.has(id))
+      if (extra.length > 0) fail(`${extra.length} came that are none of the ${orders.length} ${what} (${tools.name})`, extra)
+    },
+    ordered(what = 'orders') {
+      const [pair] = overlaps
+      if (pair !== undefined) {
+        fail(`${overlaps.length} times two handlers of one key ran at once (${what}, ${tools.name}); first: key "${pair.key}"`, [pair.first.id, pair.second.id])
+      }
+      const wrong = recorder.disorder()
+      const [first] = wrong
+      if (first !== undefined) {
+        fail(`${wrong.length} times a key went out of order (${what}, ${tools.name}); first: key "${first.key}", counter ${first.start.seq} after ${first.after}`, [first.start.id])
+      }
+    },
+    reset() {
+      const open = starts.filter((start) => start.end === 'open')
+      starts.length = 0
+      repeated.length = 0
+      overlaps.length = 0
+      byId.clear()
+      for (const start of open) {
+        starts.push(start)
+        byId.set(start.id, [start])
+      }
+      done = 0
+      finished = 0
+      mostRunning = running
+      members.clear()
+    },
+  }
+  return recorder
+}
