@@ -206,6 +206,10 @@ export interface Source {
   readonly keyed: boolean
   /** At-most-once: what the server gave out before is a possible repeat, to be dropped and counted as `broker-dropped`. */
   readonly settleFirst: boolean
+  /** `settle` will be given outputs: fence before an assignment is yielded. Only where `forward` is atomic. */
+  readonly atomic: boolean
+  /** How long core may take from `leaving` to `release()`, in milliseconds; wait that long, within the adapter's own limit, then abort `lost`. */
+  readonly handOverMs: number
   /** Per assignment: fixed before the first delivery (a prefetch, a receive maximum). */
   readonly maxUnsettled: number
   readonly maxBytes: number

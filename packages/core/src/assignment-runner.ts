@@ -1,0 +1,430 @@
+import type { Consumption, ReadyQueue } from './consumption.ts'
+import type { PullResult } from './consumer.ts'
+import type { Assignment, Delivery, SettleResult } from './contract.ts'
+import { createEntry, type Entry } from './entry.ts'
+import { examine, type Refusal } from './examine.ts'
+import { createSettlement } from './settlement.ts'
+import { holdUntilDue } from './retry-lane.ts'
+import type { TopicDefinition } from './topic.ts'
+
+/** Reads one assignment, keeps its keys in order, and gives it up when asked. */
+export interface AssignmentRunner extends ReadyQueue {
+  readonly topic: TopicDefinition
+  readonly assignment: Assignment
+  /** Nothing of it is ours any more. */
+  readonly over: boolean
+  /** No new handler starts here. */
+  readonly leaving: boolean
+  /** May something be started or published for it now? */
+  alive(): boolean
+  /** Held and not settled. */
+  readonly unsettled: number
+  /** Entries waiting for another attempt. */
+  readonly waiting: number
+  /** Reads on: there is room, or the pause is over. */
+  wake(): void
+  /** This entry's handler starts. */
+  started(entry: Entry): void
+  /** This entry may start (again). */
+  makeReady(entry: Entry): void
+  /** This entry waits for another attempt; `run` is called then, unless the assignment is left before. */
+  waitFor(entry: Entry, ms: number, run: () => void): void
+  /** Nothing more is to be done for this entry but to settle it, and to let the next of its key go on. */
+  finish(entry: Entry): void
+  /** How its settlement will be answered; where only prefixes are settled, `done` as soon as it is recorded. */
+  answerOf(entry: Entry): Promise<PullResult>
+  /** Its handler ended and its outcome is not to be acted upon: it stays unsettled. */
+  leave(entry: Entry): void
+  /** Finishes what runs, settles, releases. Resolves soon after `deadline` at the latest; twice is the same promise. */
+  handOver(deadline: number): Promise<void>
+  /** Resolves when the assignment ended, however. */
+  readonly ended: Promise<void>
+}
+
+export interface RunnerHooks {
+  readonly topic: TopicDefinition
+  readonly drainMs: number
+  /** What could not be read goes here instead of to a handler. */
+  refuse(entry: Entry, refusal: Refusal): void
+}
+
+const settlesInFlight = 10_000
+const stallCheckMs = 50
+
+export function runAssignment(consumption: Consumption, assignment: Assignment, hooks: RunnerHooks): AssignmentRunner {
+  const { context, plan, dispatch, finished, busy } = consumption
+  const { clock, telemetry } = context
+  const { topic } = hooks
+  const window = plan.settleFirst ? Math.min(plan.maxUnsettled, plan.concurrency) : plan.maxUnsettled
+  const lanes = new Map<string, Entry>()
+  const active = new Set<Entry>()
+  const answers = new Map<Entry, (result: PullResult) => void>()
+  let readyList: Entry[] = []
+  let readyHead = 0
+  let held = 0
+  let waiting = 0
+  let over = false
+  let leaving = false
+  let stalled = false
+  let wakeRead: (() => void) | null = null
+  let quiet: (() => void) | null = null
+  let handing: Promise<void> | null = null
+  let end: () => void = () => {}
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  const about = { topic: topic.name, group: plan.group, partition: assignment.partition }
+
+  const settlement = createSettlement({
+    clock,
+    assignment,
+    mode: context.capabilities.settlement,
+    answered,
+    sent: () => wake(),
+  })
+
+  function answered(entries: readonly Entry[], result: SettleResult): void {
+    held -= entries.length
+    if (answers.size > 0) for (const entry of entries) answer(entry, result === 'settled' ? 'done' : result)
+    if (result === 'settled') {
+      if (finished.size > 0) for (const entry of entries) finished.delete(entry.identity)
+      if (telemetry.wants('settled')) telemetry.emit('settled', { ...about, count: entries.length, ids: entries.map((each) => each.id) })
+    } else remember(entries, result)
+    wake()
+  }
+
+  function answer(entry: Entry, result: PullResult): void {
+    answers.get(entry)?.(result)
+    answers.delete(entry)
+  }
+
+  // With atomic outputs a copy comes back only if neither was done, so it has to run.
+  function remember(entries: readonly Entry[], result: 'stale' | 'unknown'): void {
+    for (const entry of entries) if (entry.outputs === null) finished.add(entry.identity)
+    if (entries.length > 0) telemetry.emit(result === 'stale' ? 'settle-stale' : 'settle-unknown', { ...about, count: entries.length, ids: entries.map((each) => each.id) })
+  }
+
+  function alive(): boolean {
+    return !over && !assignment.lost.aborted && clock.monotonic() < assignment.aliveUntil
+  }
+
+  // Past the proof of ownership nothing starts; when the adapter has a newer proof, or the assignment is lost, it goes on.
+  function watchProof(): void {
+    if (stalled || over) return
+    stalled = true
+    telemetry.emit('stalled', { ...about, note: 'the last proof of ownership is too old: nothing starts until there is a new one' })
+    const look = (): void => {
+      if (over) return
+      if (!alive()) {
+        clock.timer(stallCheckMs, look)
+        return
+      }
+      stalled = false
+      dispatch.offer(runner)
+    }
+    clock.timer(stallCheckMs, look)
+  }
+
+  function wake(): void {
+    const resume = wakeRead
+    wakeRead = null
+    resume?.()
+  }
+
+  const room = (): number => (settlement.inFlight > settlesInFlight ? 0 : window - (held - settlement.inFlight))
+
+  async function readLoop(): Promise<void> {
+    while (!over && !leaving) {
+      const max = room()
+      if (max <= 0 || dispatch.paused) {
+        await new Promise<void>((resolve) => {
+          wakeRead = resolve
+        })
+        continue
+      }
+      const deliveries = await assignment.read(max)
+      // What comes after the end is not ours; what comes while leaving stays unsettled and is released.
+      if (deliveries.length === 0 || over || leaving) return
+      if (assignment.role === 'retry' && context.capabilities.delay === 'none') await fromLane(deliveries)
+      else if (plan.settleFirst) await settleFirst(deliveries)
+      else for (const delivery of deliveries) place(admit(delivery))
+      if (readyList.length > readyHead) dispatch.offer(runner)
+    }
+  }
+
+  async function fromLane(deliveries: readonly Delivery[]): Promise<void> {
+    for (const delivery of deliveries) {
+      const admitted = admit(delivery)
+      const next = await holdUntilDue(context, topic, plan.group, runner, admitted.entry)
+      if (next === 'over') return
+      if (next === 'moved') runner.finish(admitted.entry)
+      else {
+        place(admitted)
+        if (readyList.length > readyHead) dispatch.offer(runner)
+      }
+    }
+  }
+
+  async function settleFirst(deliveries: readonly Delivery[]): Promise<void> {
+    const admitted = deliveries.map(admit)
+    const result = await settlement.before(admitted.map((each) => each.entry))
+    if (result === 'settled') {
+      held += admitted.length
+      for (const each of admitted) place(each)
+      return
+    }
+    for (const { entry } of admitted) {
+      entry.state = 'gone'
+      telemetry.emit('dropped', { ...about, id: entry.id, reason: `settle-${result}`, note: 'its settlement before handling is not confirmed, so it is not handled' })
+    }
+  }
+
+  function admit(delivery: Delivery): { readonly entry: Entry; readonly refusal: Refusal | null } {
+    const seen = examine(context, topic, plan, delivery)
+    const entry = createEntry(runner, delivery, seen.content, seen.id, seen.identity, seen.lane)
+    entry.failures = seen.failures
+    entry.firstFailedAt = seen.firstFailedAt
+    settlement.admit(entry)
+    held++
+    return { entry, refusal: seen.refusal }
+  }
+
+  function place({ entry, refusal }: { readonly entry: Entry; readonly refusal: Refusal | null }): void {
+    if (finished.size > 0 && finished.has(entry.identity)) return settleAgain(entry)
+    if (refusal !== null) {
+      active.add(entry)
+      entry.state = 'concluding'
+      return hooks.refuse(entry, refusal)
+    }
+    if (entry.lane !== null) {
+      const tail = lanes.get(entry.lane)
+      lanes.set(entry.lane, entry)
+      if (tail !== undefined) {
+        tail.behind = entry
+        return
+      }
+    }
+    const wait = busy.waitFor(entry, (done) => {
+      if (over) return
+      if (done) {
+        settleAgain(entry)
+        openLane(entry)
+      } else makeReady(entry)
+    })
+    if (!wait) enqueue(entry)
+  }
+
+  // It finished here before, and only its settlement did not arrive: run nothing, settle the copy.
+  function settleAgain(entry: Entry): void {
+    entry.state = 'finished'
+    telemetry.emit('finished-again', { ...about, id: entry.id })
+    if (plan.settleFirst) held--
+    else settlement.finish(entry)
+  }
+
+  function enqueue(entry: Entry): void {
+    entry.state = 'ready'
+    readyList.push(entry)
+  }
+
+  function makeReady(entry: Entry): void {
+    if (over) return
+    if (leaving) return inactive(entry)
+    active.delete(entry)
+    enqueue(entry)
+    dispatch.offer(runner)
+  }
+
+  function openLane(entry: Entry): void {
+    if (entry.lane === null) return
+    if (entry.overdue !== null) {
+      void entry.overdue.then(() => {
+        entry.overdue = null
+        openLane(entry)
+      })
+      return
+    }
+    if (entry.behind !== null) makeReady(entry.behind)
+    else if (lanes.get(entry.lane) === entry) lanes.delete(entry.lane)
+  }
+
+  function inactive(entry: Entry): void {
+    active.delete(entry)
+    if (active.size === 0) quiet?.()
+  }
+
+  // Ends everything at once: tokens are worthless, results of handlers that still run are ignored.
+  function stop(reason: string): void {
+    if (over) return
+    over = true
+    for (const entry of active) abandon(entry, reason)
+    active.clear()
+    const left = settlement.stop()
+    remember(left, 'unknown')
+    for (const resolve of answers.values()) resolve('unknown')
+    answers.clear()
+    lanes.clear()
+    readyList = []
+    readyHead = 0
+    held = 0
+    waiting = 0
+    quiet?.()
+    wake()
+    end()
+  }
+
+  function abandon(entry: Entry, reason: string): void {
+    entry.cancelTimer?.()
+    entry.cancelTimer = null
+    if (entry.state === 'running' || entry.overdue !== null) busy.add(entry)
+    if (entry.overdue !== null) void entry.overdue.then(() => busy.ended(entry, false))
+    entry.state = 'gone'
+    entry.message?.abort(new Error(reason))
+  }
+
+  async function handOverNow(deadline: number): Promise<void> {
+    leaving = true
+    for (const entry of [...active]) {
+      if (entry.state !== 'waiting') continue
+      entry.cancelTimer?.()
+      entry.cancelTimer = null
+      inactive(entry)
+    }
+    wake()
+    if (active.size > 0) await within(deadline, new Promise<void>((resolve) => { quiet = resolve }))
+    quiet = null
+    if (!over && active.size > 0) {
+      const ids = [...active].map((each) => each.id)
+      telemetry.emit('abandoned', { ...about, ids, count: ids.length, note: 'still running at the deadline: left unsettled, to be delivered again' })
+      for (const entry of active) abandon(entry, 'the time to finish is over')
+      active.clear()
+    }
+    if (!over) await within(Math.max(deadline, clock.monotonic() + 250), settlement.flush())
+    if (!over) {
+      await within(Math.max(deadline, clock.monotonic() + 400), assignment.release())
+      if (!over) telemetry.emit('released', about)
+      stop('the assignment was handed over')
+    }
+  }
+
+  function within(deadline: number, work: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = clock.timer(Math.max(0, deadline - clock.monotonic()), resolve)
+      const done = (): void => {
+        cancel()
+        resolve()
+      }
+      work.then(done, done)
+      void ended.then(done)
+    })
+  }
+
+  const runner: AssignmentRunner = {
+    topic,
+    assignment,
+    ended,
+    alive,
+    wake,
+    makeReady,
+    get over() {
+      return over
+    },
+    get leaving() {
+      return leaving
+    },
+    get unsettled() {
+      return held
+    },
+    get waiting() {
+      return waiting
+    },
+    ready() {
+      if (over || leaving || readyHead === readyList.length) return 0
+      if (!alive()) {
+        watchProof()
+        return 0
+      }
+      return readyList.length - readyHead
+    },
+    take() {
+      const entry = readyList[readyHead] as Entry
+      readyHead++
+      if (readyHead === readyList.length) {
+        readyList = []
+        readyHead = 0
+      } else if (readyHead > 1024 && readyHead * 2 > readyList.length) {
+        readyList = readyList.slice(readyHead)
+        readyHead = 0
+      }
+      return entry
+    },
+    started(entry) {
+      entry.state = 'running'
+      active.add(entry)
+    },
+    waitFor(entry, ms, run) {
+      if (over) return
+      if (leaving) return inactive(entry)
+      entry.state = 'waiting'
+      active.add(entry)
+      waiting++
+      const cancel = clock.timer(ms, () => {
+        waiting--
+        entry.cancelTimer = null
+        if (!over && !leaving) run()
+      })
+      entry.cancelTimer = () => {
+        waiting--
+        cancel()
+      }
+    },
+    finish(entry) {
+      if (over || entry.state === 'gone') {
+        if (entry.outputs === null) finished.add(entry.identity)
+        return
+      }
+      entry.state = 'finished'
+      entry.message = null
+      if (plan.settleFirst) {
+        held--
+        wake()
+      } else settlement.finish(entry)
+      openLane(entry)
+      inactive(entry)
+    },
+    answerOf(entry) {
+      if (context.capabilities.settlement === 'prefix') return Promise.resolve('done')
+      return new Promise((resolve) => answers.set(entry, resolve))
+    },
+    leave(entry) {
+      inactive(entry)
+    },
+    handOver(deadline) {
+      handing ??= handOverNow(deadline)
+      return handing
+    },
+  }
+
+  const onLeaving = (): void => {
+    if (over) return
+    telemetry.emit('leaving', about)
+    void runner.handOver(clock.monotonic() + hooks.drainMs)
+  }
+  const onLost = (): void => {
+    if (!over && !leaving) telemetry.emit('lost', about)
+    stop('the message was taken away: its partition is owned elsewhere, or the link is lost')
+  }
+  assignment.leaving.addEventListener('abort', onLeaving, { once: true })
+  assignment.lost.addEventListener('abort', onLost, { once: true })
+  void ended.then(() => {
+    assignment.leaving.removeEventListener('abort', onLeaving)
+    assignment.lost.removeEventListener('abort', onLost)
+  })
+  telemetry.emit('assigned', about)
+  if (assignment.lost.aborted) onLost()
+  else {
+    if (assignment.leaving.aborted) onLeaving()
+    readLoop().catch((error) => consumption.fail(context.wrap(error, plan.attempted)))
+  }
+  return runner
+}

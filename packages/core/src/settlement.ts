@@ -1,0 +1,138 @@
+import type { Assignment, Clock, Outgoing, SettleResult } from './contract.ts'
+import type { Entry } from './entry.ts'
+import { createSettledPrefix, type SettledPrefix } from './settled-prefix.ts'
+
+/** Settles the finished deliveries of one assignment: in one call per tick or hundred, and only prefixes where the server knows nothing else. */
+export interface Settlement {
+  /** Gives a delivery its place in delivery order. Call for every one, in that order. */
+  admit(entry: Entry): void
+  /** This one is finished: settle it as soon as may be. */
+  finish(entry: Entry): void
+  /** Settles these now, before they are handled, in delivery order. */
+  before(entries: readonly Entry[]): Promise<SettleResult>
+  /** Resolves when everything finished so far has its answer. */
+  flush(): Promise<void>
+  /** The assignment is over: nothing more is sent. Returns what was finished and never answered. */
+  stop(): readonly Entry[]
+  /** Entries whose settlement has left and is not answered. */
+  readonly inFlight: number
+}
+
+const perCall = 100
+const openCalls = 4
+
+export function createSettlement(options: {
+  readonly clock: Clock
+  readonly assignment: Assignment
+  readonly mode: 'each' | 'prefix'
+  /** Called with every answer. */
+  readonly answered: (entries: readonly Entry[], result: SettleResult) => void
+  /** Called when some have left: they no longer fill the window. */
+  readonly sent: () => void
+}): Settlement {
+  const { clock, assignment, answered } = options
+  const prefix: SettledPrefix<Entry> | null = options.mode === 'prefix' ? createSettledPrefix<Entry>() : null
+  let due: Entry[] = []
+  let inFlight = 0
+  const open = new Set<readonly Entry[]>()
+  let scheduled = false
+  let stopped = false
+  let idle: (() => void)[] = []
+
+  function schedule(): void {
+    if (scheduled || stopped || due.length === 0) return
+    scheduled = true
+    // The end of this turn of the event loop: handlers that end together are settled together.
+    clock.timer(0, send)
+  }
+
+  function send(): void {
+    scheduled = false
+    while (!stopped && due.length > 0 && open.size < openCalls) {
+      // While calls are open the rest grows: the next call takes all of it, up to a thousand.
+      const batch = due.length <= perCall * 10 ? due : due.slice(0, perCall * 10)
+      due = batch === due ? [] : due.slice(batch.length)
+      void call(batch)
+      options.sent()
+    }
+    tellIdle()
+  }
+
+  async function call(batch: readonly Entry[]): Promise<SettleResult> {
+    open.add(batch)
+    inFlight += batch.length
+    const outputs = outputsOf(batch)
+    let result: SettleResult
+    try {
+      const tokens = batch.map((entry) => entry.delivery.token)
+      result = await (outputs === null ? assignment.settle(tokens) : assignment.settle(tokens, outputs))
+    } catch {
+      // The contract forbids it; an answer that did not come is an answer that is not known.
+      result = 'unknown'
+    }
+    if (!open.delete(batch)) return result
+    inFlight -= batch.length
+    answered(batch, result)
+    if (due.length > 0) schedule()
+    tellIdle()
+    return result
+  }
+
+  function tellIdle(): void {
+    if (due.length > 0 || open.size > 0) return
+    const waiting = idle
+    idle = []
+    for (const each of waiting) each()
+  }
+
+  return {
+    admit(entry) {
+      if (prefix !== null) entry.slot = prefix.add(entry)
+    },
+    finish(entry) {
+      if (stopped) return
+      if (prefix === null) due.push(entry)
+      else {
+        prefix.finish(entry.slot)
+        for (const each of prefix.take()) due.push(each)
+      }
+      schedule()
+    },
+    before(entries) {
+      if (prefix !== null) {
+        for (const entry of entries) prefix.finish(entry.slot)
+        prefix.take()
+      }
+      return call(entries)
+    },
+    flush() {
+      if (due.length === 0 && open.size === 0) return Promise.resolve()
+      return new Promise((resolve) => {
+        idle.push(resolve)
+        schedule()
+      })
+    },
+    stop() {
+      stopped = true
+      const left = [...due]
+      for (const batch of open) left.push(...batch)
+      due = []
+      open.clear()
+      tellIdle()
+      return left
+    },
+    get inFlight() {
+      return inFlight
+    },
+  }
+}
+
+function outputsOf(batch: readonly Entry[]): readonly Outgoing[] | null {
+  let outputs: Outgoing[] | null = null
+  for (const entry of batch) {
+    if (entry.outputs === null) continue
+    outputs ??= []
+    outputs.push(...entry.outputs)
+  }
+  return outputs
+}
