@@ -4,7 +4,7 @@
 //   <!-- generated:capabilities profiles -->   what the embedded broker gives in each of its profiles
 //   <!-- generated:options ConsumeOptions -->  an options type of a core entry point: name, type, default, meaning
 //   <!-- generated:error-codes -->             the codes of MessagingError
-//   <!-- /generated -->
+//   <!-- /generated -->                          its end (`/generated:NAME` is the same)
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -131,7 +131,7 @@ function errorCodes(base) {
 }
 
 const makers = { capabilities, options, 'error-codes': errorCodes }
-const marker = /<!-- generated:(\S+)(?: (\S+))? -->\n[\s\S]*?<!-- \/generated -->/g
+const marker = /<!-- generated:(\S+)(?: (\S+))? -->\n[\s\S]*?(<!-- \/generated(?::[^>]*)? -->)/g
 
 /** Every page below `base` that has a marker: `{ file, before, after }`. Throws for a marker that names nothing. */
 export async function generate(base) {
@@ -139,12 +139,12 @@ export async function generate(base) {
   for (const file of filesBelow(base, '.', (path) => path.endsWith('.md'))) {
     const before = readFileSync(join(base, file), 'utf8')
     let after = before
-    for (const [whole, name, argument] of before.matchAll(marker)) {
+    for (const [whole, name, argument, closing] of before.matchAll(marker)) {
       const maker = makers[name]
       if (maker === undefined) throw new Error(`${file}: no table is named ${name}`)
       const text = await maker(base, argument)
       const opening = whole.slice(0, whole.indexOf('\n'))
-      after = after.replace(whole, () => `${opening}\n\n${text}\n\n<!-- /generated -->`)
+      after = after.replace(whole, () => `${opening}\n\n${text}\n\n${closing}`)
     }
     if (before.match(marker) !== null) pages.push({ file, before, after })
   }

@@ -128,7 +128,7 @@ const flaws = {
     [
       {
         ...appended("/** C. */\nexport type ErrorCode = 'A' | 'B'"),
-        'docs/x.md': '<!-- generated:error-codes -->\nold\n<!-- /generated -->\n',
+        'docs/x.md': '<!-- generated:error-codes -->\nold\n<!-- /generated:error-codes -->\n',
       },
       /out of date/,
     ],
