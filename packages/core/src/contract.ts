@@ -149,7 +149,9 @@ export interface TopicPlan {
 /** What the server has after `declare`; core routes keys and judges missing groups by it. */
 export interface TopicState {
   readonly name: string
+  /** 1 where an unkeyed topic is one shared queue. */
   readonly partitions: number
+  /** At least the plan's; all there are where `unroutable` is silent. */
   readonly groups: readonly string[]
   /** Groups that this call made: they started where the plan said. */
   readonly created: readonly string[]
@@ -162,7 +164,7 @@ export interface Content {
   readonly id: string
   /** null: no key. The empty string is a key. */
   readonly key: string | null
-  /** null is not the same as empty; outside Kafka a mark carries it. */
+  /** null is not the same as empty. The adapter writes the mark that carries it where the wire has no null; of an envelope, core does. */
   readonly body: Uint8Array | null
   /** CloudEvents `time` in milliseconds since 1970. */
   readonly time: number | null
@@ -177,7 +179,7 @@ export interface Content {
 }
 export interface Outgoing extends Content {
   readonly place: Place
-  /** Chosen by core for every keyed message and every lane; null: the adapter spreads (round robin per batch). */
+  /** Chosen by core for every keyed message (with native delay: where it returns to) and every lane (its step); null: the adapter spreads (round robin per batch). */
   readonly partition: number | null
   /** 0: now. Above 0 only where `delay` is native. */
   readonly delayMs: number
@@ -204,7 +206,7 @@ export interface Source {
   /** null for a forwarder. Of a broadcast it is only a name. */
   readonly group: string | null
   readonly keyed: boolean
-  /** At-most-once: what the server gave out before is a possible repeat, to be dropped and counted as `broker-dropped`. */
+  /** At-most-once: drop, and count as `broker-dropped`, only what may have been answered `settled` before and comes again all the same (an acknowledgement that the server never confirms). What is merely unsettled never started. */
   readonly settleFirst: boolean
   /** `settle` will be given outputs: fence before an assignment is yielded. Only where `forward` is atomic. */
   readonly atomic: boolean
@@ -212,6 +214,7 @@ export interface Source {
   readonly handOverMs: number
   /** Per assignment: fixed before the first delivery (a prefetch, a receive maximum). */
   readonly maxUnsettled: number
+  /** What the adapter may buffer ahead of `read`, per assignment; one message always passes. */
   readonly maxBytes: number
   /** The consumer's own `native` options for this adapter, validated by it. */
   readonly native: unknown
@@ -224,7 +227,8 @@ export interface Session {
   readonly client: unknown
   /**
    * Makes or looks at topics and groups; idempotent and free of races between processes; a group exists for all
-   * partitions or not at all, and a half-made one is completed. Moves no position and no assignment.
+   * partitions or not at all, and a half-made one is completed. Moves no position and no assignment. Core declares a topic
+   * in a session before any other call about it, one topic per call, so an adapter may remember the plan.
    */
   declare(topology: Topology, signal: AbortSignal): Promise<readonly TopicState[]>
   /**
@@ -235,13 +239,14 @@ export interface Session {
   publish(batch: readonly Outgoing[], signal: AbortSignal): Promise<PublishReport>
   /**
    * Resolves when accepted as a member (a spare member owns nothing and is healthy), rejects when refused. Yields each
-   * assignment once, when it begins, for as long as it takes; throws only terminal faults.
+   * assignment once, when it begins, for as long as it takes; throws only terminal faults, after aborting every `lost`.
+   * A broadcast is accepted once its start is fixed: all that is stored afterwards arrives.
    *
    * Aborting `signal` leaves politely: no assignment is yielded any more, `leaving` of every open one is aborted, proofs of
    * ownership go on until each is released (core does so within its drain time), then the member leaves and the iteration ends.
    */
   subscribe(source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>>
-  /** Reads a place without taking anything out: dead letters, oldest first. `after` is the `next` of the page before. */
+  /** Reads a place without taking anything out: dead letters, oldest first, one page after the other. `after` is the `next` of the page before; tokens serve `remove` until the next page is read. */
   browse(place: Place, after: string | null, max: number, signal: AbortSignal): Promise<Page>
   /** Removes entries that `browse` gave. `stale`: some were gone already. */
   remove(place: Place, entries: readonly Delivery[], signal: AbortSignal): Promise<SettleResult>
@@ -263,20 +268,22 @@ export interface Assignment {
   readonly leaving: AbortSignal
   /** Over: tokens are stale. Aborted before the adapter yields a successor of the partition, in this process too. */
   readonly lost: AbortSignal
-  /** Monotonic milliseconds: send time of the last answered proof of ownership plus its life, minus a margin. Core starts no handler at or after it. `Infinity` where ownership cannot end unnoticed. */
+  /** Monotonic milliseconds: send time of the last answered proof of ownership plus its life, minus a margin. Core starts no handler at or after it, and goes on only if it moves. `Infinity` where ownership cannot end unnoticed. */
   readonly aliveUntil: number
   /**
    * The next deliveries, at least one, in order. One call open at a time; no open call is backpressure for this partition
-   * alone, however long: ownership is kept alive meanwhile. `[]` only when the assignment is over or leaving. An entry is
-   * handed out once per assignment, unless its `settle` answered `unknown`: then it may come again. Never rejects.
+   * alone, however long: ownership is kept alive meanwhile. An open call resolves with `[]` when `leaving` or `lost` is aborted
+   * or `release` is called; later ones do so at once. An entry is handed out once per assignment, unless its `settle`
+   * answered `unknown`: then it comes again if the server still has it. Never rejects.
    */
   read(max: number): Promise<readonly Delivery[]>
   /**
-   * Settles. With `outputs` only where `forward` is atomic: both or neither. `unknown`: the reply was lost. Several calls
-   * may be open. Never throws for staleness, never rejects.
+   * Settles. With `outputs` only where `forward` is atomic: both or neither. `settled` needs an answer, or a later round trip
+   * on the same connection; `unknown`: the reply was lost; `stale`: not ours any more, nothing was touched. Where only prefixes
+   * are settled core gives every token, contiguous, in delivery order, each once. Several calls may be open. Never rejects.
    */
   settle(tokens: readonly unknown[], outputs?: readonly Outgoing[]): Promise<SettleResult>
-  /** After the last settle: one round trip that makes it durable, gives unsettled deliveries back at once, in order, and ends the assignment (`lost` is aborted). Twice is fine; never rejects. */
+  /** After the last settle: one round trip that makes it durable, gives unsettled deliveries back at once, in order, and ends the assignment (`lost` is aborted). Core drains all assignments side by side and awaits none before the others. Twice is fine; never rejects. */
   release(): Promise<void>
 }
 
