@@ -20,13 +20,13 @@ export function logLine(name: TelemetryName, event: TelemetryEvent, adapter: str
 
 type Make = (event: TelemetryEvent, adapter: string) => Omit<LogLine, 'printed'> & { readonly printed?: boolean }
 
-// `note` is the engine's own sentence; without one the line is put together from the fields.
 const say = (level: LogEntry['level'], event: string, build: (event: TelemetryEvent) => string): Make => {
-  return (given) => ({ level, event, message: given.note ?? build(given) })
+  return (given) => ({ level, event, message: build(given) })
 }
+// The engine's own words, else the error's, else the stable word.
 const because = (event: TelemetryEvent): string => {
-  const cause = event.error === undefined ? event.reason : textOf(event.error)
-  return cause === undefined ? '' : `: ${cause}`
+  const cause = event.note ?? (event.error === undefined ? event.reason : textOf(event.error))
+  return cause === undefined || cause === '' ? '' : `: ${cause}`
 }
 const where = (event: TelemetryEvent): string => {
   const topic = event.topic === undefined ? '' : `"${event.topic}"`
@@ -57,7 +57,7 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
   postponed: say('debug', 'postponed', (e) => `${which(e)} of ${where(e)} is postponed; it comes again${inMs(e)}`),
   'dead-lettered': say('warn', 'dead-lettered', (e) => {
     const attempts = e.attempt === undefined ? '' : ` after ${e.attempt} ${e.attempt === 1 ? 'attempt' : 'attempts'}`
-    const reason = e.reason === undefined || e.error === undefined ? '' : ` (${e.reason})`
+    const reason = e.reason === undefined || (e.error === undefined && e.note === undefined) ? '' : ` (${e.reason})`
     return `${which(e)} of ${where(e)} went to the dead letters${attempts}${reason}${because(e)}`
   }),
   'dead-letter-failed': say('error', 'dead-letter-failed', (e) => `cannot write a dead letter of ${where(e)}${because(e)}. ${which(e)} stays unsettled and will be tried again`),
@@ -68,7 +68,7 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
   'finished-again': say('debug', 'finished-again', (e) => `${which(e)} of ${where(e)} had finished here before; it was settled without running again`),
   replayed: say('info', 'replayed', (e) => `${which(e)} of ${where(e)} handed out again from the dead letters`),
   abandoned: say('warn', 'abandoned', (e) => {
-    return `${which(e)} of ${where(e)} still running when the time to drain was over${listed(e.ids)}; unsettled, so they will be delivered again`
+    return `${which(e)} of ${where(e)} still running when the time to drain was over${listed(e.ids)}; left unsettled, to be delivered again`
   }),
   'timed-out': say('warn', 'handler-timed-out', (e) => `the handler of ${where(e)} ran out of time on ${which(e)}${because(e)}`),
   'settle-unknown': say('warn', 'settle-unknown', (e) => `it is not known whether ${which(e)} of ${where(e)} was settled${because(e)}; repeats are settled without running again`),
@@ -96,11 +96,11 @@ const warnings: ReadonlySet<string> = new Set(['embedded-broker'])
 function statusLine(e: TelemetryEvent, adapter: string): ReturnType<Make> {
   switch (e.reason) {
     case 'recovering':
-      return { level: 'warn', event: 'recovering', message: e.note ?? `the connection to ${adapter} is lost${because({ ...e, reason: undefined })}. connecting again` }
+      return { level: 'warn', event: 'recovering', message: `the connection to ${adapter} is lost${because({ ...e, reason: undefined })}. connecting again` }
     case 'recovered':
-      return { level: 'info', event: 'recovered', message: e.note ?? `the connection to ${adapter} is back`, printed: true }
+      return { level: 'info', event: 'recovered', message: `the connection to ${adapter} is back`, printed: true }
     case 'failed':
-      return { level: 'error', event: 'failed', message: e.note ?? `the connection to ${adapter} failed for good${because({ ...e, reason: undefined })}` }
+      return { level: 'error', event: 'failed', message: `the connection to ${adapter} failed for good${because({ ...e, reason: undefined })}` }
     default:
       return { level: 'debug', event: e.reason ?? 'status', message: e.note ?? `${adapter}: ${e.reason ?? 'status changed'}` }
   }
