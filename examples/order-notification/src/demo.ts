@@ -1,0 +1,74 @@
+// The demo: real purchases through the services of this folder. See `--help`, and demo/story.ts for what happens.
+import type { LogEntry } from '@posthorn/core'
+import { startMailPage } from './demo/mail-page.ts'
+import { type DemoOptions, help, parseCommand } from './demo/options.ts'
+import { paintFor } from './demo/paint.ts'
+import { readPurchases } from './demo/purchases.ts'
+import { renderReport } from './demo/report.ts'
+import { createScreen, type Screen, silent } from './demo/screen.ts'
+import { type Stage, setStage } from './demo/stage.ts'
+import { tell } from './demo/story.ts'
+
+const command = parseCommand(process.argv.slice(2))
+if ('help' in command) process.stdout.write(help)
+else if ('refused' in command) {
+  process.stderr.write(`${command.refused}\nnpm run demo -- --help shows the options.\n`)
+  process.exitCode = 2
+} else process.exitCode = await main(command.run)
+
+async function main(options: DemoOptions): Promise<number> {
+  const orders = readPurchases(options.orders)
+  const screen = options.json ? silent : createScreen(process.stdout)
+  const paint = paintFor(process.stdout)
+  const stop = new AbortController()
+  const onSignal = () => stop.abort()
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+
+  if (!options.json)
+    process.stdout.write(
+      `${paint.bold('Posthorn')}: ${orders.length.toLocaleString('en')} real purchases through five services on the embedded broker\n\n`,
+    )
+  const stage = await setStage(orders, options.broker, firstOfEach(screen))
+  try {
+    const report = await tell(stage, options, screen, stop.signal)
+    if (stop.signal.aborted && !report.ok) return 130
+    process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, paint))
+    if (options.keep) await keep(stage, stop.signal, options)
+    return report.ok ? 0 : 1
+  } catch (error) {
+    stop.abort()
+    screen.end()
+    process.stderr.write(`the demo cannot go on: ${error instanceof Error ? error.message : String(error)}\n`)
+    return 1
+  } finally {
+    screen.end()
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    await stage.close()
+  }
+}
+
+/** Shows what the library logs, the first line of each kind. */
+function firstOfEach(screen: Screen): (service: string, entry: LogEntry) => void {
+  const shown = new Set<string>()
+  return (service, { level, event, message }) => {
+    if ((level !== 'warn' && level !== 'error') || shown.has(`${service} ${event}`)) return
+    shown.add(`${service} ${event}`)
+    screen.say(`the library logs in the ${service} service: ${message}`, 'trouble')
+  }
+}
+
+/** Leaves everything running until Ctrl-C. */
+async function keep({ services, mail, push }: Stage, signal: AbortSignal, { json }: DemoOptions): Promise<void> {
+  const page = await startMailPage(mail.mails)
+  const order = `{ "userId": "ada", "productName": "horn", "orderId": "ada-1", "price": 12.5, "placedAt": "1997-01-18" }`
+  const lines = [
+    'The services are still running, until Ctrl-C:',
+    `  orders  ${services.ordersUrl}    curl ${services.ordersUrl} -d '${order}'`,
+    `  mails   ${page.url}    ${page.url}mails.json`,
+    `  pushes  ${push.url}`,
+    `  SMTP    ${mail.url}`,
+  ]
+  ;(json ? process.stderr : process.stdout).write(`${lines.join('\n')}\n`)
+  await new Promise<void>((resolve) => (signal.aborted ? resolve() : signal.addEventListener('abort', () => resolve(), { once: true })))
+  await page.close()
+}
