@@ -51,7 +51,11 @@ export async function openSession(opening: Opening): Promise<{ readonly session:
   }
 }
 
-type Attempt = { readonly session: Session; readonly link: Link } | { readonly over: 'time' | 'signal' } | { readonly over: 'error'; readonly error: unknown }
+type Attempt =
+  | { readonly session: Session; readonly link: Link }
+  | { readonly over: 'time' }
+  | { readonly over: 'signal' }
+  | { readonly over: 'error'; readonly error: unknown }
 
 function attempt(opening: Opening, deadline: number): Promise<Attempt> {
   const { adapter, clock, signal } = opening
