@@ -4,6 +4,8 @@ import type { Assignment, Delivery, SettleResult } from './contract.ts'
 import { createEntry, type Entry } from './entry.ts'
 import { examine, type Refusal } from './examine.ts'
 import { createSettlement } from './settlement.ts'
+import { keyLanes } from './key-lanes.ts'
+import { readyList } from './ready-list.ts'
 import { holdUntilDue } from './retry-lane.ts'
 import type { TopicDefinition } from './topic.ts'
 
@@ -56,11 +58,10 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   const { clock, telemetry } = context
   const { topic } = hooks
   const window = plan.settleFirst ? Math.min(plan.maxUnsettled, plan.concurrency) : plan.maxUnsettled
-  const lanes = new Map<string, Entry>()
+  const lanes = keyLanes()
+  const queue = readyList<Entry>()
   const active = new Set<Entry>()
   const answers = new Map<Entry, (result: PullResult) => void>()
-  let readyList: Entry[] = []
-  let readyHead = 0
   let held = 0
   let waiting = 0
   let over = false
@@ -148,7 +149,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       if (assignment.role === 'retry' && context.capabilities.delay === 'none') await fromLane(deliveries)
       else if (plan.settleFirst) await settleFirst(deliveries)
       else for (const delivery of deliveries) place(admit(delivery))
-      if (readyList.length > readyHead) dispatch.offer(runner)
+      if (queue.size > 0) dispatch.offer(runner)
     }
   }
 
@@ -160,7 +161,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       if (next === 'moved') runner.finish(admitted.entry)
       else {
         place(admitted)
-        if (readyList.length > readyHead) dispatch.offer(runner)
+        if (queue.size > 0) dispatch.offer(runner)
       }
     }
   }
@@ -196,19 +197,12 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       entry.state = 'concluding'
       return hooks.refuse(entry, refusal)
     }
-    if (entry.lane !== null) {
-      const tail = lanes.get(entry.lane)
-      lanes.set(entry.lane, entry)
-      if (tail !== undefined) {
-        tail.behind = entry
-        return
-      }
-    }
+    if (!lanes.enter(entry)) return
     const wait = busy.waitFor(entry, (done) => {
       if (over) return
       if (done) {
         settleAgain(entry)
-        openLane(entry)
+        lanes.open(entry, makeReady)
       } else makeReady(entry)
     })
     if (!wait) enqueue(entry)
@@ -224,7 +218,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   function enqueue(entry: Entry): void {
     entry.state = 'ready'
-    readyList.push(entry)
+    queue.push(entry)
   }
 
   function makeReady(entry: Entry): void {
@@ -233,19 +227,6 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     active.delete(entry)
     enqueue(entry)
     dispatch.offer(runner)
-  }
-
-  function openLane(entry: Entry): void {
-    if (entry.lane === null) return
-    if (entry.overdue !== null) {
-      void entry.overdue.then(() => {
-        entry.overdue = null
-        openLane(entry)
-      })
-      return
-    }
-    if (entry.behind !== null) makeReady(entry.behind)
-    else if (lanes.get(entry.lane) === entry) lanes.delete(entry.lane)
   }
 
   function inactive(entry: Entry): void {
@@ -264,8 +245,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     for (const resolve of answers.values()) resolve('unknown')
     answers.clear()
     lanes.clear()
-    readyList = []
-    readyHead = 0
+    queue.clear()
     held = 0
     waiting = 0
     quiet?.()
@@ -339,25 +319,14 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       return waiting
     },
     ready() {
-      if (over || leaving || readyHead === readyList.length) return 0
+      if (over || leaving || queue.size === 0) return 0
       if (!alive()) {
         watchProof()
         return 0
       }
-      return readyList.length - readyHead
+      return queue.size
     },
-    take() {
-      const entry = readyList[readyHead] as Entry
-      readyHead++
-      if (readyHead === readyList.length) {
-        readyList = []
-        readyHead = 0
-      } else if (readyHead > 1024 && readyHead * 2 > readyList.length) {
-        readyList = readyList.slice(readyHead)
-        readyHead = 0
-      }
-      return entry
-    },
+    take: () => queue.take(),
     started(entry) {
       entry.state = 'running'
       active.add(entry)
@@ -389,7 +358,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
         held--
         wake()
       } else settlement.finish(entry)
-      openLane(entry)
+      lanes.open(entry, makeReady)
       inactive(entry)
     },
     answerOf(entry) {
