@@ -1,0 +1,310 @@
+// A subscription in the hands of core: a membership that begins again by itself after a lost link, a lost lease, or a group
+// that somebody deleted, and that yields each assignment once.
+
+import type { Assignment, Source } from '../contract.ts'
+import { MemoryAssignment } from './assignment.ts'
+import type { AssignmentHost } from './assignment.ts'
+import { explain, fault } from './explain.ts'
+import type { Member, MemberVoice, Ownership } from './group.ts'
+import type { Connection } from './link.ts'
+import { refuseUnknown } from './options.ts'
+import type { SessionCore } from './session-core.ts'
+
+/** Pause before a membership that ended is asked for again, in milliseconds: at most two tries a second. */
+const rejoinMs = 500
+
+/** A subscription as its session drives it. */
+export interface Subscription {
+  readonly iterable: AsyncIterable<Assignment>
+  /** The connection is gone: nothing is owned any more. */
+  disconnected(): void
+  /** There is a connection again. */
+  connected(connection: Connection): void
+  /** The membership to renew, if there is one. */
+  member(): Member | null
+  /** An answered renewal: sent when, and whether the membership still exists. */
+  renewed(member: Member, sentAt: number, alive: boolean): void
+  /** The session closes. */
+  close(): void
+}
+
+function check(core: SessionCore, source: Source): void {
+  const { limits, delay } = core.server.capabilities
+  if (source.native !== undefined && source.native !== null) {
+    if (typeof source.native !== 'object') throw fault('INVALID_ARGUMENT', 'embedded broker: native options of a consumer must be an object')
+    refuseUnknown(source.native, [], `native option of a consumer of topic "${source.topic}"`)
+  }
+  if (!(source.maxUnsettled >= 1) || source.maxUnsettled > limits.unsettled) {
+    throw fault('INVALID_ARGUMENT', `embedded broker: maxUnsettled must be between 1 and ${limits.unsettled}`)
+  }
+  if (source.kind === 'forwarder' && delay === 'native') {
+    throw fault('UNSUPPORTED', 'embedded broker: this server delays by itself; there are no lanes to forward from')
+  }
+}
+
+/** Resolves when the server accepted the member; keeps trying while the link is away, until `signal` is aborted. */
+export async function subscribe(core: SessionCore, source: Source, signal: AbortSignal): Promise<Subscription> {
+  check(core, source)
+  const subscription = start(core, source, signal)
+  for (;;) {
+    const connection = await core.ready(signal)
+    try {
+      await subscription.join(connection)
+      return subscription
+    } catch (error) {
+      const { code } = explain(error)
+      if (code === 'UNAVAILABLE' && !core.closed()) continue
+      if (code === 'TIMED_OUT' && !core.closed()) {
+        core.broken(connection)
+        continue
+      }
+      subscription.close()
+      throw error
+    }
+  }
+}
+
+function start(core: SessionCore, source: Source, signal: AbortSignal): Subscription & { join(connection: Connection): Promise<void> } {
+  const { server, context } = core
+  const { settings } = server
+  const life = settings.leaseMs - settings.marginMs
+  const assignments = new Set<MemoryAssignment>()
+  const byOwnership = new Map<Ownership, MemoryAssignment>()
+  const fresh: MemoryAssignment[] = []
+  let pull: ((result: IteratorResult<Assignment>) => void) | null = null
+  let fail: ((error: unknown) => void) | null = null
+  let failure: { readonly error: unknown } | null = null
+  let member: Member | null = null
+  let joined: Connection | null = null
+  let aliveUntil = 0
+  let joinSentAt = 0
+  let leaving = false
+  let told = false
+  let over = false
+  let cancelRejoin: (() => void) | null = null
+  const about = { topic: source.topic, ...(source.group === null ? {} : { group: source.group }) }
+
+  function finish(): void {
+    if (over) return
+    over = true
+    cancelRejoin?.()
+    signal.removeEventListener('abort', leave)
+    core.forget(subscription)
+    if (failure !== null && fail !== null) fail(failure.error)
+    else pull?.({ value: undefined, done: true })
+    if (fail !== null) failure = null
+    pull = fail = null
+  }
+
+  function loseAll(): void {
+    member = null
+    joined = null
+    fresh.length = 0
+    for (const assignment of [...assignments]) assignment.end()
+  }
+
+  function die(error: unknown): void {
+    if (over) return
+    failure = { error }
+    loseAll()
+    finish()
+  }
+
+  function endIfLeft(): void {
+    if (leaving && told && assignments.size === 0) finish()
+  }
+
+  /** The membership ended and the link did not: ask again, but not at once. */
+  function rejoinLater(): void {
+    cancelRejoin?.()
+    if (leaving || over) return
+    cancelRejoin = core.timer(rejoinMs * (1 + context.random()), () => {
+      cancelRejoin = null
+      const connection = core.connection()
+      if (connection !== null) void rejoin(connection)
+    })
+  }
+
+  async function rejoin(connection: Connection): Promise<void> {
+    if (leaving || over || member !== null || joined === connection) return
+    try {
+      await subscription.join(connection)
+    } catch (error) {
+      const { code } = explain(error)
+      if (over || core.connection() !== connection) return
+      if (code === 'TIMED_OUT') core.broken(connection)
+      else if (code === 'UNAVAILABLE') rejoinLater()
+      else if (code === 'NOT_FOUND') await declareAgain(connection)
+      else die(error)
+    }
+  }
+
+  /** Somebody deleted the topic or the group. What this session declared is declared again; else it may come back. */
+  async function declareAgain(connection: Connection): Promise<void> {
+    try {
+      if (await core.declareAgain(connection, source.topic, source.kind === 'group' ? source.group : null)) {
+        context.event('position-lost', { ...about, note: 'the group was gone from the server; declared again, from the oldest message' })
+      }
+    } catch (error) {
+      const { code } = explain(error)
+      if (code !== 'UNAVAILABLE' && code !== 'TIMED_OUT' && code !== 'NOT_FOUND') {
+        die(error)
+        return
+      }
+    }
+    rejoinLater()
+  }
+
+  function ended(who: Member | null, error: Error | null): void {
+    if (over || (who !== null && who !== member)) return
+    if (error !== null) {
+      die(error)
+      return
+    }
+    loseAll()
+    context.event('lease-lost', { ...about, note: 'the server ended the membership; joining again' })
+    if (leaving) {
+      told = true
+      endIfLeft()
+    } else rejoinLater()
+  }
+
+  function granted(ownership: Ownership, host: AssignmentHost): void {
+    aliveUntil = Math.max(aliveUntil, joinSentAt + life)
+    const assignment = new MemoryAssignment(source.topic, ownership, host)
+    assignments.add(assignment)
+    byOwnership.set(ownership, assignment)
+    if (leaving || over) void assignment.release()
+    else if (pull === null) fresh.push(assignment)
+    else {
+      const resolve = pull
+      pull = fail = null
+      resolve({ value: assignment, done: false })
+    }
+  }
+
+  function voice(connection: Connection): MemberVoice {
+    const host: AssignmentHost = {
+      server,
+      connection,
+      timer: core.timer,
+      aliveUntil: () => aliveUntil,
+      dropped(assignment, count) {
+        context.event('broker-dropped', { ...about, ...(assignment.partition === null ? {} : { partition: assignment.partition }), count })
+      },
+      over(assignment) {
+        assignments.delete(assignment)
+        byOwnership.delete(assignment.ownership)
+        const waiting = fresh.indexOf(assignment)
+        if (waiting >= 0) fresh.splice(waiting, 1)
+        endIfLeft()
+      },
+      broken: () => core.broken(connection),
+    }
+    const hear = (run: () => void): void => {
+      connection.push(() => {
+        if (joined === connection) run()
+      })
+    }
+    return {
+      granted: (ownership) => hear(() => granted(ownership, host)),
+      leaving: (ownership) => hear(() => handOver(ownership)),
+      wake: (ownership) => hear(() => byOwnership.get(ownership)?.wake()),
+      revoked: (ownership) => hear(() => byOwnership.get(ownership)?.end()),
+      ended: (error) => hear(() => ended(null, error)),
+      positionLost: (partition, count) =>
+        hear(() => context.event('position-lost', { ...about, partition, count, note: 'the log was cut above the position; going on from the oldest message' })),
+    }
+  }
+
+  function handOver(ownership: Ownership): void {
+    const assignment = byOwnership.get(ownership)
+    // Nobody has seen it yet, so there is nothing to finish.
+    if (assignment !== undefined && fresh.includes(assignment)) void assignment.release()
+    else assignment?.leave(settings.handOverMs)
+  }
+
+  function leave(): void {
+    if (leaving || over) return
+    leaving = true
+    cancelRejoin?.()
+    const connection = joined
+    const leaver = member
+    const open = [...assignments]
+    for (const assignment of open) {
+      if (fresh.includes(assignment)) void assignment.release()
+      else assignment.leave(null)
+    }
+    if (connection === null || leaver === null) {
+      told = true
+      endIfLeft()
+      return
+    }
+    const done = (): void => {
+      told = true
+      endIfLeft()
+    }
+    connection.request('leave', 32, settings.replyMs, () => server.leave(leaver)).then(done, done)
+  }
+
+  const subscription: Subscription & { join(connection: Connection): Promise<void> } = {
+    async join(connection) {
+      joined = connection
+      joinSentAt = context.clock.monotonic()
+      try {
+        const accepted = await connection.request('subscribe', 128, settings.replyMs, () => server.join(connection, source, voice(connection)))
+        if (joined !== connection || over) return
+        member = accepted
+        aliveUntil = Math.max(aliveUntil, joinSentAt + life)
+      } catch (error) {
+        if (joined === connection) joined = null
+        throw error
+      }
+    },
+    disconnected() {
+      loseAll()
+      cancelRejoin?.()
+      if (leaving) {
+        told = true
+        endIfLeft()
+      }
+    },
+    connected: (connection) => void rejoin(connection),
+    member: () => member,
+    renewed(who, sentAt, alive) {
+      if (who !== member) return
+      if (alive) aliveUntil = Math.max(aliveUntil, sentAt + life)
+      else ended(who, null)
+    },
+    close() {
+      loseAll()
+      finish()
+    },
+    iterable: {
+      [Symbol.asyncIterator]: () => ({
+        next() {
+          const assignment = fresh.shift()
+          if (assignment !== undefined) return Promise.resolve({ value: assignment, done: false })
+          if (failure !== null) {
+            const { error } = failure
+            failure = null
+            return Promise.reject(error)
+          }
+          if (over) return Promise.resolve({ value: undefined, done: true })
+          return new Promise((resolve, reject) => {
+            pull = resolve
+            fail = reject
+          })
+        },
+        return() {
+          leave()
+          return Promise.resolve({ value: undefined, done: true })
+        },
+      }),
+    },
+  }
+  core.remember(subscription)
+  signal.addEventListener('abort', leave)
+  if (signal.aborted) leave()
+  return subscription
+}
