@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import type { Clock } from './contract.ts'
 
@@ -17,3 +18,6 @@ export const realClock: Clock = Object.freeze({
 
 /** Real randomness, in [0, 1). */
 export const realRandom = (): number => Math.random()
+
+/** A real random UUID, from the system's source. */
+export const realId = (): string => randomUUID()

@@ -1,21 +1,18 @@
 import { applicationName } from './application.ts'
 import type { Broker, Status } from './broker.ts'
 import { createBroker } from './broker-object.ts'
-import { checkOptions, either, fn, invalid, listOf, oneOf, type Rule, show, signal, text, unknownKey, whole } from './check.ts'
+import { checkOptions, either, fn, listOf, oneOf, type Rule, signal, text, whole } from './check.ts'
 import { realClock, realRandom } from './clock.ts'
-import type { Adapter, Clock } from './contract.ts'
+import type { Clock } from './contract.ts'
 import type { MessagingError } from './errors.ts'
-import { adapterNames, adapterProblem, loadAdapter, schemeOf } from './load-adapter.ts'
+import { loadAdapter } from './load-adapter.ts'
 import type { Log } from './log.ts'
 import type { Middleware } from './middleware.ts'
-import type { Native } from './native.ts'
 import { openSession } from './open-session.ts'
 import { createIds } from './random-id.ts'
-import { redactText, rememberSecret, rememberSecretsOf } from './redact.ts'
+import { redactText } from './redact.ts'
+import { checkTarget, rememberSecretsIn, type Target } from './target.ts'
 import { createTelemetry } from './telemetry-channels.ts'
-
-/** A URL, a URL with options of its adapter, or an adapter: `connect('redis://…')`, `connect({ url, redis: {…} })`, `connect(redis({…}))`. */
-export type Target = string | ({ readonly url: string } & Native<'connect'>) | Adapter
 
 export interface ConnectOptions {
   /** Client id, connection name, CloudEvents `source`. Several processes may share it. @default the name in the application's package.json, else 'posthorn' */
@@ -101,53 +98,4 @@ export async function connectWith(runtime: Runtime, target: Target, options?: Co
     telemetry,
     onStatus: given.onStatus,
   })
-}
-
-type Wanted = { readonly url: string; readonly options: unknown } | { readonly url: undefined; readonly adapter: Adapter }
-
-/**
- * What a target asks for, checked as far as it can be without loading an adapter.
- *
- * @throws MessagingError `INVALID_ARGUMENT`
- */
-export function checkTarget(target: unknown, attempted = 'cannot connect'): Wanted {
-  if (typeof target === 'string') {
-    if (target === '') throw invalid(attempted, 'the URL is empty. is BROKER_URL set to nothing?')
-    schemeOf(target)
-    return { url: target, options: undefined }
-  }
-  if (typeof target !== 'object' || target === null || Array.isArray(target)) {
-    throw invalid(attempted, `the target is a URL, { url, … } or an adapter, not ${show(target)}`)
-  }
-  if ('open' in target || 'explain' in target) {
-    const problem = adapterProblem(target)
-    if (problem !== undefined) throw invalid(attempted, `the target is ${problem}`)
-    return { url: undefined, adapter: target as Adapter }
-  }
-  const known = ['url', ...adapterNames]
-  for (const key of Object.keys(target)) if (!known.includes(key)) throw invalid(attempted, `in the target ${unknownKey(key, known).replace('option ', 'key ')}`)
-  const { url, ...rest } = target as { url?: unknown } & Record<string, unknown>
-  if (typeof url !== 'string' || url === '') throw invalid(attempted, `"url" of the target must be a text that is not empty, not ${show(url)}`)
-  for (const [key, value] of Object.entries(rest)) {
-    if (value !== undefined && (typeof value !== 'object' || value === null)) throw invalid(attempted, `"${key}" of the target must be an object, not ${show(value)}`)
-  }
-  return { url, options: rest[schemeOf(url).adapter] }
-}
-
-const secretName = /password|passwd|passphrase|secret|token|credential|privatekey|^pass$|^key$/i
-
-/** Remembers every credential in a target before anything can show it: in its URL, and in options whose name says what they hold. */
-export function rememberSecretsIn(target: unknown, depth = 0): void {
-  if (typeof target === 'string') {
-    if (target.includes(':')) rememberSecretsOf(target)
-    return
-  }
-  if (typeof target !== 'object' || target === null || depth > 6 || target instanceof Uint8Array) return
-  for (const key of Object.keys(target)) {
-    const field = Object.getOwnPropertyDescriptor(target, key)
-    if (field === undefined || !('value' in field)) continue
-    const value: unknown = field.value
-    if (typeof value === 'string' && secretName.test(key)) rememberSecret(value)
-    else rememberSecretsIn(value, depth + 1)
-  }
 }

@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto'
-import { realRandom } from './clock.ts'
+import { realId, realRandom } from './clock.ts'
 
 const hex: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** Makes random UUIDs (version 4): from the system's source in real life, from `random` where it is given, so that a simulation repeats them. */
 export function createIds(random: () => number): () => string {
-  return random === realRandom ? randomUUID : () => uuidOf(random)
+  return random === realRandom ? realId : () => uuidOf(random)
 }
 
 function uuidOf(random: () => number): string {

@@ -1,0 +1,1 @@
+export { type Config, defineConfig, loadConfig, type LoadOptions } from './load-config.ts'
