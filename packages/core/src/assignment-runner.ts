@@ -8,6 +8,7 @@ import { keyLanes } from './key-lanes.ts'
 import { readyList } from './ready-list.ts'
 import { holdUntilDue } from './retry-lane.ts'
 import type { TopicDefinition } from './topic.ts'
+import { within } from './within.ts'
 
 /** Reads one assignment, keeps its keys in order, and gives it up when asked. */
 export interface AssignmentRunner extends ReadyQueue {
@@ -67,6 +68,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   let over = false
   let leaving = false
   let stalled = false
+  let cancelLook: (() => void) | null = null
   let wakeRead: (() => void) | null = null
   let quiet: (() => void) | null = null
   let handing: Promise<void> | null = null
@@ -90,7 +92,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     if (result === 'settled') {
       if (finished.size > 0) for (const entry of entries) finished.delete(entry.identity)
       if (telemetry.wants('settled')) telemetry.emit('settled', { ...about, count: entries.length, ids: entries.map((each) => each.id) })
-    } else remember(entries, result)
+    } else if (!plan.settleFirst) remember(entries, result)
     wake()
   }
 
@@ -117,13 +119,13 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     const look = (): void => {
       if (over) return
       if (!alive()) {
-        clock.timer(stallCheckMs, look)
+        cancelLook = clock.timer(stallCheckMs, look)
         return
       }
       stalled = false
       dispatch.offer(runner)
     }
-    clock.timer(stallCheckMs, look)
+    cancelLook = clock.timer(stallCheckMs, look)
   }
 
   function wake(): void {
@@ -169,14 +171,14 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   async function settleFirst(deliveries: readonly Delivery[]): Promise<void> {
     const admitted = deliveries.map(admit)
     const result = await settlement.before(admitted.map((each) => each.entry))
-    if (result === 'settled') {
+    if (result === 'settled' && !over) {
       held += admitted.length
       for (const each of admitted) place(each)
       return
     }
     for (const { entry } of admitted) {
       entry.state = 'gone'
-      telemetry.emit('dropped', { ...about, id: entry.id, reason: `settle-${result}`, note: 'its settlement before handling is not confirmed, so it is not handled' })
+      telemetry.emit('dropped', { ...about, id: entry.id, reason: over ? 'lost' : `settle-${result}`, note: 'its settlement before handling is not confirmed, so it is not handled' })
     }
   }
 
@@ -241,7 +243,8 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     for (const entry of active) abandon(entry, reason)
     active.clear()
     const left = settlement.stop()
-    remember(left, 'unknown')
+    if (!plan.settleFirst) remember(left, 'unknown')
+    cancelLook?.()
     for (const resolve of answers.values()) resolve('unknown')
     answers.clear()
     lanes.clear()
@@ -271,7 +274,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       inactive(entry)
     }
     wake()
-    if (active.size > 0) await within(deadline, new Promise<void>((resolve) => { quiet = resolve }))
+    if (active.size > 0) await before(deadline, new Promise<void>((resolve) => { quiet = resolve }))
     quiet = null
     if (!over && active.size > 0) {
       const ids = [...active].map((each) => each.id)
@@ -279,25 +282,15 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       for (const entry of active) abandon(entry, 'the time to finish is over')
       active.clear()
     }
-    if (!over) await within(Math.max(deadline, clock.monotonic() + 250), settlement.flush())
+    if (!over) await before(Math.max(deadline, clock.monotonic() + 250), settlement.flush())
     if (!over) {
-      await within(Math.max(deadline, clock.monotonic() + 400), assignment.release())
+      await before(Math.max(deadline, clock.monotonic() + 400), assignment.release())
       if (!over) telemetry.emit('released', about)
       stop('the assignment was handed over')
     }
   }
 
-  function within(deadline: number, work: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = clock.timer(Math.max(0, deadline - clock.monotonic()), resolve)
-      const done = (): void => {
-        cancel()
-        resolve()
-      }
-      work.then(done, done)
-      void ended.then(done)
-    })
-  }
+  const before = (deadline: number, work: Promise<void>): Promise<boolean> => within(clock, deadline, Promise.race([work, ended]))
 
   const runner: AssignmentRunner = {
     topic,

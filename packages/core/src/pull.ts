@@ -66,12 +66,12 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
     const given = checkOptions<ReceiveCall>(`${plan.attempted}: receive()`, options, { max: whole(1, 100_000), waitMs: milliseconds, signal: signalRule })
     const max = Math.min(given.max ?? 1, plan.maxUnsettled)
     if (stopped) throw closedError()
-    if (given.signal?.aborted === true) throw cancelled(plan.attempted)
+    if (given.signal?.aborted) throw cancelled(plan.attempted)
     const deadline = context.clock.monotonic() + (given.waitMs ?? 5_000)
     for (;;) {
       if (ready() < max && context.clock.monotonic() < deadline) await waitFor(max, deadline, given.signal)
       if (stopped) throw closedError()
-      if (given.signal?.aborted === true) throw cancelled(plan.attempted)
+      if (given.signal?.aborted) throw cancelled(plan.attempted)
       const messages = (await Promise.all(take(max).map((entry) => handOut(entry)))).filter((each) => each !== null)
       if (messages.length > 0 || context.clock.monotonic() >= deadline) return messages
     }
@@ -127,23 +127,27 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
     counts.running++
     telemetry.emit('start', { topic: message.topic, group: plan.group, partition: entry.runner.assignment.partition, id: entry.id, key: message.key, attempt: message.attempt })
     let open = true
-    const close = (): boolean => {
+    // Only the first answer counts; one that comes after the message was taken away settles nothing.
+    const close = (finished: boolean): boolean => {
       if (!open) return false
       open = false
       counts.running--
       message.ended = true
       cancel()
-      return entry.state === 'running'
+      if (entry.state !== 'gone') return true
+      if (finished) consumption().finished.add(entry.identity)
+      consumption().busy.ended(entry, finished)
+      return false
     }
     const cancel = clock.timer(plan.settleWithinMs, () => {
-      if (!close()) return
+      if (!close(false)) return
       message.abort(new Error('it was not settled in time'))
       entry.state = 'concluding'
       telemetry.emit('timed-out', { topic: message.topic, group: plan.group, id: entry.id, attempt: message.attempt })
       conclusions().failed(entry, new Error(`not settled within ${plan.settleWithinMs} ms (settleWithinMs)`))
     })
     const settleWith = async (decision: Decision | undefined): Promise<PullResult> => {
-      if (!close()) return 'stale'
+      if (!close(decision === undefined && message.outputs === undefined)) return 'stale'
       entry.state = 'concluding'
       const answer = entry.runner.answerOf(entry)
       const made = decided(decision)

@@ -34,7 +34,7 @@ export function createScheduler<W>(options: {
   const { clock, concurrency, start } = options
   const waiting: WorkQueue<W>[] = []
   const listed = new Set<WorkQueue<W>>()
-  const permit = options.rate === undefined ? undefined : rateLimit(clock, options.rate, () => run())
+  const limit = options.rate === undefined ? undefined : rateLimit(clock, options.rate, () => run())
   let running = 0
   let paused = false
   let stopped = false
@@ -57,7 +57,7 @@ export function createScheduler<W>(options: {
           listed.delete(queue)
           continue
         }
-        if (permit !== undefined && !permit()) break
+        if (limit !== undefined && !limit.permit()) break
         if (waiting.length > 1) {
           waiting.shift()
           waiting.push(queue)
@@ -91,6 +91,7 @@ export function createScheduler<W>(options: {
     },
     stop() {
       stopped = true
+      limit?.stop()
     },
     get running() {
       return running
@@ -102,25 +103,25 @@ export function createScheduler<W>(options: {
 }
 
 // At most `max` starts in any window of `perMs`: a ring of the last `max` start times.
-function rateLimit(clock: Clock, rate: { readonly max: number; readonly perMs: number }, wake: () => void): () => boolean {
+function rateLimit(clock: Clock, rate: { readonly max: number; readonly perMs: number }, wake: () => void): { permit(): boolean; stop(): void } {
   const starts = new Array<number>(rate.max).fill(Number.NEGATIVE_INFINITY)
   let next = 0
-  let armed = false
-  return () => {
-    const now = clock.monotonic()
-    const free = (starts[next] as number) + rate.perMs
-    if (free > now) {
-      if (!armed) {
-        armed = true
-        clock.timer(Math.ceil(free - now), () => {
-          armed = false
+  let cancel: (() => void) | null = null
+  return {
+    permit() {
+      const now = clock.monotonic()
+      const free = (starts[next] as number) + rate.perMs
+      if (free > now) {
+        cancel ??= clock.timer(Math.ceil(free - now), () => {
+          cancel = null
           wake()
         })
+        return false
       }
-      return false
-    }
-    starts[next] = now
-    next = (next + 1) % rate.max
-    return true
+      starts[next] = now
+      next = (next + 1) % rate.max
+      return true
+    },
+    stop: () => cancel?.(),
   }
 }
