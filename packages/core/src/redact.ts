@@ -28,6 +28,9 @@ export function rememberSecretsOf(url: string): void {
       // not percent-encoded: remembered as it is
     }
   }
+  // A password that was not percent-encoded may hold any character: what stands before the last "@" is user info then.
+  const loose = /^[a-z][a-z0-9+.-]*:\/\/[^:@]*:(.+)@/is.exec(url)?.[1]
+  if (loose !== undefined) rememberSecret(loose)
   for (const match of url.matchAll(secretParameter)) rememberSecret(match[0].slice((match[1] ?? '').length))
 }
 
