@@ -1,7 +1,7 @@
 // A member of a group whose process can die. What it does is a script, and a script is plain data: on a simulated broker it is
 // played here, on a real one a child process is started by path with the same script.
 
-import type { CloseOptions, ConsumeOptions, Consumer, ProducerOptions } from '@posthorn/core'
+import type { ConsumeOptions, Consumer, ProducerOptions } from '@posthorn/core'
 import type { Link } from './harness.ts'
 import type { OrderTopic } from './orders.ts'
 import type { Recorder } from './recorder.ts'
@@ -88,7 +88,7 @@ export interface Member {
   thaw(): void
   cut(): void
   /** Closes politely, as SIGTERM does. */
-  close(options?: CloseOptions): Promise<void>
+  close(options?: { readonly drainMs?: number | undefined }): Promise<void>
   /** Resolves when the process has ended by itself, at `dieAt`. */
   readonly died: Promise<void>
 }

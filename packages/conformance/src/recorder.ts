@@ -52,7 +52,7 @@ export interface Recorder {
   readonly repeated: readonly Start[]
   /** Pairs of handlers of one key that ran at the same time. */
   readonly overlaps: readonly { readonly key: string; readonly first: Start; readonly second: Start }[]
-  /** First starts that came after a later order of their key, and starts that skipped an order which is not finished. */
+  /** First starts that came after a later order of their key, and orders that were passed while they waited for their next attempt. */
   disorder(): readonly { readonly key: string; readonly start: Start; readonly after: number }[]
   /** Largest number of handlers that ran at the same time. */
   readonly mostRunning: number
@@ -77,6 +77,31 @@ export interface RecorderTools {
   note(text: string, id: string): void
   /** A body that is not what was sent. */
   harmed(id: string): void
+}
+
+/**
+ * What went out of order. A repeat after a crash may go back; but nothing may start for the first time after a later order of its
+ * key, and nothing may pass an order that failed and waits for its next attempt.
+ */
+function disorderIn(starts: readonly Start[]): { key: string; start: Start; after: number }[] {
+  const lanes = new Map<string, { top: number; topAt: number }>()
+  const previous = new Map<string, Start>()
+  const found: { key: string; start: Start; after: number }[] = []
+  for (const [index, start] of starts.entries()) {
+    if (start.key === undefined || start.seq < 0) continue
+    const name = `${start.topic} ${start.key}`
+    const lane = lanes.get(name) ?? { top: -1, topAt: -1 }
+    lanes.set(name, lane)
+    const before = previous.get(start.id)
+    const failed = before !== undefined && (before.end === 'threw' || before.end === 'decided')
+    if (start.seq < lane.top && (before === undefined || (failed && lane.topAt > before.n))) found.push({ key: start.key, start, after: lane.top })
+    previous.set(start.id, start)
+    if (start.seq > lane.top) {
+      lane.top = start.seq
+      lane.topAt = index
+    }
+  }
+  return found
 }
 
 /** See `Recorder`. */
@@ -201,21 +226,7 @@ export function createRecorder(tools: RecorderTools): Recorder {
     hidden,
     of: (order) => byId.get(typeof order === 'string' ? order : order.id) ?? [],
     handledBy: (member) => members.get(member) ?? 0,
-    disorder() {
-      const highest = new Map<string, number>()
-      const seen = new Set<string>()
-      const found: { key: string; start: Start; after: number }[] = []
-      for (const start of starts) {
-        if (start.key === undefined || start.seq < 0) continue
-        const lane = `${start.topic} ${start.key}`
-        const top = highest.get(lane) ?? -1
-        // A repeat may go back; what comes for the first time may neither be overtaken nor overtake.
-        if (!seen.has(start.id) && start.seq !== top + 1) found.push({ key: start.key, start, after: top })
-        seen.add(start.id)
-        highest.set(lane, Math.max(top, start.seq))
-      }
-      return found
-    },
+    disorder: () => disorderIn(starts),
     exactly(orders, what = 'orders') {
       recorder.each(orders, what)
       if (repeated.length > 0) fail(`${repeated.length} repeats in a quiet run (${what}, ${tools.name})`, repeated.map((start) => start.id))

@@ -131,6 +131,8 @@ export interface Trial {
   events(name?: string): readonly SeenEvent[]
   /** What `log` was given on all connections of this clause. */
   readonly logs: readonly LogEntry[]
+  /** What was written to stderr during this clause. The default log goes there: `t.connect({ log: undefined })`. */
+  readonly stderr: readonly string[]
   /** A secret to plant in URLs, options and errors; the suite looks for it everywhere (SEC-1). */
   readonly canary: string
   /** A line in the history that failures print. */

@@ -1,0 +1,15 @@
+import { performance } from 'node:perf_hooks'
+import type { Clock } from '@posthorn/core/adapter'
+
+/** Real time, the only place of this package that touches it. */
+export const realClock: Clock = Object.freeze({
+  now: (): number => Date.now(),
+  monotonic: (): number => performance.now(),
+  timer(ms: number, run: () => void): () => void {
+    const timeout = setTimeout(run, Math.min(ms, 2 ** 31 - 1))
+    return () => clearTimeout(timeout)
+  },
+})
+
+/** Resolves when all promises that can go on have gone on. */
+export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
