@@ -6,7 +6,7 @@ import type { Entry } from './entry.ts'
 import { MessagingError } from './errors.ts'
 import { forwardId } from './forward-id.ts'
 import type { Forwarder, IncomingMessage } from './incoming-message.ts'
-import { type Prepared, prepare } from './produce.ts'
+import { type Prepared, prepare } from './prepare.ts'
 import { type TopicDefinition, definitionOf } from './topic.ts'
 
 /** Milliseconds within which outputs must be confirmed. */
@@ -37,7 +37,12 @@ export function createOutputs(consumption: Consumption): Outputs {
     if (plan.atomicTo !== undefined && !plan.atomicTo.has(target.name)) {
       throw invalid(attempted, `"${target.name}" is not among the topics of "forward.to", so it cannot be part of the atomic step`)
     }
-    const prepared = prepare(context, target, value, options, message)
+    const content = message.content()
+    const prepared = prepare(context, target, value, options, {
+      id: message.id,
+      headers: content.transport ?? {},
+      correlationId: content.attributes['correlationid'],
+    })
     // Looked at when the handler has ended; until then a rejection is nobody's surprise.
     if (prepared instanceof Promise) prepared.catch(() => undefined)
     message.outputs ??= []
