@@ -21,3 +21,13 @@ export const realRandom = (): number => Math.random()
 
 /** A real random UUID, from the system's source. */
 export const realId = (): string => randomUUID()
+
+// Taken at load: a test that replaces the global timers must not stop those who only wait for promises to settle.
+const nextTurn = setImmediate
+
+/** Resolves in a later turn of the event loop: every promise that could settle by itself has settled by then. Moves no time. */
+export function macrotask(): Promise<void> {
+  return new Promise((resolve) => {
+    nextTurn(resolve)
+  })
+}
