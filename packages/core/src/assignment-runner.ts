@@ -6,7 +6,7 @@ import { examine, type Refusal } from './examine.ts'
 import { createSettlement } from './settlement.ts'
 import { keyLanes } from './key-lanes.ts'
 import { readyList } from './ready-list.ts'
-import { holdUntilDue } from './retry-lane.ts'
+import { passLane } from './retry-lane.ts'
 import type { TopicDefinition } from './topic.ts'
 import { within } from './within.ts'
 
@@ -49,6 +49,11 @@ export interface RunnerHooks {
   readonly drainMs: number
   /** What could not be read goes here instead of to a handler. */
   refuse(entry: Entry, refusal: Refusal): void
+}
+
+interface Admitted {
+  readonly entry: Entry
+  readonly refusal: Refusal | null
 }
 
 const settlesInFlight = 10_000
@@ -158,14 +163,18 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   async function fromLane(deliveries: readonly Delivery[]): Promise<void> {
     for (const delivery of deliveries) {
       const admitted = admit(delivery)
-      const next = await holdUntilDue(context, topic, plan.group, runner, admitted.entry)
-      if (next === 'over') return
-      if (next === 'moved') runner.finish(admitted.entry)
-      else {
-        place(admitted)
-        if (queue.size > 0) dispatch.offer(runner)
-      }
+      const outcome = await passLane(context, topic, plan.group, runner, admitted.entry)
+      if (outcome === 'over') return
+      if (outcome === 'moved') runner.finish(admitted.entry)
+      else if (outcome.dueInMs > 0) runner.waitFor(admitted.entry, outcome.dueInMs, () => offer(admitted))
+      else offer(admitted)
     }
+  }
+
+  function offer(admitted: Admitted): void {
+    active.delete(admitted.entry)
+    place(admitted)
+    if (queue.size > 0) dispatch.offer(runner)
   }
 
   async function settleFirst(deliveries: readonly Delivery[]): Promise<void> {
@@ -182,7 +191,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     }
   }
 
-  function admit(delivery: Delivery): { readonly entry: Entry; readonly refusal: Refusal | null } {
+  function admit(delivery: Delivery): Admitted {
     const seen = examine(context, topic, plan, delivery)
     const entry = createEntry(runner, delivery, seen.content, seen.id, seen.identity, seen.lane)
     entry.failures = seen.failures
@@ -192,7 +201,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     return { entry, refusal: seen.refusal }
   }
 
-  function place({ entry, refusal }: { readonly entry: Entry; readonly refusal: Refusal | null }): void {
+  function place({ entry, refusal }: Admitted): void {
     if (finished.size > 0 && finished.has(entry.identity)) return settleAgain(entry)
     if (refusal !== null) {
       active.add(entry)

@@ -110,6 +110,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
         slot: null,
         deadline: since + sendWithinMs,
         retryUnknown: true,
+        copy: true,
         allowed: () => entry.runner.alive(),
         attempted: `cannot park a message of "${entry.runner.topic.name}" for its next attempt`,
       })
@@ -152,6 +153,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
         slot: slotOf(content.attributes['source'], entry.id),
         deadline: clock.monotonic() + sendWithinMs,
         retryUnknown: true,
+        copy: true,
         allowed: () => runner.alive(),
         attempted: `cannot write a dead letter of "${runner.topic.name}" for group "${plan.group}"`,
       })
