@@ -4,7 +4,6 @@ import type { Assignment, Delivery, Outgoing, SettleResult } from '../contract.t
 import type { Ownership } from './group.ts'
 import type { Connection } from './link.ts'
 import { clearDoubt, settle, take } from './serve.ts'
-import type { Taken } from './serve.ts'
 import type { EmbeddedServer } from './server.ts'
 
 /** What an assignment needs of its subscription. */
@@ -14,7 +13,6 @@ export interface AssignmentHost {
   /** The host's timer: it stands still while the client's process does. */
   timer(ms: number, run: () => void): () => void
   aliveUntil(): number
-  dropped(assignment: MemoryAssignment, count: number): void
   /** It ended, or was released and the server knows. */
   over(assignment: MemoryAssignment): void
   /** The connection does not answer. */
@@ -30,7 +28,7 @@ const answers: Readonly<Record<SettleResult, Promise<SettleResult>>> = {
 }
 
 /** Rough size on the wire of what a read gave. */
-function weigh({ deliveries }: Taken): number {
+function weigh(deliveries: readonly Delivery[]): number {
   let bytes = 64
   for (const { content } of deliveries) bytes += 64 + (content.body?.length ?? 0)
   return bytes
@@ -73,7 +71,7 @@ export class MemoryAssignment implements Assignment {
   read(max: number): Promise<readonly Delivery[]> {
     if (this.#over || this.#leaving.signal.aborted) return nothing
     if (!this.#host.connection.direct) return new Promise((resolve) => this.#readFar(max, resolve))
-    const deliveries = this.#take(max)
+    const deliveries = this.#readNear(max)
     if (deliveries.length > 0) return Promise.resolve(deliveries)
     if (this.#ended) return nothing
     return new Promise((resolve) => {
@@ -125,7 +123,7 @@ export class MemoryAssignment implements Assignment {
       this.#readFar(waiting.max, waiting.resolve)
       return
     }
-    const deliveries = this.#take(waiting.max)
+    const deliveries = this.#readNear(waiting.max)
     if (deliveries.length === 0) return
     this.#waiting = null
     waiting.resolve(deliveries)
@@ -150,27 +148,19 @@ export class MemoryAssignment implements Assignment {
     return this.#over
   }
 
-  /** A read without a link in between. What an at-most-once member was spared does not count as something. */
-  #take(max: number): readonly Delivery[] {
+  /** A read without a link in between. */
+  #readNear(max: number): readonly Delivery[] {
     const { server } = this.#host
-    for (;;) {
-      server.count('read')
-      const { deliveries, dropped } = take(server, this.ownership, max)
-      if (dropped > 0) this.#host.dropped(this, dropped)
-      if (deliveries.length > 0 || dropped === 0 || this.#over) return deliveries
-    }
+    server.count('read')
+    return take(server, this.ownership, max)
   }
 
   #readFar(max: number, resolve: (deliveries: readonly Delivery[]) => void): void {
     const { connection, server } = this.#host
-    const run = (): Taken => take(server, this.ownership, max)
-    connection.request('read', 64, server.settings.replyMs, run, weigh).then(
-      ({ deliveries, dropped }) => {
-        if (dropped > 0) this.#host.dropped(this, dropped)
-        if (this.#over) resolve(empty)
+    connection.request('read', 64, server.settings.replyMs, () => take(server, this.ownership, max), weigh).then(
+      (deliveries) => {
+        if (this.#over || (deliveries.length === 0 && this.#leaving.signal.aborted)) resolve(empty)
         else if (deliveries.length > 0) resolve(deliveries)
-        else if (this.#leaving.signal.aborted) resolve(empty)
-        else if (dropped > 0) this.#readFar(max, resolve)
         else this.#waiting = { max, resolve }
       },
       () => {

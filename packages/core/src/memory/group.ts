@@ -19,7 +19,6 @@ export interface MemberVoice {
 export interface MemberBounds {
   readonly maxUnsettled: number
   readonly maxBytes: number
-  readonly settleFirst: boolean
 }
 
 export interface Member {
@@ -86,6 +85,8 @@ export class Group {
   /** Cursors of a shared queue; null where partitions are owned. */
   readonly shared: Cursor[] | null
   stale = 0
+  /** Retries of a partition go to whoever owns the partition; else they are lanes, shared out by themselves. */
+  retriesFollow = false
   /** Called when the last member is gone. */
   emptied: (() => void) | null = null
 
@@ -155,6 +156,10 @@ export class Group {
     const able = this.members.filter((member) => !member.leaving)
     for (const role of ['main', 'retry', 'delay'] as const) {
       const slots = this.slots.filter((slot) => slot.role === role)
+      if (role === 'retry' && this.retriesFollow) {
+        for (const slot of slots) slot.target = this.slots.find((main) => main.role === 'main' && main.partition === slot.partition)?.target ?? null
+        continue
+      }
       // Lanes go to the youngest first, since the oldest have the odd partitions.
       if (slots.length > 0) aim(slots, role === 'main' ? able : [...able].reverse())
     }

@@ -79,6 +79,7 @@ export class Connection {
     if (!this.open) return Promise.reject(lost())
     if (this.direct) {
       this.#server.count(operation)
+      if (operation === 'renew') this.#heardClient = this.#server.clock.monotonic()
       try {
         const result = run()
         if (!(result instanceof Promise)) return Promise.resolve(result)

@@ -92,16 +92,10 @@ function handOut(hub: Hub, ownership: Ownership, cursor: Cursor, entries: readon
   }
 }
 
-/** What `read` found, and how many possible repeats an at-most-once member was spared. */
-export interface Taken {
-  readonly deliveries: readonly Delivery[]
-  readonly dropped: number
-}
-
-const nothing: Taken = Object.freeze({ deliveries: Object.freeze([]), dropped: 0 })
+const nothing: readonly Delivery[] = Object.freeze([])
 
 /** The next deliveries of an assignment. If there are none, its reader is woken when there may be. */
-export function take(hub: Hub, ownership: Ownership, max: number): Taken {
+export function take(hub: Hub, ownership: Ownership, max: number): readonly Delivery[] {
   if (ownership.over || ownership.leaving) return nothing
   const { group, bounds } = ownership.member
   if (!allowed(hub, 'read', ownership)) return nothing
@@ -117,34 +111,24 @@ export function take(hub: Hub, ownership: Ownership, max: number): Taken {
   let want = random === null ? room : 1 + Math.floor(random() * room)
   if (group.shared !== null) want = Math.min(want, share(ownership))
   const deliveries: Delivery[] = []
-  let dropped = 0
   for (const cursor of ownership.cursors) {
     const left = want - deliveries.length
     if (left <= 0) break
     if (!cursor.available) continue
-    let entries: Entry[] = []
+    const entries: Entry[] = []
     cursor.take(ownership.epoch, left, bounds.maxBytes, entries)
-    ownership.held += entries.length
-    if (bounds.settleFirst) {
-      const fresh = entries.filter((entry) => cursor.deliveries(entry.offset) === 1)
-      if (fresh.length < entries.length) {
-        for (const entry of entries) if (cursor.deliveries(entry.offset) > 1 && cursor.settle(ownership.epoch, entry.offset)) ownership.held--
-        dropped += entries.length - fresh.length
-        entries = fresh
-      }
-    }
-    handOut(hub, ownership, cursor, entries, deliveries)
+    if (entries.length > 0) handOut(hub, ownership, cursor, entries, deliveries)
   }
-  if (deliveries.length > 0 || dropped > 0) return { deliveries, dropped }
-  ownership.waiting = true
-  return nothing
+  ownership.held += deliveries.length
+  if (deliveries.length === 0) ownership.waiting = true
+  return deliveries
 }
 
 /** A fair part of a shared queue: nobody takes what others could do at the same time. */
 function share(ownership: Ownership): number {
-  let waiting = 0
-  for (const cursor of ownership.cursors) waiting += cursor.log.end - cursor.low - cursor.held
-  return Math.max(1, Math.ceil(waiting / Math.max(1, ownership.member.group.members.length)))
+  let unsettled = 0
+  for (const cursor of ownership.cursors) unsettled += cursor.log.end - cursor.low
+  return Math.max(1, Math.ceil(unsettled / Math.max(1, ownership.member.group.members.length)))
 }
 
 /** Right to read or settle; a member that lost it is put out, and told why. */

@@ -162,7 +162,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
     const member: Member = {
       instance: connection.link.instance,
       group,
-      bounds: { maxUnsettled: source.maxUnsettled, maxBytes: source.maxBytes, settleFirst: source.settleFirst },
+      bounds: { maxUnsettled: source.maxUnsettled, maxBytes: source.maxBytes },
       voice,
       ownerships: new Set(),
       until: this.clock.monotonic() + this.settings.leaseMs,
@@ -396,7 +396,12 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   }
 }
 
+/** Do both need room in the same place? Then the order between them is kept. */
 function sharesTopic(a: readonly Outgoing[], b: readonly Outgoing[]): boolean {
-  const names = new Set(a.map((message) => message.place.topic))
-  return b.some((message) => names.has(message.place.topic))
+  const needs = ({ place: { role, topic } }: Outgoing): string | null => (role === 'main' || role === 'delay' ? `${role} ${topic}` : null)
+  const names = new Set(a.map(needs))
+  return b.some((message) => {
+    const name = needs(message)
+    return name !== null && names.has(name)
+  })
 }

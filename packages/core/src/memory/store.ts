@@ -117,15 +117,16 @@ class Router {
     const { role } = this.place
     const logs = this.#logs
     let partition = message.partition ?? 0
-    if (role === 'main') {
+    if (logs.length === 1) partition = 0
+    else if (role === 'main' || role === 'retry') {
       if (message.partition === null) {
         if (this.#left-- <= 0) {
           this.#at = this.#topic.spread()
           this.#left = this.#run - 1
         }
         partition = this.#at
-      } else if (this.#topic.shared) partition = 0
-    } else if (logs.length === 1) partition = 0
+      }
+    }
     const log = logs[partition]
     if (log === undefined) throw refused('CONFLICT', `partition ${partition} of topic "${this.#topic.name}" does not exist: it has ${logs.length}`)
     const { capabilities } = this.#hub.settings
@@ -254,16 +255,18 @@ export function storeRaw(hub: Hub, topicName: string, raw: RawMessage): string {
   const partition = raw.partition ?? (key === null ? topic.spread() : hash(key) % topic.main.length)
   const log = topic.main[partition]
   if (log === undefined) throw refused('INVALID_ARGUMENT', `topic "${topicName}" has no partition ${partition}`)
+  // Foreign clients have no headers either where the wire has none.
+  const wire = hub.settings.capabilities.headers === 'native'
   const parts: EntryParts = {
-    id: raw.id ?? null,
-    key,
-    time: raw.time ?? null,
-    expiresAt: raw.expiresAt ?? null,
-    attributes: Object.freeze({ ...raw.attributes }),
-    headers: raw.headers ?? null,
-    transport: raw.transport ?? null,
+    id: wire ? (raw.id ?? null) : null,
+    key: wire ? key : null,
+    time: wire ? (raw.time ?? null) : null,
+    expiresAt: wire ? (raw.expiresAt ?? null) : null,
+    attributes: wire ? Object.freeze({ ...raw.attributes }) : noAttributes,
+    headers: wire ? copied(raw.headers) : null,
+    transport: wire ? copied(raw.transport) : null,
     slot: null,
-    raw: raw.undecodable === undefined ? null : { undecodable: raw.undecodable, headers: raw.rawHeaders ?? null },
+    raw: raw.undecodable === undefined ? null : { undecodable: raw.undecodable, headers: raw.rawHeaders === undefined ? null : raw.rawHeaders },
   }
   const slab = raw.body === null ? null : Buffer.from(raw.body)
   const entry = new Entry(parts, slab, 0, slab?.length ?? 0, sizeOf(parts, slab?.length ?? 0), hub.clock.now())
@@ -272,6 +275,9 @@ export function storeRaw(hub: Hub, topicName: string, raw: RawMessage): string {
   announce(hub, [log])
   return position
 }
+
+const copied = (record: Readonly<Record<string, string>> | null | undefined): Readonly<Record<string, string>> | null =>
+  record == null ? null : { ...record }
 
 /** Any hash but core's: a foreign client need not know that one. */
 function hash(key: string): number {

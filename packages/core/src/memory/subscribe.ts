@@ -29,7 +29,7 @@ export interface Subscription {
 }
 
 function check(core: SessionCore, source: Source): void {
-  const { limits, delay } = core.server.capabilities
+  const { limits, delay, forward } = core.server.capabilities
   if (source.native !== undefined && source.native !== null) {
     if (typeof source.native !== 'object') throw fault('INVALID_ARGUMENT', 'embedded broker: native options of a consumer must be an object')
     refuseUnknown(source.native, [], `native option of a consumer of topic "${source.topic}"`)
@@ -40,6 +40,7 @@ function check(core: SessionCore, source: Source): void {
   if (source.kind === 'forwarder' && delay === 'native') {
     throw fault('UNSUPPORTED', 'embedded broker: this server delays by itself; there are no lanes to forward from')
   }
+  if (source.atomic && forward === 'none') throw fault('UNSUPPORTED', 'embedded broker: this server cannot settle and store in one step')
 }
 
 /** Resolves when the server accepted the member; keeps trying while the link is away, until `signal` is aborted. */
@@ -189,9 +190,6 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       connection,
       timer: core.timer,
       aliveUntil: () => aliveUntil,
-      dropped(assignment, count) {
-        context.event('broker-dropped', { ...about, ...(assignment.partition === null ? {} : { partition: assignment.partition }), count })
-      },
       over(assignment) {
         assignments.delete(assignment)
         byOwnership.delete(assignment.ownership)
@@ -221,7 +219,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     const assignment = byOwnership.get(ownership)
     // Nobody has seen it yet, so there is nothing to finish.
     if (assignment !== undefined && fresh.includes(assignment)) void assignment.release()
-    else assignment?.leave(settings.handOverMs)
+    else assignment?.leave(Math.min(source.handOverMs, settings.handOverMs))
   }
 
   function leave(): void {

@@ -19,7 +19,7 @@ export interface DeclaredGroup {
   readonly group: Group
   /** One cursor per partition, in partition order. */
   readonly main: Cursor[]
-  /** Lanes where the server has no delay of its own, else one log that due retries enter. */
+  /** Lanes where the server has no delay of its own, else a log per partition that due retries enter. */
   readonly retry: Log[]
   readonly retryUsage: Usage
 }
@@ -155,15 +155,17 @@ export class Topic {
   #makeRetry(declared: DeclaredGroup, steps: number): void {
     const { group, retry, retryUsage } = declared
     const { delay, settlement } = this.#settings.capabilities
-    const lanes = delay === 'native' ? 1 : steps
-    while (retry.length < lanes) {
+    const native = delay === 'native'
+    const count = native ? this.main.length : steps
+    group.retriesFollow = native
+    while (retry.length < count) {
       const log = new Log(retry.length, retryUsage, true)
       retry.push(log)
       const cursor = new Cursor(log, 0, true)
-      // Where tokens settle by themselves, due retries come with the first partition, as on servers that have one queue for
-      // both. A prefix cannot cover two sequences, so there they are an assignment of their own, like lanes.
+      // Where tokens settle by themselves, due retries come with their partition, as on servers that have one queue for
+      // both. A prefix cannot cover two sequences, so there they are an assignment of their own.
       if (this.shared) group.shared?.unshift(cursor)
-      else if (delay === 'native' && settlement === 'each') group.slots[0]?.cursors.unshift(cursor)
+      else if (native && settlement === 'each') group.slots[log.partition]?.cursors.unshift(cursor)
       else addSlot(group, 'retry', log.partition, [cursor])
     }
     group.balance()

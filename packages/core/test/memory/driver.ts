@@ -123,6 +123,8 @@ export const source = (topic: string, group: string | null, more: Partial<Source
   group,
   keyed: true,
   settleFirst: false,
+  atomic: false,
+  handOverMs: 10_000,
   maxUnsettled: 256,
   maxBytes: 1_048_576,
   native: null,
