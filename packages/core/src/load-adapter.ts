@@ -4,7 +4,8 @@ import { pathToFileURL } from 'node:url'
 import { applicationFolder, currentFolder } from './application.ts'
 import { invalid } from './check.ts'
 import type { Adapter } from './contract.ts'
-import { isMessagingError, MessagingError, textOf } from './errors.ts'
+import { fromFault, MessagingError, textOf } from './errors.ts'
+import { explain } from './memory/explain.ts'
 import { nearest } from './nearest.ts'
 import { redactText } from './redact.ts'
 
@@ -34,15 +35,15 @@ export const adapterNames: readonly string[] = Object.freeze([...new Set([...sch
  *
  * @throws MessagingError `INVALID_ARGUMENT` for a scheme nobody has, naming the nearest one
  */
-export function schemeOf(url: string): Scheme & { readonly scheme: string } {
-  const attempted = `cannot connect to "${redactText(url)}"`
+export function schemeOf(url: string, attempted = 'cannot connect'): Scheme & { readonly scheme: string } {
+  const shown = `"${redactText(url)}"`
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
   const known = [...schemes.keys()].map((each) => `${each}:`).join(', ')
-  if (scheme === undefined) throw invalid(attempted, `a URL starts with its scheme. known are ${known}`)
+  if (scheme === undefined) throw invalid(attempted, `${shown} is no URL: it starts with its scheme. known are ${known}`)
   const found = schemes.get(scheme)
   if (found !== undefined) return { scheme, ...found }
   const hint = nearest(scheme, schemes.keys())
-  throw invalid(attempted, `there is no adapter for "${scheme}:". ${hint === undefined ? `known are ${known}` : `did you mean "${hint}:"?`}`)
+  throw invalid(attempted, `there is no adapter for "${scheme}:", as in ${shown}. ${hint === undefined ? `known are ${known}` : `did you mean "${hint}:"?`}`)
 }
 
 /**
@@ -63,8 +64,10 @@ export async function loadAdapter(url: string, options: unknown): Promise<Adapte
   try {
     made = factory(url, options)
   } catch (error) {
-    if (isMessagingError(error)) throw error
-    throw new MessagingError('INVALID_ARGUMENT', `cannot connect to "${redactText(url)}": ${textOf(error)}`, { outcome: 'failed', cause: error })
+    const attempted = `cannot connect to "${redactText(url)}"`
+    if (found.package === null) throw fromFault(explain(error), error, attempted)
+    // Nothing was opened yet: what it throws here is about the URL or the options.
+    throw fromFault({ code: 'INVALID_ARGUMENT', retryable: false, outcome: 'failed' }, error, attempted)
   }
   const problem = adapterProblem(made)
   if (problem !== undefined) throw new MessagingError('INTERNAL', `cannot connect to "${redactText(url)}": adapter(url, options) gave ${problem}`)

@@ -71,7 +71,7 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
     return `${which(e)} of ${where(e)} still running when the time to drain was over${listed(e.ids)}; left unsettled, to be delivered again`
   }),
   'timed-out': say('warn', 'handler-timed-out', (e) => `the handler of ${where(e)} ran out of time on ${which(e)}${because(e)}`),
-  'settle-unknown': say('warn', 'settle-unknown', (e) => `it is not known whether ${which(e)} of ${where(e)} was settled${because(e)}; repeats are settled without running again`),
+  'settle-unknown': say('warn', 'settle-unknown', (e) => `the settlement of ${which(e)} of ${where(e)} is not confirmed${because(e)}; repeats are settled without running again`),
   'settle-stale': say('debug', 'settle-stale', (e) => `${which(e)} of ${where(e)} had moved to another member before it was settled`),
   assigned: say('debug', 'assigned', (e) => `${where(e)} was assigned to this member`),
   leaving: say('debug', 'leaving', (e) => `${where(e)} is being handed over`),

@@ -18,7 +18,7 @@ export type Wanted = { readonly url: string; readonly options: unknown } | { rea
 export function checkTarget(target: unknown, attempted = 'cannot connect'): Wanted {
   if (typeof target === 'string') {
     if (target === '') throw invalid(attempted, 'the URL is empty. is BROKER_URL set to nothing?')
-    schemeOf(target)
+    schemeOf(target, attempted)
     return { url: target, options: undefined }
   }
   if (typeof target !== 'object' || target === null || Array.isArray(target)) {
@@ -36,7 +36,7 @@ export function checkTarget(target: unknown, attempted = 'cannot connect'): Want
   for (const [key, value] of Object.entries(rest)) {
     if (value !== undefined && (typeof value !== 'object' || value === null)) throw invalid(attempted, `"${key}" of the target must be an object, not ${show(value)}`)
   }
-  return { url, options: rest[schemeOf(url).adapter] }
+  return { url, options: rest[schemeOf(url, attempted).adapter] }
 }
 
 const secretName = /password|passwd|passphrase|secret|token|credential|privatekey|^pass$|^key$/i

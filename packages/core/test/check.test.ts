@@ -3,9 +3,14 @@ import { isMessagingError } from '@posthorn/core'
 import { boolean, checkOptions, date, either, fn, listOf, milliseconds, number, oneOf, type Rule, show, signal, text, whole } from '../src/check.ts'
 
 const rules = { timeoutMs: milliseconds, max: whole(1, 100), retry: boolean }
+interface Options {
+  readonly timeoutMs?: number | undefined
+  readonly max?: number | undefined
+  readonly retry?: boolean | undefined
+}
 const refusal = (options: unknown): string => {
   try {
-    checkOptions('cannot test', options as { timeoutMs?: number; max?: number; retry?: boolean }, rules)
+    checkOptions('cannot test', options as Options, rules)
   } catch (error) {
     if (isMessagingError(error, 'INVALID_ARGUMENT')) return error.message
     throw error
@@ -16,7 +21,7 @@ const refusal = (options: unknown): string => {
 describe('checkOptions', () => {
   it('returns a copy of what was given, without undefined fields', () => {
     const options = { timeoutMs: 5, max: undefined }
-    const copy = checkOptions('cannot test', options as { timeoutMs?: number; max?: number; retry?: boolean }, rules)
+    const copy = checkOptions<Options>('cannot test', options, rules)
     options.timeoutMs = 6
     expect(copy).toEqual({ timeoutMs: 5 })
     expect(options).toEqual({ timeoutMs: 6, max: undefined })
