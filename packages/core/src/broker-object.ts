@@ -33,6 +33,7 @@ export interface BrokerSetup {
   readonly clock: Clock
   readonly random: () => number
   readonly newId: () => string
+  readonly readBackAlways?: boolean | undefined
   readonly middleware: readonly Middleware[]
   readonly telemetry: Telemetry
   readonly onStatus: ((status: Status, error?: MessagingError) => void) | undefined
@@ -55,6 +56,7 @@ export function createBroker(setup: BrokerSetup): Broker {
     telemetry,
     closing: closing.signal,
     newId: setup.newId,
+    readBackAlways: setup.readBackAlways,
     wrap: (error: unknown, attempted: string, detail?: Parameters<BrokerContext['wrap']>[2]): MessagingError =>
       fromFault(explained(adapter, error), error, attempted, detail),
   } satisfies Omit<BrokerContext, 'catalog' | 'sender'>

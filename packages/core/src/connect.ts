@@ -32,6 +32,8 @@ export interface Runtime {
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
+  /** Decode and check every message again before it is sent, not only the first of its topic. @default false */
+  readonly readBackAlways?: boolean | undefined
 }
 
 const name: Rule = (v) =>
@@ -94,6 +96,7 @@ export async function connectWith(runtime: Runtime, target: Target, options?: Co
     clock: runtime.clock,
     random: runtime.random,
     newId,
+    readBackAlways: runtime.readBackAlways,
     middleware: [...(given.middleware ?? [])],
     telemetry,
     onStatus: given.onStatus,

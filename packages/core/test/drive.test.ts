@@ -82,6 +82,7 @@ describe('createDriver', () => {
     wanted = false
     await driver.driven(sleep(clock, 5000))
     expect([driver.open, clock.pending()]).toEqual([0, 0])
+    await realPause(1)
     expect(await driver.turn()).toBe('held')
   })
 
