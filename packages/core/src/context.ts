@@ -17,6 +17,8 @@ export interface BrokerContext {
   readonly telemetry: Telemetry
   readonly catalog: Catalog
   readonly sender: Sender
+  /** Decode and check every message again before it leaves, not only the first of its topic. @default false */
+  readonly readBackAlways?: boolean | undefined
   /** Aborts when the broker starts to close: nothing new begins. */
   readonly closing: AbortSignal
   /** A random UUID from the context's randomness. */
@@ -45,6 +47,8 @@ export interface EnsureOptions {
   readonly signal?: AbortSignal | undefined
   /** Monotonic milliseconds. @default in 30 s */
   readonly deadline?: number | undefined
+  /** Go on while the broker closes, until `deadline` or `signal`: for messages that were accepted before. @default false */
+  readonly finish?: boolean | undefined
 }
 
 /** Sends contents to places: the window, the batches, the repeats and the deadlines are here. */
@@ -56,9 +60,18 @@ export interface Sender {
   send(request: SendRequest): Promise<Receipt>
   /** Resolves when all requests so far have their outcome. */
   flush(): Promise<void>
-  /** Ends everything still open at `deadline` (monotonic), as failed or unknown; later sends reject with CLOSED. */
+  /** Waits for what is open and for who is enlisted; ends the rest at `deadline` (monotonic), as failed or unknown. Later sends reject with CLOSED. */
   close(deadline: number): Promise<void>
+  /** For who has accepted messages that are not handed to the engine yet; returns what takes it off the list. */
+  enlist(feeder: Feeder): () => void
   readonly stats: { readonly buffered: number; readonly open: number }
+}
+/** Has messages on their way to the engine. */
+export interface Feeder {
+  /** Resolves when all it has accepted so far has its outcome. */
+  flush(): Promise<void>
+  /** The engine has closed: what is left gets its outcome now. */
+  end(): void
 }
 export interface SendRequest {
   readonly place: Place
@@ -76,6 +89,10 @@ export interface SendRequest {
   readonly allowed?: (() => boolean) | undefined
   /** In error texts: `cannot send to "orders.placed"`. */
   readonly attempted: string
+  /** It was counted when it was first stored: telemetry does not count it as sent again. */
+  readonly copy?: boolean | undefined
+  /** Told the outcome once, just before the promise settles; a receipt or an error that it returns is the outcome instead. Must not throw. */
+  readonly onEnd?: ((request: SendRequest, error: MessagingError | undefined) => Receipt | MessagingError | undefined) | undefined
 }
 
 export type { Outgoing, PublishReport }

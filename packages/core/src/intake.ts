@@ -1,0 +1,129 @@
+import type { Clock } from './contract.ts'
+import type { Feeder } from './context.ts'
+import { createSweep } from './deadline-sweep.ts'
+import { MessagingError, type Receipt } from './errors.ts'
+import type { Tally, TallySpan } from './tally.ts'
+
+/** A send that cannot be handed to the engine at once: something about it is asynchronous, or others before it are. */
+export interface Waiting {
+  readonly request: { readonly deadline: number }
+  readonly id: string
+  readonly span: TallySpan
+  readonly signal: AbortSignal | undefined
+  readonly resolve: (receipt: Receipt) => void
+  readonly reject: (error: unknown) => void
+  /** What hands it over, once it is complete. */
+  leave: (() => void) | null
+  /** While it is `sending` the engine looks after its end; `finishing`: the engine is done, what runs around it is not. */
+  stage: 'preparing' | 'sending' | 'finishing'
+  over: boolean
+  onAbort: (() => void) | null
+}
+
+/** Keeps sends in the order of their calls while they are being prepared, each within its own deadline and signal. */
+export interface Intake {
+  readonly empty: boolean
+  /** Takes its place behind those before it. */
+  enter(waiting: Waiting): void
+  /** It is complete: it leaves when everything before it has left or ended. */
+  ready(waiting: Waiting, leave: () => void): void
+  /** The engine has its outcome; what runs around it has until the deadline. */
+  finishing(waiting: Waiting): void
+  /** It ends, with an outcome. Once: what comes later is ignored. */
+  end(waiting: Waiting, outcome: { readonly receipt: Receipt } | { readonly error: unknown }): void
+}
+
+export interface IntakeSetup {
+  readonly clock: Clock
+  readonly tally: Tally
+  readonly attempted: string
+  enlist(feeder: Feeder): () => void
+  /** The engine counts what was handed to it; this is for what was not. */
+  ended(span: TallySpan): void
+}
+
+export function createIntake(setup: IntakeSetup): Intake {
+  const { clock, attempted } = setup
+  const all = new Set<Waiting>()
+  // The order of the calls. A Set, so that one leaves from the middle without a search.
+  const queue = new Set<Waiting>()
+  let delist: (() => void) | null = null
+
+  const sweep = createSweep<Waiting>(clock, { count: () => all.size, entries: () => [...all] }, (waiting) => {
+    if (waiting.stage === 'sending') return
+    const text = waiting.stage === 'preparing' ? 'its time was up before it could leave' : 'its time was up while a middleware was still running'
+    end(waiting, { error: failure(waiting, 'TIMED_OUT', text, true) })
+  })
+  const feeder: Feeder = {
+    flush: () => setup.tally.flush(),
+    end() {
+      for (const waiting of [...all]) end(waiting, { error: failure(waiting, 'CLOSED', 'the broker was closed first', false) })
+    },
+  }
+
+  function failure(waiting: Waiting, code: 'TIMED_OUT' | 'CLOSED' | 'CANCELLED', text: string, retryable: boolean): MessagingError {
+    const left = waiting.stage !== 'preparing'
+    const outcome = left ? 'unknown' : 'failed'
+    const next = left ? 'it may be stored' : 'it was not stored'
+    return new MessagingError(code, `${attempted}: ${text}. ${next}`, { retryable, outcome, messageId: waiting.id })
+  }
+
+  function end(waiting: Waiting, outcome: { readonly receipt: Receipt } | { readonly error: unknown }): void {
+    if (waiting.over) return
+    waiting.over = true
+    waiting.leave = null
+    all.delete(waiting)
+    queue.delete(waiting)
+    if (waiting.onAbort !== null) waiting.signal?.removeEventListener('abort', waiting.onAbort)
+    if (waiting.stage === 'preparing') setup.ended(waiting.span)
+    if ('receipt' in outcome) waiting.resolve(outcome.receipt)
+    else waiting.reject(outcome.error)
+    drain()
+    if (all.size === 0) {
+      sweep.stop()
+      delist?.()
+      delist = null
+    }
+  }
+
+  function drain(): void {
+    for (const waiting of queue) {
+      const { leave } = waiting
+      if (leave === null) return
+      queue.delete(waiting)
+      waiting.leave = null
+      waiting.stage = 'sending'
+      leave()
+    }
+  }
+
+  return {
+    get empty() {
+      return queue.size === 0
+    },
+    enter(waiting) {
+      all.add(waiting)
+      queue.add(waiting)
+      delist ??= setup.enlist(feeder)
+      sweep.watch(waiting.request.deadline)
+      const { signal } = waiting
+      if (signal === undefined) return
+      waiting.onAbort = () => {
+        if (waiting.stage !== 'sending') end(waiting, { error: failure(waiting, 'CANCELLED', 'its signal was aborted', false) })
+      }
+      if (signal.aborted) waiting.onAbort()
+      else signal.addEventListener('abort', waiting.onAbort, { once: true })
+    },
+    ready(waiting, leave) {
+      if (waiting.over) return
+      waiting.leave = leave
+      drain()
+    },
+    finishing(waiting) {
+      if (waiting.over) return
+      waiting.stage = 'finishing'
+      sweep.watch(waiting.request.deadline)
+    },
+    end,
+  }
+}
