@@ -44,6 +44,8 @@ export class MemoryAssignment implements Assignment {
   readonly #lost = new AbortController()
   /** The open read that found nothing yet. */
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
+  /** A wake-up came while the answer to a read was on its way. */
+  #woken = false
   #deadline: (() => void) | null = null
   #over = false
   #released: Promise<void> | null = null
@@ -117,6 +119,7 @@ export class MemoryAssignment implements Assignment {
   /** Something may be there. */
   wake(): void {
     const waiting = this.#waiting
+    this.#woken = waiting === null
     if (waiting === null) return
     if (!this.#host.connection.direct) {
       this.#waiting = null
@@ -157,10 +160,12 @@ export class MemoryAssignment implements Assignment {
 
   #readFar(max: number, resolve: (deliveries: readonly Delivery[]) => void): void {
     const { connection, server } = this.#host
+    this.#woken = false
     connection.request('read', 64, server.settings.replyMs, () => take(server, this.ownership, max), weigh).then(
       (deliveries) => {
         if (this.#over || (deliveries.length === 0 && this.#leaving.signal.aborted)) resolve(empty)
         else if (deliveries.length > 0) resolve(deliveries)
+        else if (this.#woken) this.#readFar(max, resolve)
         else this.#waiting = { max, resolve }
       },
       () => {

@@ -1,6 +1,7 @@
 // Publishing over a link: what is known about a batch when the link fails, the caller gives up, or the server has no room.
 
 import type { Outgoing, PublishReport } from '../contract.ts'
+import { onAbort } from './abort.ts'
 import { fault } from './explain.ts'
 import type { SessionCore } from './session-core.ts'
 import { failedReport } from './store.ts'
@@ -54,13 +55,13 @@ async function publishFar(core: SessionCore, batch: readonly Outgoing[], signal:
 function waitFor(core: SessionCore, batch: readonly Outgoing[], signal: AbortSignal, request: Promise<PublishReport>): Promise<PublishReport> {
   return new Promise((resolve) => {
     const giveUp = (): void => resolve(failedReport(batch.length, 'unknown', cancelled()))
-    signal.addEventListener('abort', giveUp, { once: true })
+    const forget = onAbort(signal, giveUp)
     if (signal.aborted) giveUp()
     core
       .open(request)
       .catch((error: unknown) => failedReport(batch.length, 'unknown', error))
       .then((report) => {
-        signal.removeEventListener('abort', giveUp)
+        forget()
         resolve(report)
       })
   })

@@ -1,6 +1,7 @@
 // A live connection to the embedded server: it connects again by itself, notices silence, and renews what it owns.
 
 import type { AdapterContext, Session, TopicPlan } from '../contract.ts'
+import { onAbort } from './abort.ts'
 import { explain, fault } from './explain.ts'
 import type { Operation } from './faults.ts'
 import type { Connection } from './link.ts'
@@ -152,13 +153,13 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
       return new Promise((resolve, reject) => {
         const wake = (): void => {
           waiters.delete(wake)
-          until.removeEventListener('abort', wake)
+          forget()
           if (closed) reject(closedError())
           else if (until.aborted || connection === null) reject(fault('UNAVAILABLE', 'embedded broker: the server could not be reached', 'failed'))
           else resolve(connection)
         }
+        const forget = onAbort(until, wake)
         waiters.add(wake)
-        until.addEventListener('abort', wake)
       })
     },
     broken(current) {
@@ -196,16 +197,16 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
   /** A request that a caller may give up. */
   async function call<T>(operation: Operation, until: AbortSignal, bytes: number, run: () => T): Promise<T> {
     const current = await core.ready(until)
+    if (until.aborted) throw cancelled()
     const request = current.request(operation, bytes, 0, run)
-    let giveUp: (() => void) | null = null
+    let forget = (): void => {}
     const given = new Promise<never>((_, reject) => {
-      giveUp = () => reject(cancelled())
-      until.addEventListener('abort', giveUp)
+      forget = onAbort(until, () => reject(cancelled()))
     })
     try {
       return await core.open(Promise.race([request, given]))
     } finally {
-      if (giveUp !== null) until.removeEventListener('abort', giveUp)
+      forget()
       request.catch(() => {})
     }
   }
@@ -271,7 +272,7 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const give = (): void => reject(fault('CANCELLED', 'embedded broker: connecting was given up', 'failed'))
     if (signal.aborted) give()
-    signal.addEventListener('abort', give, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', give))
+    const forget = onAbort(signal, give)
+    promise.then(resolve, reject).finally(forget)
   })
 }
