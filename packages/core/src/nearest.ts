@@ -1,9 +1,11 @@
-/** The known name closest to `name`, if it is close enough to be what was meant (a third of its letters, at least one, may differ). */
+/** The known name closest to `name`, if it is close enough to be what was meant (a third of its letters, at least one, may differ, or its end may be missing). */
 export function nearest(name: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1
   for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
+    const [given, meant] = [name.toLowerCase(), candidate.toLowerCase()]
+    // A left-out unit, as in "drain" for "drainMs", is one slip, however long it is.
+    const distance = given.length > 2 && given !== meant && meant.startsWith(given) ? 1 : editDistance(given, meant)
     if (distance < bestDistance) {
       best = candidate
       bestDistance = distance

@@ -6,6 +6,8 @@ describe('nearest', () => {
     ['emial', ['email', 'push'], 'email'],
     ['timeoutMS', ['timeoutMs', 'max'], 'timeoutMs'],
     ['concurency', ['concurrency', 'group'], 'concurrency'],
+    ['drain', ['group', 'drainMs'], 'drainMs'],
+    ['max', ['maxUnsettled', 'max'], 'max'],
     ['kafak', ['kafka', 'redis'], 'kafka'],
     ['audit', ['email', 'push'], undefined],
     ['x', [], undefined],
@@ -18,5 +20,6 @@ describe('nearest', () => {
   it('prefers the closest, then the first', () => {
     expect(nearest('cat', ['cart', 'cats', 'cat'])).toBe('cat')
     expect(nearest('cat', ['cart', 'cats'])).toBe('cart')
+    expect(nearest('a'.repeat(4999), ['b'])).toBeUndefined()
   })
 })
