@@ -89,7 +89,7 @@ export function virtualClock(options: { startMs?: number | undefined } = {}): Vi
     now: () => wall,
     monotonic: () => elapsed,
     timer(ms, run) {
-      const timer: Timer = { due: elapsed + (ms > 0 ? ms : 0), order: order++, run }
+      const timer: Timer = { due: elapsed + Math.max(0, ms || 0), order: order++, run }
       heap.push(timer)
       siftUp(heap, heap.length - 1)
       pending++

@@ -161,19 +161,21 @@ export class MemoryAssignment implements Assignment {
   #readFar(max: number, resolve: (deliveries: readonly Delivery[]) => void): void {
     const { connection, server } = this.#host
     this.#woken = false
-    connection.request('read', 64, server.settings.replyMs, () => take(server, this.ownership, max), weigh).then(
-      (deliveries) => {
-        if (this.#over || (deliveries.length === 0 && this.#leaving.signal.aborted)) resolve(empty)
-        else if (deliveries.length > 0) resolve(deliveries)
-        else if (this.#woken) this.#readFar(max, resolve)
-        else this.#waiting = { max, resolve }
-      },
-      () => {
-        // What the answer carried is lost to this assignment: only a new one will be given it.
-        if (!this.#over) this.#host.broken()
-        resolve(empty)
-      },
-    )
+    connection
+      .request('read', 64, server.settings.replyMs, () => take(server, this.ownership, max), weigh)
+      .then(
+        (deliveries) => {
+          if (this.#over || (deliveries.length === 0 && this.#leaving.signal.aborted)) resolve(empty)
+          else if (deliveries.length > 0) resolve(deliveries)
+          else if (this.#woken) this.#readFar(max, resolve)
+          else this.#waiting = { max, resolve }
+        },
+        () => {
+          // What the answer carried is lost to this assignment: only a new one will be given it.
+          if (!this.#over) this.#host.broken()
+          resolve(empty)
+        },
+      )
   }
 
   #doubt(tokens: readonly unknown[], withOutputs: boolean): void {

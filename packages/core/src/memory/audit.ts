@@ -6,8 +6,8 @@ import { fault } from './explain.ts'
 import type { MemoryServer, Removal } from './faults.ts'
 import type { Group } from './group.ts'
 import { stored } from './log.ts'
-import { topicOf } from './store.ts'
 import type { Hub } from './store.ts'
+import { topicOf } from './store.ts'
 import type { DeclaredGroup } from './topic.ts'
 
 /** The part of `MemoryServer` that looks, and takes away. */

@@ -48,7 +48,14 @@ export class Ownership implements Waiter {
   leaving = false
   over = false
 
-  constructor(epoch: number, member: Member, slot: Slot | null, role: 'main' | 'retry' | 'delay', partition: number | null, cursors: readonly Cursor[]) {
+  constructor(
+    epoch: number,
+    member: Member,
+    slot: Slot | null,
+    role: 'main' | 'retry' | 'delay',
+    partition: number | null,
+    cursors: readonly Cursor[],
+  ) {
     this.epoch = epoch
     this.member = member
     this.slot = slot
@@ -157,7 +164,8 @@ export class Group {
     for (const role of ['main', 'retry', 'delay'] as const) {
       const slots = this.slots.filter((slot) => slot.role === role)
       if (role === 'retry' && this.retriesFollow) {
-        for (const slot of slots) slot.target = this.slots.find((main) => main.role === 'main' && main.partition === slot.partition)?.target ?? null
+        for (const slot of slots)
+          slot.target = this.slots.find((main) => main.role === 'main' && main.partition === slot.partition)?.target ?? null
         continue
       }
       // Lanes go to the youngest first, since the oldest have the odd partitions.

@@ -3,8 +3,8 @@
 import type { Adapter } from '../contract.ts'
 import { explain, fault } from './explain.ts'
 import type { MemoryServer } from './faults.ts'
-import { settingsOf, splitOptions } from './options.ts'
 import type { MemoryOptions, MemoryServerOptions } from './options.ts'
+import { settingsOf, splitOptions } from './options.ts'
 import { EmbeddedServer } from './server.ts'
 import { openSession } from './session.ts'
 
@@ -32,7 +32,8 @@ interface Shared {
 /** The only state of the library that a whole process shares: servers by name, from whichever copy of this module. */
 function registry(): Map<string, Shared> {
   const holder = globalThis as { [registryKey]?: Map<string, Shared> }
-  return (holder[registryKey] ??= new Map())
+  holder[registryKey] ??= new Map()
+  return holder[registryKey]
 }
 
 function sharedServer(name: string, options: MemoryServerOptions): EmbeddedServer {

@@ -1,8 +1,8 @@
 // What the embedded broker can be told, and the checks of it. Everything has a default.
 
 import type { Capabilities, Clock } from '../contract.ts'
-import { profiles } from './capabilities.ts'
 import type { MemoryProfile } from './capabilities.ts'
+import { profiles } from './capabilities.ts'
 import { fault } from './explain.ts'
 import type { MemoryServer } from './faults.ts'
 
@@ -104,8 +104,7 @@ const words: { readonly [K in Exclude<keyof Capabilities, 'limits'>]: readonly C
 const limitKeys: readonly (keyof Capabilities['limits'])[] = ['messageBytes', 'batch', 'batches', 'holdMs', 'unsettled', 'delayMs']
 
 const wrong = (text: string): Error => fault('INVALID_ARGUMENT', `embedded broker: ${text}`)
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Letters of `a` that are not in `b` at the same place, roughly: enough to find the name that was meant. */
 function distance(a: string, b: string): number {
@@ -151,12 +150,12 @@ function capabilitiesOf(profile: MemoryProfile, given: unknown): Capabilities {
   if (given === undefined) return base
   if (!isObject(given)) throw wrong('capabilities must be an object')
   refuseUnknown(given, [...Object.keys(words), 'limits'], 'capability')
-  const bounds = given['limits'] ?? {}
+  const bounds = given.limits ?? {}
   if (!isObject(bounds)) throw wrong('capabilities.limits must be an object')
   refuseUnknown(bounds, limitKeys, 'limit')
   const limit = (key: Exclude<keyof Capabilities['limits'], 'holdMs'>): number =>
     integer(`capabilities.limits.${key}`, bounds[key], base.limits[key], 1)
-  const holdMs = bounds['holdMs']
+  const holdMs = bounds.holdMs
   const pick = <K extends keyof typeof words>(key: K): Capabilities[K] =>
     oneOf<Capabilities[K]>(`capabilities.${key}`, given[key], words[key], base[key])
   return Object.freeze({
@@ -185,24 +184,24 @@ export function settingsOf(options: unknown): Settings {
   if (!isObject(options)) throw wrong('options must be an object')
   refuseUnknown(options, serverKeys, 'option')
   const { clock, random, sharedQueue } = options as MemoryServerOptions
-  const profile = oneOf('profile', options['profile'], Object.keys(profiles) as MemoryProfile[], 'default')
-  if (clock !== undefined && (!isObject(clock) || typeof clock['timer'] !== 'function')) throw wrong('clock must be a clock')
+  const profile = oneOf('profile', options.profile, Object.keys(profiles) as MemoryProfile[], 'default')
+  if (clock !== undefined && (!isObject(clock) || typeof clock.timer !== 'function')) throw wrong('clock must be a clock')
   if (random !== undefined && typeof random !== 'function') throw wrong('random must be a function')
   if (sharedQueue !== undefined && typeof sharedQueue !== 'boolean') throw wrong('sharedQueue must be true or false')
-  const leaseMs = integer('leaseMs', options['leaseMs'], 10_000, 100)
+  const leaseMs = integer('leaseMs', options.leaseMs, 10_000, 100)
   return {
-    capabilities: capabilitiesOf(profile, options['capabilities']),
+    capabilities: capabilitiesOf(profile, options.capabilities),
     sharedQueue: sharedQueue ?? profile === 'rabbitmq',
-    trim: oneOf('trim', options['trim'], ['finished', 'age'], profile === 'kafka' ? 'age' : 'finished'),
-    keyedPartitions: integer('keyedPartitions', options['keyedPartitions'], 4, 1),
-    unkeyedPartitions: integer('unkeyedPartitions', options['unkeyedPartitions'], profile === 'kafka' || profile === 'redis' ? 16 : 4, 1),
+    trim: oneOf('trim', options.trim, ['finished', 'age'], profile === 'kafka' ? 'age' : 'finished'),
+    keyedPartitions: integer('keyedPartitions', options.keyedPartitions, 4, 1),
+    unkeyedPartitions: integer('unkeyedPartitions', options.unkeyedPartitions, profile === 'kafka' || profile === 'redis' ? 16 : 4, 1),
     leaseMs,
     marginMs: Math.ceil(leaseMs / 10),
-    heartbeatMs: integer('heartbeatMs', options['heartbeatMs'], Math.ceil(leaseMs / 4), 10),
-    handOverMs: integer('handOverMs', options['handOverMs'], 10_000, 1),
-    replyMs: integer('replyMs', options['replyMs'], Math.ceil(leaseMs / 2), 1),
-    capacityBytes: integer('capacityBytes', options['capacityBytes'], 512 * 1_048_576, 1),
-    capacityMessages: integer('capacityMessages', options['capacityMessages'], Number.MAX_SAFE_INTEGER, 1),
+    heartbeatMs: integer('heartbeatMs', options.heartbeatMs, Math.ceil(leaseMs / 4), 10),
+    handOverMs: integer('handOverMs', options.handOverMs, 10_000, 1),
+    replyMs: integer('replyMs', options.replyMs, Math.ceil(leaseMs / 2), 1),
+    capacityBytes: integer('capacityBytes', options.capacityBytes, 512 * 1_048_576, 1),
+    capacityMessages: integer('capacityMessages', options.capacityMessages, Number.MAX_SAFE_INTEGER, 1),
     clock: clock ?? null,
     random: random ?? null,
   }

@@ -3,6 +3,7 @@
 import type { Outgoing, PublishReport } from '../contract.ts'
 import { onAbort } from './abort.ts'
 import { fault } from './explain.ts'
+import type { Connection } from './link.ts'
 import type { SessionCore } from './session-core.ts'
 import { failedReport } from './store.ts'
 
@@ -22,7 +23,10 @@ export function publish(core: SessionCore, batch: readonly Outgoing[], signal: A
   if (core.closed()) return refuse(batch, fault('CLOSED', 'embedded broker: the session is closed', 'failed'))
   if (signal.aborted) return refuse(batch, fault('CANCELLED', 'embedded broker: the publish was given up before it began', 'failed'))
   if (batch.length > limits.batch) {
-    return refuse(batch, fault('INVALID_ARGUMENT', `embedded broker: a batch of ${batch.length} is over the limit of ${limits.batch}`, 'failed'))
+    return refuse(
+      batch,
+      fault('INVALID_ARGUMENT', `embedded broker: a batch of ${batch.length} is over the limit of ${limits.batch}`, 'failed'),
+    )
   }
   const connection = core.connection()
   if (connection === null || !connection.direct) return publishFar(core, batch, signal)
@@ -31,7 +35,8 @@ export function publish(core: SessionCore, batch: readonly Outgoing[], signal: A
   return report instanceof Promise ? waitFor(core, batch, signal, connection.hold('publish', report)) : Promise.resolve(report)
 }
 
-const refuse = (batch: readonly Outgoing[], error: Error): Promise<PublishReport> => Promise.resolve(failedReport(batch.length, 'failed', error))
+const refuse = (batch: readonly Outgoing[], error: Error): Promise<PublishReport> =>
+  Promise.resolve(failedReport(batch.length, 'failed', error))
 
 function blocked(core: SessionCore, batch: readonly Outgoing[]): void {
   const topic = batch[0]?.place.topic
@@ -39,20 +44,26 @@ function blocked(core: SessionCore, batch: readonly Outgoing[]): void {
 }
 
 async function publishFar(core: SessionCore, batch: readonly Outgoing[], signal: AbortSignal): Promise<PublishReport> {
-  let connection
+  let open: Connection
   try {
-    connection = await core.ready(signal)
+    open = await core.ready(signal)
   } catch (error) {
     // Nothing left this process, so nothing can be stored.
     return failedReport(batch.length, 'failed', error)
   }
   const { server } = core
-  const open = connection
-  const request = open.request('publish', weigh(batch), 0, () => server.publish(open, batch, signal, () => open.push(() => blocked(core, batch))))
+  const request = open.request('publish', weigh(batch), 0, () =>
+    server.publish(open, batch, signal, () => open.push(() => blocked(core, batch))),
+  )
   return waitFor(core, batch, signal, request)
 }
 
-function waitFor(core: SessionCore, batch: readonly Outgoing[], signal: AbortSignal, request: Promise<PublishReport>): Promise<PublishReport> {
+function waitFor(
+  core: SessionCore,
+  batch: readonly Outgoing[],
+  signal: AbortSignal,
+  request: Promise<PublishReport>,
+): Promise<PublishReport> {
   return new Promise((resolve) => {
     const giveUp = (): void => resolve(failedReport(batch.length, 'unknown', cancelled()))
     const forget = onAbort(signal, giveUp)

@@ -4,10 +4,10 @@ import type { Delivery, Inspection, Outgoing, Page, Place, Received, SettleResul
 import type { Cursor } from './cursor.ts'
 import { fault } from './explain.ts'
 import type { Ownership } from './group.ts'
-import { slabOf } from './log.ts'
 import type { Entry, Log } from './log.ts'
-import { acceptable, store, topicOf } from './store.ts'
+import { slabOf } from './log.ts'
 import type { Hub } from './store.ts'
+import { acceptable, store, topicOf } from './store.ts'
 
 class Token {
   readonly ownership: Ownership
@@ -40,7 +40,14 @@ class Handed implements Delivery {
   readonly #partition: number
   readonly #offset: number
 
-  constructor(token: unknown, content: Received | Undecodable, parked: boolean, deliveries: number | null, partition: number, offset: number) {
+  constructor(
+    token: unknown,
+    content: Received | Undecodable,
+    parked: boolean,
+    deliveries: number | null,
+    partition: number,
+    offset: number,
+  ) {
     this.token = token
     this.content = content
     this.parked = parked
@@ -166,7 +173,8 @@ export function settle(hub: Hub, ownership: Ownership, tokens: readonly unknown[
   let result: SettleResult = 'settled'
   if (settlement === 'prefix') {
     const last = tokens[tokens.length - 1]
-    if (last !== undefined && !(last instanceof Token && last.ownership === ownership && last.cursor.settleUpTo(epoch, last.offset))) result = 'stale'
+    if (last !== undefined && !(last instanceof Token && last.ownership === ownership && last.cursor.settleUpTo(epoch, last.offset)))
+      result = 'stale'
     ownership.held = 0
     for (const cursor of ownership.cursors) ownership.held += cursor.held
   } else {

@@ -1,20 +1,21 @@
 // The embedded broker's server: one process's worth of topics, links, leases and time, and the switches to play with it.
 
 import type { Clock, Outgoing, Place, PublishReport, Source, TopicState, Topology } from '../contract.ts'
-import { auditor } from './audit.ts'
 import type { Auditor } from './audit.ts'
-import { DelayHeap } from './delayed.ts'
+import { auditor } from './audit.ts'
 import type { Delayed } from './delayed.ts'
+import { DelayHeap } from './delayed.ts'
 import { fault } from './explain.ts'
 import type { MemoryLink, MemoryServer, MemoryStats, Operation, RawMessage, Removal, SettleCounts, StoredMessage } from './faults.ts'
 import type { Group, Member, MemberVoice } from './group.ts'
-import { Link } from './link.ts'
+import { Leases } from './leases.ts'
 import type { Connection, LinkServer } from './link.ts'
+import { Link } from './link.ts'
 import type { Settings } from './options.ts'
-import { announce, lacksRoom, store, storeRaw, topicOf } from './store.ts'
 import type { Hub } from './store.ts'
-import { declare } from './topology.ts'
+import { announce, lacksRoom, store, storeRaw, topicOf } from './store.ts'
 import type { Topic } from './topic.ts'
+import { declare } from './topology.ts'
 
 interface Blocked {
   readonly batch: readonly Outgoing[]
@@ -32,7 +33,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   state: 'running' | 'stopped' | 'down' = 'running'
   readonly #links = new Map<string, Link>()
   readonly #connections = new Map<Connection, Set<Member>>()
-  readonly #members = new Set<Member>()
+  readonly #leases = new Leases(this)
   readonly #requests = new Map<Operation, number>()
   readonly #connects: { instance: string; at: number }[] = []
   readonly #denied = new Set<string>()
@@ -44,7 +45,6 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   #inbox: (() => void)[] = []
   #blocked: Blocked[] = []
   #delayTimer: { due: number; cancel: () => void } | null = null
-  #leaseTimer: (() => void) | null = null
 
   constructor(settings: Settings) {
     this.settings = settings
@@ -134,7 +134,12 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   }
 
   /** Stores now, or answers later when there is room. `waits` is called if it has to wait. */
-  publish(connection: Connection, batch: readonly Outgoing[], signal: AbortSignal, waits: () => void): PublishReport | Promise<PublishReport> {
+  publish(
+    connection: Connection,
+    batch: readonly Outgoing[],
+    signal: AbortSignal,
+    waits: () => void,
+  ): PublishReport | Promise<PublishReport> {
     if (this.#blocked.length === 0 && !lacksRoom(this, batch)) return store(this, batch)
     if (!this.#blocked.some((waiting) => sharesTopic(waiting.batch, batch)) && !lacksRoom(this, batch)) return store(this, batch)
     waits()
@@ -170,8 +175,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
       over: false,
     }
     members.add(member)
-    this.#members.add(member)
-    this.#armLease()
+    this.#leases.add(member)
     group.join(member)
     return member
   }
@@ -193,7 +197,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
 
   /** Ends a membership; see `Group.end` for `error`. */
   end(member: Member, error: Error | null | undefined): void {
-    this.#members.delete(member)
+    this.#leases.remove(member)
     member.group.end(member, error)
     this.room()
   }
@@ -202,7 +206,8 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
     const topic = topicOf(this, source.topic)
     if (source.kind === 'broadcast') return topic.makeBroadcast(source.group ?? '')
     if (source.kind === 'forwarder') {
-      if (topic.forwarder === null) throw fault('UNSUPPORTED', `embedded broker: topic "${source.topic}" has no delay lanes to forward from`)
+      if (topic.forwarder === null)
+        throw fault('UNSUPPORTED', `embedded broker: topic "${source.topic}" has no delay lanes to forward from`)
       return topic.forwarder
     }
     const declared = topic.groups.get(source.group ?? '')
@@ -241,35 +246,12 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
     this.armDelay()
   }
 
-  #armLease(): void {
-    if (this.#leaseTimer !== null || this.#members.size === 0) return
-    let first = Number.POSITIVE_INFINITY
-    for (const member of this.#members) first = Math.min(first, member.until)
-    const wait = Math.max(0, first - this.clock.monotonic())
-    this.#leaseTimer = this.clock.timer(wait, () => {
-      this.#leaseTimer = null
-      if (this.state === 'running') this.#expire()
-      this.#armLease()
-    })
-  }
-
-  #expire(): void {
-    const now = this.clock.monotonic()
-    for (const member of [...this.#members]) {
-      if (member.over) this.#members.delete(member)
-      else if (member.until <= now) this.end(member, null)
-    }
-  }
-
   /** Without connections nothing is promoted or expired, so that the process may end; who connects next finds it done. */
   #idle(): void {
     if (this.#connections.size > 0) return
     this.#delayTimer?.cancel()
     this.#delayTimer = null
-    for (const member of [...this.#members]) if (member.over) this.#members.delete(member)
-    if (this.#members.size > 0) return
-    this.#leaseTimer?.()
-    this.#leaseTimer = null
+    this.#leases.rest()
   }
 
   // The process
@@ -291,14 +273,14 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
     for (const connection of open) connection.close()
     this.state = 'down'
     // The leases of whoever does not know yet end with the process that kept them.
-    for (const member of [...this.#members]) this.end(member, undefined)
+    for (const member of this.#leases.all()) this.end(member, undefined)
     this.#connections.clear()
     this.#idle()
   }
 
   #continue(): void {
     this.state = 'running'
-    this.#expire()
+    this.#leases.expire()
     const inbox = this.#inbox
     this.#inbox = []
     for (const run of inbox) run()
@@ -370,7 +352,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   }
 
   expel(instance: string): void {
-    for (const member of [...this.#members]) if (member.instance === instance) this.end(member, null)
+    for (const member of this.#leases.all()) if (member.instance === instance) this.end(member, null)
   }
 
   stats(): MemoryStats {

@@ -9,8 +9,8 @@ import { publish } from './publish.ts'
 import { list, look, takeOut } from './serve.ts'
 import type { EmbeddedServer } from './server.ts'
 import type { SessionCore } from './session-core.ts'
-import { subscribe } from './subscribe.ts'
 import type { Subscription } from './subscribe.ts'
+import { subscribe } from './subscribe.ts'
 
 /** Never more than two tries a second, and never so long that a server that is back waits for its clients. */
 const firstPauseMs = 500
@@ -118,12 +118,10 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
         const member = subscription.member()
         return member === null ? [] : [{ subscription, member }]
       })
-      current
-        .request('renew', 16 + 16 * owners.length, 0, () => server.renew(owners.map(({ member }) => member)))
-        .then(
-          (alive) => owners.forEach(({ subscription, member }, index) => subscription.renewed(member, sentAt, alive[index] ?? false)),
-          () => {},
-        )
+      const answered = (alive: readonly boolean[]): void => {
+        for (const [index, { subscription, member }] of owners.entries()) subscription.renewed(member, sentAt, alive[index] ?? false)
+      }
+      current.request('renew', 16 + 16 * owners.length, 0, () => server.renew(owners.map(({ member }) => member))).then(answered, () => {})
       if (connection === current) beat(current)
     })
   }
@@ -155,7 +153,8 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
           waiters.delete(wake)
           forget()
           if (closed) reject(closedError())
-          else if (until.aborted || connection === null) reject(fault('UNAVAILABLE', 'embedded broker: the server could not be reached', 'failed'))
+          else if (until.aborted || connection === null)
+            reject(fault('UNAVAILABLE', 'embedded broker: the server could not be reached', 'failed'))
           else resolve(connection)
         }
         const forget = onAbort(until, wake)
@@ -216,7 +215,11 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
     const before = plans.get(plan.name)
     const known = new Set(plan.groups.map(({ name }) => name))
     const others = before?.groups.filter(({ name }) => !known.has(name)) ?? []
-    plans.set(plan.name, { ...plan, delays: plan.delays.length > 0 ? plan.delays : (before?.delays ?? []), groups: [...plan.groups, ...others] })
+    plans.set(plan.name, {
+      ...plan,
+      delays: plan.delays.length > 0 ? plan.delays : (before?.delays ?? []),
+      groups: [...plan.groups, ...others],
+    })
   }
 
   while (connection === null) {

@@ -4,8 +4,8 @@ import type { Clock, Outgoing, Place, PublishFailure, PublishReport } from '../c
 import type { DelayHeap } from './delayed.ts'
 import { fault } from './explain.ts'
 import type { Operation, RawMessage } from './faults.ts'
-import { Entry, recordBytes, sizeOf, slabOf } from './log.ts'
 import type { EntryParts, Log } from './log.ts'
+import { Entry, recordBytes, sizeOf, slabOf } from './log.ts'
 import type { Settings } from './options.ts'
 import type { DeadPlace, Topic } from './topic.ts'
 
@@ -110,7 +110,11 @@ class Router {
     this.#logs = topic.logs(place)
     // Long enough that a batch wakes few readers, short enough that it reaches all of them.
     this.#run = Math.max(16, Math.ceil(batchSize / topic.main.length))
-    if (this.#logs.length === 0) throw refused('NOT_FOUND', `topic "${topic.name}" has no ${place.role} place${place.group === null ? '' : ` for group "${place.group}"`}`)
+    if (this.#logs.length === 0)
+      throw refused(
+        'NOT_FOUND',
+        `topic "${topic.name}" has no ${place.role} place${place.group === null ? '' : ` for group "${place.group}"`}`,
+      )
   }
 
   target(message: Outgoing): Target {
@@ -128,7 +132,8 @@ class Router {
       }
     }
     const log = logs[partition]
-    if (log === undefined) throw refused('CONFLICT', `partition ${partition} of topic "${this.#topic.name}" does not exist: it has ${logs.length}`)
+    if (log === undefined)
+      throw refused('CONFLICT', `partition ${partition} of topic "${this.#topic.name}" does not exist: it has ${logs.length}`)
     const { capabilities } = this.#hub.settings
     if (message.delayMs !== 0) {
       if (capabilities.delay === 'none') throw refused('UNSUPPORTED', 'this server has no delay of its own')
@@ -266,7 +271,10 @@ export function storeRaw(hub: Hub, topicName: string, raw: RawMessage): string {
     headers: wire ? copied(raw.headers) : null,
     transport: wire ? copied(raw.transport) : null,
     slot: null,
-    raw: raw.undecodable === undefined ? null : { undecodable: raw.undecodable, headers: raw.rawHeaders === undefined ? null : raw.rawHeaders },
+    raw:
+      raw.undecodable === undefined
+        ? null
+        : { undecodable: raw.undecodable, headers: raw.rawHeaders === undefined ? null : raw.rawHeaders },
   }
   const slab = raw.body === null ? null : Buffer.from(raw.body)
   const entry = new Entry(parts, slab, 0, slab?.length ?? 0, sizeOf(parts, slab?.length ?? 0), hub.clock.now())

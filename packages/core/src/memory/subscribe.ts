@@ -2,8 +2,8 @@
 // that somebody deleted, and that yields each assignment once.
 
 import type { Assignment, Source } from '../contract.ts'
-import { MemoryAssignment } from './assignment.ts'
 import type { AssignmentHost } from './assignment.ts'
+import { MemoryAssignment } from './assignment.ts'
 import { explain, fault } from './explain.ts'
 import type { Member, MemberVoice, Ownership } from './group.ts'
 import type { Connection } from './link.ts'
@@ -31,7 +31,8 @@ export interface Subscription {
 function check(core: SessionCore, source: Source): void {
   const { limits, delay, forward } = core.server.capabilities
   if (source.native !== undefined && source.native !== null) {
-    if (typeof source.native !== 'object') throw fault('INVALID_ARGUMENT', 'embedded broker: native options of a consumer must be an object')
+    if (typeof source.native !== 'object')
+      throw fault('INVALID_ARGUMENT', 'embedded broker: native options of a consumer must be an object')
     refuseUnknown(source.native, [], `native option of a consumer of topic "${source.topic}"`)
   }
   if (!(source.maxUnsettled >= 1) || source.maxUnsettled > limits.unsettled) {
@@ -211,7 +212,14 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       revoked: (ownership) => hear(() => byOwnership.get(ownership)?.end()),
       ended: (error) => hear(() => ended(null, error)),
       positionLost: (partition, count) =>
-        hear(() => context.event('position-lost', { ...about, partition, count, note: 'the log was cut above the position; going on from the oldest message' })),
+        hear(() =>
+          context.event('position-lost', {
+            ...about,
+            partition,
+            count,
+            note: 'the log was cut above the position; going on from the oldest message',
+          }),
+        ),
     }
   }
 
@@ -250,7 +258,9 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       joined = connection
       joinSentAt = context.clock.monotonic()
       try {
-        const accepted = await connection.request('subscribe', 128, settings.replyMs, () => server.join(connection, source, voice(connection)))
+        const accepted = await connection.request('subscribe', 128, settings.replyMs, () =>
+          server.join(connection, source, voice(connection)),
+        )
         if (joined !== connection || over) return
         member = accepted
         aliveUntil = Math.max(aliveUntil, joinSentAt + life)

@@ -2,10 +2,10 @@
 
 import type { Place, Start } from '../contract.ts'
 import { Cursor } from './cursor.ts'
-import { Group } from './group.ts'
 import type { Slot } from './group.ts'
-import { Log, Usage } from './log.ts'
+import { Group } from './group.ts'
 import type { Entry } from './log.ts'
+import { Log, Usage } from './log.ts'
 import type { Settings } from './options.ts'
 
 /** Dead letters of one group: one entry per slot. */

@@ -13,7 +13,8 @@ function examine(hub: Hub, plan: TopicPlan): void {
   hub.check('declare', plan.name)
   const { capabilities } = hub.settings
   if (plan.native !== undefined && plan.native !== null) {
-    if (typeof plan.native !== 'object') throw fault('INVALID_ARGUMENT', `embedded broker: native options of ${named(plan)} must be an object`)
+    if (typeof plan.native !== 'object')
+      throw fault('INVALID_ARGUMENT', `embedded broker: native options of ${named(plan)} must be an object`)
     refuseUnknown(plan.native, [], `native option of ${named(plan)}`)
   }
   if (plan.partitions !== null && (!Number.isSafeInteger(plan.partitions) || plan.partitions < 1)) {
@@ -36,7 +37,10 @@ function examine(hub: Hub, plan: TopicPlan): void {
     throw fault('CONFLICT', `embedded broker: ${named(plan)} has ${topic.main.length} partitions on the server, not ${plan.partitions}`)
   }
   if (capabilities.delay === 'none' && plan.delays.length > 0 && topic.lanes.length > 0 && topic.lanes.length !== plan.delays.length) {
-    throw fault('CONFLICT', `embedded broker: ${named(plan)} has ${topic.lanes.length} delay lanes on the server, not ${plan.delays.length}`)
+    throw fault(
+      'CONFLICT',
+      `embedded broker: ${named(plan)} has ${topic.lanes.length} delay lanes on the server, not ${plan.delays.length}`,
+    )
   }
   if (plan.create) return
   const missing = plan.groups.find(({ name }) => !topic.groups.has(name))

@@ -92,13 +92,17 @@ test('retries and their partition have one owner', async () => {
     for (const consumer of consumers) for (const each of consumer.owned()) if (each.leaving.aborted) await each.release()
   }
   for (const consumer of consumers) {
-    const of = (role: string): (number | null)[] => consumer.owned().flatMap((each) => (each.role === role ? [each.partition] : [])).sort()
+    const of = (role: string): (number | null)[] =>
+      consumer
+        .owned()
+        .flatMap((each) => (each.role === role ? [each.partition] : []))
+        .sort()
     expect(of('main')).toHaveLength(2)
     expect(of('retry')).toEqual(of('main'))
   }
 })
 
-test('without a delay of its own the server keeps lanes: the topic\'s for a forwarder, the group\'s for its members', async () => {
+test("without a delay of its own the server keeps lanes: the topic's for a forwarder, the group's for its members", async () => {
   const w = world({ profile: 'kafka' })
   const a = await w.client()
   const steps = [1_000, 4_000, 16_000]
@@ -154,7 +158,13 @@ test('ten thousand waiting messages take one timer', async () => {
   const a = await w.client()
   await a.session.declare({ topics: [plan('t', ['g'])] }, never)
   const before = w.clock.pending()
-  for (let index = 0; index < 10; index++) await send(a, main('t'), Array.from({ length: 1_000 }, (_, at) => `${at}`), { delayMs: 60_000 + index })
+  for (let index = 0; index < 10; index++)
+    await send(
+      a,
+      main('t'),
+      Array.from({ length: 1_000 }, (_, at) => `${at}`),
+      { delayMs: 60_000 + index },
+    )
   expect(w.clock.pending()).toBe(before + 1)
   await w.pass(61_000)
   expect(w.server.remaining('t', 'g')).toBe(10_000)

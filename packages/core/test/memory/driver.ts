@@ -2,10 +2,10 @@
 
 import { setImmediate } from 'node:timers/promises'
 import type { AdapterContext, Assignment, Delivery, Outgoing, Place, Received, Session, Source, TopicPlan } from '../../src/contract.ts'
-import { memory, memoryServer } from '../../src/memory/index.ts'
 import type { MemoryServer, MemoryServerOptions } from '../../src/memory/index.ts'
-import { virtualClock } from '../../src/virtual-clock.ts'
+import { memory, memoryServer } from '../../src/memory/index.ts'
 import type { VirtualClock } from '../../src/virtual-clock.ts'
+import { virtualClock } from '../../src/virtual-clock.ts'
 
 export interface Client {
   readonly session: Session

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { explain } from '../../src/memory/explain.ts'
-import { consume, ids, main, never, outgoing, plan, send, source, tokens, world } from './driver.ts'
-import type { Client, World } from './driver.ts'
 import type { MemoryServerOptions } from '../../src/memory/index.ts'
+import type { Client, World } from './driver.ts'
+import { consume, ids, main, never, outgoing, plan, send, source, tokens, world } from './driver.ts'
 
 async function start(options: MemoryServerOptions = {}): Promise<{ w: World; a: Client }> {
   const w = world(options)

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { virtualClock } from '../../src/virtual-clock.ts'
+import type { Adapter, AdapterContext } from '../../src/contract.ts'
 import { profiles } from '../../src/memory/capabilities.ts'
 import { explain, fault } from '../../src/memory/explain.ts'
 import { adapter, memory, memoryServer } from '../../src/memory/index.ts'
+import { virtualClock } from '../../src/virtual-clock.ts'
 import { main, never, plan, send, world } from './driver.ts'
-import type { Adapter, AdapterContext } from '../../src/contract.ts'
 
 const context = (instance: string): AdapterContext => ({
   clock: virtualClock(),

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { explain } from '../../src/memory/explain.ts'
-import { consume, ids, main, never, outgoing, plan, send, source, tokens, world } from './driver.ts'
 import type { Client, Consumer, World } from './driver.ts'
+import { consume, ids, main, never, outgoing, plan, send, source, tokens, world } from './driver.ts'
 
 async function topicWith(w: World, partitions: number, groups: readonly string[] = ['g']): Promise<Client> {
   const a = await w.client()
@@ -206,7 +206,10 @@ test('members share one queue where the profile says so, and nothing is handed o
   const a = await w.client()
   const [state] = await a.session.declare({ topics: [plan('t', ['g'], { keyed: false })] }, never)
   expect(state!.partitions).toBe(1)
-  const consumers = [await consume(await w.client(), source('t', 'g', { keyed: false })), await consume(await w.client(), source('t', 'g', { keyed: false }))]
+  const consumers = [
+    await consume(await w.client(), source('t', 'g', { keyed: false })),
+    await consume(await w.client(), source('t', 'g', { keyed: false })),
+  ]
   await w.calm()
   expect(consumers.map(partitions)).toEqual([[null], [null]])
   const reads = consumers.map((consumer) => consumer.owned()[0]!.read(10))

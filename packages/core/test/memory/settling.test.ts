@@ -1,12 +1,18 @@
 import { expect, test } from 'vitest'
-import { consume, ids, idOf, main, never, outgoing, plan, send, source, tokens, world } from './driver.ts'
-import type { Client, Consumer, World } from './driver.ts'
 import type { MemoryServerOptions } from '../../src/memory/index.ts'
+import type { Client, Consumer, World } from './driver.ts'
+import { consume, idOf, ids, main, never, outgoing, plan, send, source, tokens, world } from './driver.ts'
 
-async function reader(options: MemoryServerOptions = {}, more: Parameters<typeof source>[2] = {}): Promise<{ w: World; a: Client; consumer: Consumer }> {
+async function reader(
+  options: MemoryServerOptions = {},
+  more: Parameters<typeof source>[2] = {},
+): Promise<{ w: World; a: Client; consumer: Consumer }> {
   const w = world(options)
   const a = await w.client()
-  await a.session.declare({ topics: [plan('t', ['g'], { partitions: 1, delays: options.profile === 'kafka' ? [1_000, 4_000] : [] }), plan('out', ['g'])] }, never)
+  await a.session.declare(
+    { topics: [plan('t', ['g'], { partitions: 1, delays: options.profile === 'kafka' ? [1_000, 4_000] : [] }), plan('out', ['g'])] },
+    never,
+  )
   const consumer = await consume(a, source('t', 'g', more))
   await w.calm()
   return { w, a, consumer }
@@ -27,7 +33,10 @@ test('each: exactly what was settled stays settled, in whatever order', async ()
 test('prefix: a token settles everything up to it', async () => {
   const { w, a, consumer } = await reader({ profile: 'kafka' })
   await send(a, main('t'), ['1', '2', '3', '4', '5'])
-  const got = await consumer.owned().find((each) => each.role === 'main')!.read(5)
+  const got = await consumer
+    .owned()
+    .find((each) => each.role === 'main')!
+    .read(5)
   const [assignment] = consumer.owned().filter((each) => each.role === 'main')
   expect(got[0]!.deliveries).toBeNull()
   expect(await assignment!.settle(tokens(got.slice(0, 3)))).toBe('settled')
@@ -115,7 +124,11 @@ test('a slow group holds a thousand windows of settled messages cheaply, and get
   const seen: (string | null)[] = []
   let stuck: unknown = null
   for (let round = 0; round < 100; round++) {
-    await send(a, main('t'), Array.from({ length: 100 }, (_, index) => `${round * 100 + index}`))
+    await send(
+      a,
+      main('t'),
+      Array.from({ length: 100 }, (_, index) => `${round * 100 + index}`),
+    )
     for (let got = await assignment!.read(100); ; got = await assignment!.read(100)) {
       seen.push(...ids(got))
       if (stuck === null) stuck = got[0]!.token
@@ -133,7 +146,11 @@ test('a slow group holds a thousand windows of settled messages cheaply, and get
 
 test('with a source of randomness reads give less than asked, and never out of order', async () => {
   let seed = 3
-  const { w, a, consumer } = await reader({ random: () => ((seed = (seed * 16_807) % 2_147_483_647) % 1_000) / 1_000 })
+  const random = (): number => {
+    seed = (seed * 16_807) % 2_147_483_647
+    return (seed % 1_000) / 1_000
+  }
+  const { w, a, consumer } = await reader({ random })
   const all = Array.from({ length: 200 }, (_, index) => `${index}`)
   await send(a, main('t'), all)
   const sizes = new Set<number>()

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { explain } from '../../src/memory/explain.ts'
-import { consume, ids, idOf, main, never, outgoing, plan, send, source, text, tokens, world } from './driver.ts'
 import type { Received } from '../../src/contract.ts'
+import { explain } from '../../src/memory/explain.ts'
+import { consume, idOf, ids, main, never, outgoing, plan, send, source, text, tokens, world } from './driver.ts'
 
 const code = (error: unknown): string => explain(error).code
 
@@ -63,7 +63,7 @@ test('a handler that changes what it got changes nothing that is stored, and a s
   const got = (await first.owned()[0]!.read(1))[0]!.content as Received
   expect(text(got.body)).toBe('one')
   got.body?.fill(0)
-  ;(got.headers as Record<string, string>)['name'] = 'other'
+  ;(got.headers as { name: string }).name = 'other'
   await first.owned()[0]!.release()
   await w.calm()
   const again = (await first.owned()[0]!.read(1))[0]!.content as Received
@@ -92,7 +92,19 @@ test('declaring makes what is missing, says what it made, and moves nothing that
   const [first] = await a.session.declare({ topics: [plan('t', ['g'], { partitions: 8 })] }, never)
   expect(first).toEqual({ name: 't', partitions: 8, groups: ['g'], created: ['g'] })
   await send(a, main('t'), ['1'])
-  const [again] = await a.session.declare({ topics: [plan('t', ['g', 'h'], { groups: [{ name: 'g', start: 'latest' }, { name: 'h', start: 'latest' }] })] }, never)
+  const [again] = await a.session.declare(
+    {
+      topics: [
+        plan('t', ['g', 'h'], {
+          groups: [
+            { name: 'g', start: 'latest' },
+            { name: 'h', start: 'latest' },
+          ],
+        }),
+      ],
+    },
+    never,
+  )
   expect(again).toEqual({ name: 't', partitions: 8, groups: ['g', 'h'], created: ['h'] })
   expect(w.server.remaining('t', 'g')).toBe(1)
   expect(w.server.remaining('t', 'h')).toBe(0)
