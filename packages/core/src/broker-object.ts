@@ -39,7 +39,11 @@ export interface BrokerSetup {
   readonly onStatus: ((status: Status, error?: MessagingError) => void) | undefined
 }
 
-const producerRules = { retryUnknown: (v: unknown) => (typeof v === 'boolean' ? undefined : 'true or false'), timeoutMs: whole(1), maxBuffered: whole(1) }
+const producerRules = {
+  retryUnknown: (v: unknown) => (typeof v === 'boolean' ? undefined : 'true or false'),
+  timeoutMs: whole(1),
+  maxBuffered: whole(1),
+}
 
 /** The broker object on an open session: puts the engines together, and knows how it all ends. */
 export function createBroker(setup: BrokerSetup): Broker {
@@ -79,11 +83,15 @@ export function createBroker(setup: BrokerSetup): Broker {
 
   setup.link.listen((reported, error) => {
     if (status === 'closed' || status === 'failed' || reported === status) return
-    const failure = error === undefined ? undefined : context.wrap(error, `the connection to ${adapter.name} ${reported === 'failed' ? 'failed for good' : 'is lost'}`)
+    const failure =
+      error === undefined
+        ? undefined
+        : context.wrap(error, `the connection to ${adapter.name} ${reported === 'failed' ? 'failed for good' : 'is lost'}`)
     telemetry.emit('status', { reason: reported === 'connected' ? 'recovered' : reported, error: failure, note: failure?.message })
     change(reported, failure)
     if (reported !== 'failed') return
-    const reason = failure ?? new MessagingError('UNAVAILABLE', `the connection to ${adapter.name} failed for good. connect again`, { retryable: false })
+    const reason =
+      failure ?? new MessagingError('UNAVAILABLE', `the connection to ${adapter.name} failed for good. connect again`, { retryable: false })
     for (const handle of [...roll.living]) handle.fail(reason)
   })
 
@@ -97,7 +105,8 @@ export function createBroker(setup: BrokerSetup): Broker {
   }
 
   function refuseClosed(attempted: string): void {
-    if (closing.signal.aborted) throw new MessagingError('CLOSED', `${attempted}: the broker is closed. connect again`, { outcome: 'failed' })
+    if (closing.signal.aborted)
+      throw new MessagingError('CLOSED', `${attempted}: the broker is closed. connect again`, { outcome: 'failed' })
   }
 
   // Closing must not wait for a server that does not answer a start.
@@ -114,7 +123,12 @@ export function createBroker(setup: BrokerSetup): Broker {
     }
   }
 
-  async function started<C extends Consumer>(verb: string, topics: unknown, options: unknown, start: () => Promise<ConsumerHandle & { readonly consumer: C }>): Promise<C> {
+  async function started<C extends Consumer>(
+    verb: string,
+    topics: unknown,
+    options: unknown,
+    start: () => Promise<ConsumerHandle & { readonly consumer: C }>,
+  ): Promise<C> {
     const attempted = `cannot ${verb} ${namesOf(topics)}`
     refuseClosed(attempted)
     const work = start().then((handle) => {
@@ -131,15 +145,17 @@ export function createBroker(setup: BrokerSetup): Broker {
       const attempted = `cannot make a producer of "${definition.name}"`
       refuseClosed(attempted)
       const given = options === undefined ? undefined : checkOptions<ProducerOptions>(attempted, options, producerRules)
-      let made = producers.get(definition)
-      if (made === undefined) producers.set(definition, (made = new Map()))
+      const made = producers.get(definition) ?? new Map<string, Producer<unknown>>()
+      producers.set(definition, made)
       const name = given === undefined ? '{}' : JSON.stringify(given)
-      let producer = made.get(name)
-      if (producer === undefined) made.set(name, (producer = createProducer(context, definition, given ?? {})))
+      const producer = made.get(name) ?? createProducer(context, definition, given ?? {})
+      made.set(name, producer)
       return producer as Producer<In>
     },
-    consume: (topics, options, handler) => started('consume', topics, options, () => startConsumer(context, host, topics, options, handler)),
-    consumeBatch: (topics, options, handler) => started('consume', topics, options, () => startBatchConsumer(context, host, topics, options, handler)),
+    consume: (topics, options, handler) =>
+      started('consume', topics, options, () => startConsumer(context, host, topics, options, handler)),
+    consumeBatch: (topics, options, handler) =>
+      started('consume', topics, options, () => startBatchConsumer(context, host, topics, options, handler)),
     pull: ((topics: unknown, options: unknown): Promise<Puller<Message>> =>
       started('pull', topics, options, () => startPuller(context, host, topics, options))) as unknown as Broker['pull'],
     async declare(topics, options) {
@@ -173,7 +189,8 @@ export function createBroker(setup: BrokerSetup): Broker {
     },
     health: () => roll.health(closing.signal.aborted && status !== 'failed' ? 'closed' : status),
     native: ((wanted: unknown): unknown => {
-      if (wanted !== adapter.name) throw invalid(`cannot take the client of ${show(wanted)}`, `this broker is connected by the adapter "${adapter.name}"`)
+      if (wanted !== adapter.name)
+        throw invalid(`cannot take the client of ${show(wanted)}`, `this broker is connected by the adapter "${adapter.name}"`)
       return session.client
     }) as Broker['native'],
     get adapter() {

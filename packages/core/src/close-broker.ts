@@ -13,7 +13,12 @@ const releaseMs = 200
  * Drains the consumers, flushes what they and the application sent, and closes the session. Never rejects, and resolves
  * within `drainMs` + 0.9 s, even if the server is gone: what did not end by then is dropped with the session.
  */
-export async function closeBroker(context: BrokerContext, consumers: readonly ConsumerHandle[], forwarders: Forwarders, drainMs: number): Promise<void> {
+export async function closeBroker(
+  context: BrokerContext,
+  consumers: readonly ConsumerHandle[],
+  forwarders: Forwarders,
+  drainMs: number,
+): Promise<void> {
   const { clock, sender, session } = context
   const deadline = clock.monotonic() + drainMs
   await within(clock, deadline + handOverMs, Promise.allSettled(consumers.map(({ consumer }) => consumer.close({ drainMs }))))

@@ -46,7 +46,10 @@ export async function readConfigFile(file: ConfigFile): Promise<unknown> {
     loaded = (await import(pathToFileURL(file.path).href)) as { readonly default?: unknown }
   } catch (error) {
     if (file.kind === 'typescript' && (error as { code?: unknown } | null)?.code === 'ERR_UNKNOWN_FILE_EXTENSION') {
-      throw invalid(attempted, `this Node.js (${process.version}) does not read TypeScript. run it with tsx or a newer Node.js, or name the file posthorn.config.mjs`)
+      throw invalid(
+        attempted,
+        `this Node.js (${process.version}) does not read TypeScript. run it with tsx or a newer Node.js, or name the file posthorn.config.mjs`,
+      )
     }
     throw invalid(attempted, `running it failed: ${textOf(error, 400)}`)
   }

@@ -1,1 +1,1 @@
-export { type Config, defineConfig, loadConfig, type LoadOptions } from './load-config.ts'
+export { type Config, defineConfig, type LoadOptions, loadConfig } from './load-config.ts'

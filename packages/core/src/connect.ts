@@ -37,7 +37,9 @@ export interface Runtime {
 }
 
 const name: Rule = (v) =>
-  text(v) === undefined && (v as string).length <= 200 && !/[\u0000-\u001f\u007f]/.test(v as string) ? undefined : 'a text of 1 to 200 characters without control characters'
+  text(v) === undefined && (v as string).length <= 200 && !/[\u0000-\u001f\u007f]/.test(v as string)
+    ? undefined
+    : 'a text of 1 to 200 characters without control characters'
 const rules: { readonly [K in keyof Required<ConnectOptions>]: Rule } = {
   name,
   middleware: listOf(fn),

@@ -34,9 +34,8 @@ export function createForwarders(context: BrokerContext): Forwarders {
 
   return {
     use(topic) {
-      let found = running.get(topic.name)
-      if (found === undefined) running.set(topic.name, (found = { users: 0, forwarder: startForwarder(context, topic) }))
-      const held = found
+      const held = running.get(topic.name) ?? { users: 0, forwarder: startForwarder(context, topic) }
+      running.set(topic.name, held)
       held.users += 1
       let gone = false
       return () => {

@@ -40,7 +40,11 @@ export function createRoll(): Roll {
         }
       }
       reasons.push(...dead.values())
-      return Object.freeze({ live: status !== 'failed' && status !== 'closed', ready: reasons.length === 0, reasons: Object.freeze(reasons) })
+      return Object.freeze({
+        live: status !== 'failed' && status !== 'closed',
+        ready: reasons.length === 0,
+        reasons: Object.freeze(reasons),
+      })
     },
   }
 }

@@ -6,7 +6,12 @@ import type { TopicDefinition } from './topic.ts'
 const withinMs = 10_000
 
 /** What a group still has to do, as the server counts it. Looks only: makes neither topic nor group. */
-export async function inspectGroup(context: BrokerContext, topic: TopicDefinition, group: string, signal: AbortSignal | undefined): Promise<Lag> {
+export async function inspectGroup(
+  context: BrokerContext,
+  topic: TopicDefinition,
+  group: string,
+  signal: AbortSignal | undefined,
+): Promise<Lag> {
   const { adapter, catalog, clock, session } = context
   const attempted = `cannot tell the lag of "${topic.name}" for group "${group}"`
   const give = new AbortController()
@@ -26,7 +31,9 @@ export async function inspectGroup(context: BrokerContext, topic: TopicDefinitio
   })
   function stopped(): MessagingError {
     if (late) return new MessagingError('TIMED_OUT', `${attempted}: no answer within ${withinMs} ms`)
-    return signal?.aborted === true ? new MessagingError('CANCELLED', `${attempted}: the signal was aborted`) : new MessagingError('CLOSED', `${attempted}: the broker is closed`)
+    return signal?.aborted === true
+      ? new MessagingError('CANCELLED', `${attempted}: the signal was aborted`)
+      : new MessagingError('CLOSED', `${attempted}: the broker is closed`)
   }
   async function look(): Promise<Lag> {
     if (catalog.state(topic.name) === undefined) {

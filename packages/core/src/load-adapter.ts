@@ -43,7 +43,10 @@ export function schemeOf(url: string, attempted = 'cannot connect'): Scheme & { 
   const found = schemes.get(scheme)
   if (found !== undefined) return { scheme, ...found }
   const hint = nearest(scheme, schemes.keys())
-  throw invalid(attempted, `there is no adapter for "${scheme}:", as in ${shown}. ${hint === undefined ? `known are ${known}` : `did you mean "${hint}:"?`}`)
+  throw invalid(
+    attempted,
+    `there is no adapter for "${scheme}:", as in ${shown}. ${hint === undefined ? `known are ${known}` : `did you mean "${hint}:"?`}`,
+  )
 }
 
 /**
@@ -56,9 +59,13 @@ export async function loadAdapter(url: string, options: unknown): Promise<Adapte
   const module = found.package === null ? await import('./memory/index.ts') : await loadPackage(found.scheme, found.package, found.adapter)
   const factory = (module as { adapter?: unknown }).adapter
   if (typeof factory !== 'function') {
-    throw new MessagingError('UNAVAILABLE', `cannot load the adapter for "${found.scheme}:": ${found.package} exports no adapter(url, options). install the version that fits this core`, {
-      retryable: false,
-    })
+    throw new MessagingError(
+      'UNAVAILABLE',
+      `cannot load the adapter for "${found.scheme}:": ${found.package} exports no adapter(url, options). install the version that fits this core`,
+      {
+        retryable: false,
+      },
+    )
   }
   let made: unknown
   try {
@@ -70,7 +77,8 @@ export async function loadAdapter(url: string, options: unknown): Promise<Adapte
     throw fromFault({ code: 'INVALID_ARGUMENT', retryable: false, outcome: 'failed' }, error, attempted)
   }
   const problem = adapterProblem(made)
-  if (problem !== undefined) throw new MessagingError('INTERNAL', `cannot connect to "${redactText(url)}": adapter(url, options) gave ${problem}`)
+  if (problem !== undefined)
+    throw new MessagingError('INTERNAL', `cannot connect to "${redactText(url)}": adapter(url, options) gave ${problem}`)
   return made as Adapter
 }
 
@@ -98,10 +106,14 @@ async function loadPackage(scheme: string, name: string, adapter: string): Promi
   try {
     return await import(pathToFileURL(path).href)
   } catch (error) {
-    throw new MessagingError('UNAVAILABLE', `cannot load the adapter for "${scheme}:": ${name} is installed, but loading it failed: ${textOf(error)}`, {
-      retryable: false,
-      cause: error,
-    })
+    throw new MessagingError(
+      'UNAVAILABLE',
+      `cannot load the adapter for "${scheme}:": ${name} is installed, but loading it failed: ${textOf(error)}`,
+      {
+        retryable: false,
+        cause: error,
+      },
+    )
   }
 }
 

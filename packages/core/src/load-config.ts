@@ -48,7 +48,8 @@ export function defineConfig(config: Config): Config {
 export async function loadConfig(name?: string, options?: LoadOptions): Promise<Target> {
   const attempted = 'cannot load the configuration'
   const given = checkOptions<LoadOptions>(attempted, options, { cwd: text, env: object })
-  if (name !== undefined && (typeof name !== 'string' || !brokerName.test(name))) throw invalid(attempted, `a broker's name is a token of a-z, 0-9 and inner dashes, not ${show(name)}`)
+  if (name !== undefined && (typeof name !== 'string' || !brokerName.test(name)))
+    throw invalid(attempted, `a broker's name is a token of a-z, 0-9 and inner dashes, not ${show(name)}`)
   const env = given.env ?? process.env
   const cwd = given.cwd ?? currentFolder()
   const file = await findConfigFile(cwd)
@@ -59,8 +60,12 @@ export async function loadConfig(name?: string, options?: LoadOptions): Promise<
   if (name === undefined) {
     const chosen = variable(env, `${prefix}BROKER`)
     if (chosen?.includes(':')) return fromVariable(`${prefix}BROKER`, chosen, undefined)
-    if (chosen !== undefined && !brokerName.test(chosen)) throw invalid(`cannot use ${prefix}BROKER`, `it is the name of a broker, or a URL, not ${show(chosen)}`)
-    return pick(chosen ?? config?.default ?? (names.length === 1 ? names[0] : undefined), chosen === undefined ? undefined : `${prefix}BROKER`)
+    if (chosen !== undefined && !brokerName.test(chosen))
+      throw invalid(`cannot use ${prefix}BROKER`, `it is the name of a broker, or a URL, not ${show(chosen)}`)
+    return pick(
+      chosen ?? config?.default ?? (names.length === 1 ? names[0] : undefined),
+      chosen === undefined ? undefined : `${prefix}BROKER`,
+    )
   }
   return pick(name, undefined)
 
@@ -90,7 +95,8 @@ async function load(file: ConfigFile): Promise<Config> {
 function checkConfig(config: unknown, where: string): void {
   const attempted = `cannot use ${where}`
   if (object(config) !== undefined) throw invalid(attempted, `it must give an object { default, brokers }, not ${show(config)}`)
-  for (const key of Object.keys(config as object)) if (key !== 'default' && key !== 'brokers') throw invalid(attempted, unknownKey(key, ['default', 'brokers']).replace('option ', 'key '))
+  for (const key of Object.keys(config as object))
+    if (key !== 'default' && key !== 'brokers') throw invalid(attempted, unknownKey(key, ['default', 'brokers']).replace('option ', 'key '))
   const { default: chosen, brokers } = config as { default?: unknown; brokers?: unknown }
   if (object(brokers) !== undefined) throw invalid(attempted, `"brokers" must be an object of targets by name, not ${show(brokers)}`)
   const names = Object.keys(brokers as object)
@@ -103,7 +109,10 @@ function checkConfig(config: unknown, where: string): void {
   if (typeof chosen !== 'string') throw invalid(attempted, `"default" must be the name of a broker, not ${show(chosen)}`)
   if (names.includes(chosen)) return
   const hint = nearest(chosen, names)
-  throw invalid(attempted, `"default" names the broker "${chosen}", which "brokers" does not have. ${hint === undefined ? `it has ${names.join(', ')}` : `did you mean "${hint}"?`}`)
+  throw invalid(
+    attempted,
+    `"default" names the broker "${chosen}", which "brokers" does not have. ${hint === undefined ? `it has ${names.join(', ')}` : `did you mean "${hint}"?`}`,
+  )
 }
 
 function variableOf(name: string): string {
@@ -113,7 +122,11 @@ function variableOf(name: string): string {
 function variable(env: Readonly<Record<string, unknown>>, name: string): string | undefined {
   const value = env[name]
   if (value === undefined) return undefined
-  if (typeof value !== 'string' || value.trim() === '') throw invalid(`cannot use ${name}`, typeof value === 'string' ? 'it is set but empty. unset it, or give it a value' : `it must be a text, not ${show(value)}`)
+  if (typeof value !== 'string' || value.trim() === '')
+    throw invalid(
+      `cannot use ${name}`,
+      typeof value === 'string' ? 'it is set but empty. unset it, or give it a value' : `it must be a text, not ${show(value)}`,
+    )
   return value
 }
 
@@ -131,14 +144,23 @@ function checkVariables(env: Readonly<Record<string, unknown>>, names: readonly 
     if (!key.startsWith(prefix) || known.includes(key)) continue
     const rest = key.slice(prefix.length)
     if (/^[A-Z0-9]+(?:_[A-Z0-9]+)*_URL$/.test(rest)) continue
-    const hint = nearest(rest, known.map((each) => each.slice(prefix.length)))
+    const hint = nearest(
+      rest,
+      known.map((each) => each.slice(prefix.length)),
+    )
     if (hint !== undefined) throw invalid(`cannot use ${key}`, `there is no such variable. did you mean "${prefix}${hint}"?`)
   }
 }
 
 function nothingChosen(cwd: string, file: ConfigFile | undefined, names: readonly string[]): Error {
   if (file === undefined) {
-    return invalid('cannot load the configuration', `there is no posthorn.config.{js,mjs,json,ts} in ${cwd} or above, and ${prefix}BROKER is not set. set it to a URL, as in ${prefix}BROKER=redis://localhost`)
+    return invalid(
+      'cannot load the configuration',
+      `there is no posthorn.config.{js,mjs,json,ts} in ${cwd} or above, and ${prefix}BROKER is not set. set it to a URL, as in ${prefix}BROKER=redis://localhost`,
+    )
   }
-  return invalid(`cannot use ${file.path}`, `it names several brokers (${names.join(', ')}) and no "default". add one, set ${prefix}BROKER, or say which: loadConfig('${names[0]}')`)
+  return invalid(
+    `cannot use ${file.path}`,
+    `it names several brokers (${names.join(', ')}) and no "default". add one, set ${prefix}BROKER, or say which: loadConfig('${names[0]}')`,
+  )
 }

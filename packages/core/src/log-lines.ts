@@ -60,18 +60,30 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
     const reason = e.reason === undefined || (e.error === undefined && e.note === undefined) ? '' : ` (${e.reason})`
     return `${which(e)} of ${where(e)} went to the dead letters${attempts}${reason}${because(e)}`
   }),
-  'dead-letter-failed': say('error', 'dead-letter-failed', (e) => `cannot write a dead letter of ${where(e)}${because(e)}. ${which(e)} stays unsettled and will be tried again`),
+  'dead-letter-failed': say(
+    'error',
+    'dead-letter-failed',
+    (e) => `cannot write a dead letter of ${where(e)}${because(e)}. ${which(e)} stays unsettled and will be tried again`,
+  ),
   dropped: say('warn', 'dropped', (e) => `${which(e)} of ${where(e)} was dropped${because(e)}`),
   expired: say('info', 'expired', (e) => `${which(e)} of ${where(e)} had expired and was not handled`),
   invalid: say('debug', 'invalid', (e) => `${which(e)} of ${where(e)} is not what the topic declares${because(e)}`),
   repeat: say('info', 'repeat', (e) => `${which(e)} of ${where(e)} is a repeat and was skipped`),
-  'finished-again': say('debug', 'finished-again', (e) => `${which(e)} of ${where(e)} had finished here before; it was settled without running again`),
+  'finished-again': say(
+    'debug',
+    'finished-again',
+    (e) => `${which(e)} of ${where(e)} had finished here before; it was settled without running again`,
+  ),
   replayed: say('info', 'replayed', (e) => `${which(e)} of ${where(e)} handed out again from the dead letters`),
   abandoned: say('warn', 'abandoned', (e) => {
     return `${which(e)} of ${where(e)} still running when the time to drain was over${listed(e.ids)}; left unsettled, to be delivered again`
   }),
   'timed-out': say('warn', 'handler-timed-out', (e) => `the handler of ${where(e)} ran out of time on ${which(e)}${because(e)}`),
-  'settle-unknown': say('warn', 'settle-unknown', (e) => `the settlement of ${which(e)} of ${where(e)} is not confirmed${because(e)}; repeats are settled without running again`),
+  'settle-unknown': say(
+    'warn',
+    'settle-unknown',
+    (e) => `the settlement of ${which(e)} of ${where(e)} is not confirmed${because(e)}; repeats are settled without running again`,
+  ),
   'settle-stale': say('debug', 'settle-stale', (e) => `${which(e)} of ${where(e)} had moved to another member before it was settled`),
   assigned: say('debug', 'assigned', (e) => `${where(e)} was assigned to this member`),
   leaving: say('debug', 'leaving', (e) => `${where(e)} is being handed over`),
@@ -88,7 +100,12 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
     message: `${adapter} reports ${e.reason ?? 'an event'}${e.topic === undefined && e.group === undefined ? '' : ` for ${where(e)}`}${e.count === undefined ? '' : `, ${which(e)}`}${e.note === undefined ? '' : `: ${e.note}`}`,
   }),
   status: (e, adapter) => statusLine(e, adapter),
-  notice: (e) => ({ level: e.error !== undefined || warnings.has(e.reason ?? '') ? 'warn' : 'info', event: e.reason ?? 'notice', message: e.note ?? 'something to know', printed: true }),
+  notice: (e) => ({
+    level: e.error !== undefined || warnings.has(e.reason ?? '') ? 'warn' : 'info',
+    event: e.reason ?? 'notice',
+    message: e.note ?? 'something to know',
+    printed: true,
+  }),
 }
 
 const warnings: ReadonlySet<string> = new Set(['embedded-broker'])
@@ -96,11 +113,19 @@ const warnings: ReadonlySet<string> = new Set(['embedded-broker'])
 function statusLine(e: TelemetryEvent, adapter: string): ReturnType<Make> {
   switch (e.reason) {
     case 'recovering':
-      return { level: 'warn', event: 'recovering', message: `the connection to ${adapter} is lost${because({ ...e, reason: undefined })}. connecting again` }
+      return {
+        level: 'warn',
+        event: 'recovering',
+        message: `the connection to ${adapter} is lost${because({ ...e, reason: undefined })}. connecting again`,
+      }
     case 'recovered':
       return { level: 'info', event: 'recovered', message: `the connection to ${adapter} is back`, printed: true }
     case 'failed':
-      return { level: 'error', event: 'failed', message: `the connection to ${adapter} failed for good${because({ ...e, reason: undefined })}` }
+      return {
+        level: 'error',
+        event: 'failed',
+        message: `the connection to ${adapter} failed for good${because({ ...e, reason: undefined })}`,
+      }
     default:
       return { level: 'debug', event: e.reason ?? 'status', message: e.note ?? `${adapter}: ${e.reason ?? 'status changed'}` }
   }

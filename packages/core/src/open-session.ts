@@ -142,9 +142,13 @@ function pause(clock: Clock, ms: number, signal: AbortSignal | undefined): Promi
 
 function late(opening: Opening, last: unknown): MessagingError {
   const why = last === undefined ? 'the server did not answer' : textOf(last)
-  return new MessagingError('UNAVAILABLE', `${opening.attempted}: not reachable within ${opening.timeoutMs} ms. ${why}. is the server running there?`, {
-    cause: last,
-  })
+  return new MessagingError(
+    'UNAVAILABLE',
+    `${opening.attempted}: not reachable within ${opening.timeoutMs} ms. ${why}. is the server running there?`,
+    {
+      cause: last,
+    },
+  )
 }
 
 function cancelled(attempted: string): MessagingError {

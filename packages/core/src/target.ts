@@ -30,11 +30,14 @@ export function checkTarget(target: unknown, attempted = 'cannot connect'): Want
     return { url: undefined, adapter: target as Adapter }
   }
   const known = ['url', ...adapterNames]
-  for (const key of Object.keys(target)) if (!known.includes(key)) throw invalid(attempted, `in the target ${unknownKey(key, known).replace('option ', 'key ')}`)
+  for (const key of Object.keys(target))
+    if (!known.includes(key)) throw invalid(attempted, `in the target ${unknownKey(key, known).replace('option ', 'key ')}`)
   const { url, ...rest } = target as { url?: unknown } & Record<string, unknown>
-  if (typeof url !== 'string' || url === '') throw invalid(attempted, `"url" of the target must be a text that is not empty, not ${show(url)}`)
+  if (typeof url !== 'string' || url === '')
+    throw invalid(attempted, `"url" of the target must be a text that is not empty, not ${show(url)}`)
   for (const [key, value] of Object.entries(rest)) {
-    if (value !== undefined && (typeof value !== 'object' || value === null)) throw invalid(attempted, `"${key}" of the target must be an object, not ${show(value)}`)
+    if (value !== undefined && (typeof value !== 'object' || value === null))
+      throw invalid(attempted, `"${key}" of the target must be an object, not ${show(value)}`)
   }
   return { url, options: rest[schemeOf(url, attempted).adapter] }
 }

@@ -1,4 +1,4 @@
-import { channel, type Channel } from 'node:diagnostics_channel'
+import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Clock } from './contract.ts'
 import { createDefaultLog, type DefaultLog } from './default-log.ts'
 import { textOf } from './errors.ts'
@@ -9,13 +9,42 @@ import type { Telemetry, TelemetryEvent, TelemetryMessage, TelemetryName } from 
 
 /** Every channel, so that a list can be printed and each is made once: asking one for subscribers is then a field access. */
 export const telemetryNames: readonly TelemetryName[] = Object.freeze([
-  'sent', 'send-failed', 'send-unknown', 'send-repeated',
-  'start', 'done', 'failed', 'waiting', 'parked', 'postponed', 'dead-lettered', 'dead-letter-failed', 'dropped', 'expired', 'invalid',
-  'repeat', 'finished-again', 'forwarded', 'replayed', 'abandoned', 'timed-out',
-  'settled', 'settle-unknown', 'settle-stale',
-  'assigned', 'leaving', 'released', 'lost',
-  'consumer-started', 'consumer-recovering', 'consumer-failed', 'consumer-closed', 'stalled',
-  'adapter', 'status', 'notice',
+  'sent',
+  'send-failed',
+  'send-unknown',
+  'send-repeated',
+  'start',
+  'done',
+  'failed',
+  'waiting',
+  'parked',
+  'postponed',
+  'dead-lettered',
+  'dead-letter-failed',
+  'dropped',
+  'expired',
+  'invalid',
+  'repeat',
+  'finished-again',
+  'forwarded',
+  'replayed',
+  'abandoned',
+  'timed-out',
+  'settled',
+  'settle-unknown',
+  'settle-stale',
+  'assigned',
+  'leaving',
+  'released',
+  'lost',
+  'consumer-started',
+  'consumer-recovering',
+  'consumer-failed',
+  'consumer-closed',
+  'stalled',
+  'adapter',
+  'status',
+  'notice',
 ] satisfies TelemetryName[])
 
 const channels = new Map<TelemetryName, Channel>(telemetryNames.map((name) => [name, channel(`posthorn:${name}`)]))

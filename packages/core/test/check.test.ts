@@ -1,6 +1,21 @@
-import { describe, expect, it } from 'vitest'
 import { isMessagingError } from '@posthorn/core'
-import { boolean, checkOptions, date, either, fn, listOf, milliseconds, number, oneOf, type Rule, show, signal, text, whole } from '../src/check.ts'
+import { describe, expect, it } from 'vitest'
+import {
+  boolean,
+  checkOptions,
+  date,
+  either,
+  fn,
+  listOf,
+  milliseconds,
+  number,
+  oneOf,
+  type Rule,
+  show,
+  signal,
+  text,
+  whole,
+} from '../src/check.ts'
 
 const rules = { timeoutMs: milliseconds, max: whole(1, 100), retry: boolean }
 interface Options {
@@ -78,7 +93,13 @@ describe('rules', () => {
 describe('show', () => {
   it('is short, on one line where it can be, and calls nothing', () => {
     expect(show('x'.repeat(500)).length).toBeLessThan(70)
-    expect(show({ get password() { throw new Error('called') } })).toContain('Getter')
+    expect(
+      show({
+        get password() {
+          throw new Error('called')
+        },
+      }),
+    ).toContain('Getter')
     expect(show(() => 'body')).toBe('a function')
     expect(show('line\nbreak')).toBe('"line\\nbreak"')
   })

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
+import { defineConfig, loadConfig } from '@posthorn/core/config'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isMessagingError } from '../src/errors.ts'
-import { defineConfig, loadConfig } from '@posthorn/core/config'
 
 let folder = ''
 beforeEach(async () => {
@@ -12,8 +12,10 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-const write = (name: string, content: unknown): Promise<void> => writeFile(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content))
-const load = (name?: string, env: Readonly<Record<string, string>> = {}, cwd = folder): ReturnType<typeof loadConfig> => loadConfig(name, { cwd, env })
+const write = (name: string, content: unknown): Promise<void> =>
+  writeFile(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content))
+const load = (name?: string, env: Readonly<Record<string, string>> = {}, cwd = folder): ReturnType<typeof loadConfig> =>
+  loadConfig(name, { cwd, env })
 async function refusal(run: () => Promise<unknown>): Promise<string> {
   try {
     return `accepted ${inspect(await run())}`
@@ -51,7 +53,10 @@ describe('loadConfig', () => {
   })
 
   it('lets the environment replace a URL and keeps the options beside it', async () => {
-    await write('posthorn.config.json', { default: 'main', brokers: { main: { url: 'redis://main', redis: { keyPrefix: 'x' } }, 'eu-west': 'kafka://a' } })
+    await write('posthorn.config.json', {
+      default: 'main',
+      brokers: { main: { url: 'redis://main', redis: { keyPrefix: 'x' } }, 'eu-west': 'kafka://a' },
+    })
     expect(await load(undefined, { POSTHORN_MAIN_URL: 'rediss://other' })).toEqual({ url: 'rediss://other', redis: { keyPrefix: 'x' } })
     expect(await load('eu-west', { POSTHORN_EU_WEST_URL: 'kafka://b' })).toBe('kafka://b')
   })
@@ -63,7 +68,9 @@ describe('loadConfig', () => {
   })
 
   it('never chooses the embedded broker silently', async () => {
-    expect(await refusal(() => load())).toMatch(/^cannot load the configuration: there is no posthorn\.config\.\{js,mjs,json,ts\} in .* or above, and POSTHORN_BROKER is not set/)
+    expect(await refusal(() => load())).toMatch(
+      /^cannot load the configuration: there is no posthorn\.config\.\{js,mjs,json,ts\} in .* or above, and POSTHORN_BROKER is not set/,
+    )
   })
 
   it.each<readonly [string, unknown, string]>([
@@ -72,15 +79,27 @@ describe('loadConfig', () => {
     ['no brokers', { brokers: {} }, '"brokers" is empty'],
     ['brokers that are a list', { brokers: ['memory:'] }, '"brokers" must be an object'],
     ['a bad name', { brokers: { Main_1: 'memory:' } }, '"brokers.Main_1" is not a name'],
-    ['an unknown scheme', { brokers: { main: 'kafak://a' } }, '"brokers.main": there is no adapter for "kafak:", as in "kafak://a". did you mean "kafka:"?'],
+    [
+      'an unknown scheme',
+      { brokers: { main: 'kafak://a' } },
+      '"brokers.main": there is no adapter for "kafak:", as in "kafak://a". did you mean "kafka:"?',
+    ],
     ['no scheme', { brokers: { main: 'localhost' } }, '"localhost" is no URL: it starts with its scheme'],
     ['an empty URL', { brokers: { main: '' } }, '"brokers.main": the URL is empty'],
     ['a number', { brokers: { main: 7 } }, '"brokers.main": the target is a URL'],
     ['null', { brokers: { main: null } }, '"brokers.main": the target is a URL'],
-    ['a misspelt target key', { brokers: { main: { url: 'memory:', rabitmq: {} } } }, 'there is no key "rabitmq". did you mean "rabbitmq"?'],
+    [
+      'a misspelt target key',
+      { brokers: { main: { url: 'memory:', rabitmq: {} } } },
+      'there is no key "rabitmq". did you mean "rabbitmq"?',
+    ],
     ['a target without URL', { brokers: { main: { redis: {} } } }, '"url" of the target must be a text'],
     ['options that are no object', { brokers: { main: { url: 'redis://a', redis: 'fast' } } }, '"redis" of the target must be an object'],
-    ['a default that is not there', { default: 'mian', brokers: { main: 'memory:', audit: 'memory:' } }, '"default" names the broker "mian", which "brokers" does not have. did you mean "main"?'],
+    [
+      'a default that is not there',
+      { default: 'mian', brokers: { main: 'memory:', audit: 'memory:' } },
+      '"default" names the broker "mian", which "brokers" does not have. did you mean "main"?',
+    ],
     ['no default among several', { brokers: { main: 'memory:', audit: 'memory:' } }, 'several brokers (main, audit) and no "default"'],
   ])('refuses %s in the file, and names it', async (_, content, message) => {
     await write('posthorn.config.json', content)
@@ -90,7 +109,11 @@ describe('loadConfig', () => {
   })
 
   it.each<readonly [string, Readonly<Record<string, string>>, string]>([
-    ['a misspelt variable', { POSTHORN_BROKR: 'memory:' }, 'cannot use POSTHORN_BROKR: there is no such variable. did you mean "POSTHORN_BROKER"?'],
+    [
+      'a misspelt variable',
+      { POSTHORN_BROKR: 'memory:' },
+      'cannot use POSTHORN_BROKR: there is no such variable. did you mean "POSTHORN_BROKER"?',
+    ],
     ['a misspelt URL variable', { POSTHORN_MAIN_ULR: 'memory:' }, 'did you mean "POSTHORN_MAIN_URL"?'],
     ['an empty variable', { POSTHORN_BROKER: '' }, 'cannot use POSTHORN_BROKER: it is set but empty'],
     ['an unknown scheme', { POSTHORN_BROKER: 'reddis://a' }, 'did you mean "redis:"?'],

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
-import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type Broker, type ConnectOptions, connect, isMessagingError, type LogEntry, type Status, topic, unchecked } from '@posthorn/core'
 import { type Adapter, type AdapterContext, connectWith, type Session } from '@posthorn/core/adapter'
 import { drive, memory, memoryServer, type VirtualClock, virtualClock } from '@posthorn/core/testing'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 
 const ticks = topic('ticks', { schema: unchecked<{ n: number }>(), groups: ['email'] })
 const brokers: Broker[] = []
@@ -29,7 +29,9 @@ async function refusal(work: Promise<unknown>): Promise<string> {
 
 const real = memory()
 /** The embedded broker behind a door that the test opens and shuts. */
-function door(open: (context: AdapterContext, signal: AbortSignal, tries: number) => Promise<Session>): Adapter & { tries: number; readonly at: number[] } {
+function door(
+  open: (context: AdapterContext, signal: AbortSignal, tries: number) => Promise<Session>,
+): Adapter & { tries: number; readonly at: number[] } {
   const adapter = {
     ...real,
     name: 'door',
@@ -74,7 +76,11 @@ describe('connect', () => {
     ['no scheme', 'localhost', '"localhost" is no URL'],
     ['an unknown scheme', 'http://localhost', 'there is no adapter for "http:"'],
     ['a misspelt scheme', 'kakfa://localhost', 'did you mean "kafka:"?'],
-    ['a host in place of the scheme', 'localhost:9092', 'there is no adapter for "localhost:", as in "localhost:9092". known are memory:, kafka:, amqp:, amqps:, redis:, rediss:, mqtt:, mqtts:'],
+    [
+      'a host in place of the scheme',
+      'localhost:9092',
+      'there is no adapter for "localhost:", as in "localhost:9092". known are memory:, kafka:, amqp:, amqps:, redis:, rediss:, mqtt:, mqtts:',
+    ],
     ['an unknown URL parameter', 'memory:?profle=kafka', 'profile'],
     ['a bad URL parameter', 'memory:?profile=sqs', 'profile'],
     ['an object without URL', { kafka: {} }, '"url" of the target must be a text'],
@@ -147,7 +153,9 @@ describe('connect', () => {
     vi.spyOn(process, 'cwd').mockReturnValue(join(folder, 'node_modules'))
     try {
       const url = 'mqtts://a,b:8884/?kepalive=5'
-      expect(await refusal(connect({ url, mqtt: { clean: false }, kafka: {} } as never))).toBe(`INVALID_ARGUMENT cannot connect to "${url}": unknown parameter "kepalive"`)
+      expect(await refusal(connect({ url, mqtt: { clean: false }, kafka: {} } as never))).toBe(
+        `INVALID_ARGUMENT cannot connect to "${url}": unknown parameter "kepalive"`,
+      )
       expect((globalThis as { given?: unknown }).given).toEqual({ url, options: { clean: false } })
     } finally {
       vi.restoreAllMocks()
@@ -179,7 +187,9 @@ describe('connect', () => {
     const adapter = door(async () => {
       throw new Error('WRONGPASS invalid username-password pair')
     })
-    expect(await drive(clock, refusal(under(clock, adapter)))).toBe('UNAUTHORIZED cannot connect to the adapter "door": WRONGPASS invalid username-password pair')
+    expect(await drive(clock, refusal(under(clock, adapter)))).toBe(
+      'UNAUTHORIZED cannot connect to the adapter "door": WRONGPASS invalid username-password pair',
+    )
     expect(adapter.tries).toBe(1)
   })
 
@@ -219,7 +229,9 @@ describe('connect', () => {
   it('gives up by its signal, before and while it connects', async () => {
     const clock = virtualClock()
     const adapter = door(() => new Promise(() => undefined))
-    expect(await refusal(under(clock, adapter, { signal: AbortSignal.abort() }))).toBe('CANCELLED cannot connect to the adapter "door": the signal was aborted')
+    expect(await refusal(under(clock, adapter, { signal: AbortSignal.abort() }))).toBe(
+      'CANCELLED cannot connect to the adapter "door": the signal was aborted',
+    )
     expect(adapter.tries).toBe(0)
     const controller = new AbortController()
     const connecting = refusal(under(clock, adapter, { signal: controller.signal }))
@@ -266,7 +278,10 @@ describe('the broker object', () => {
     })
     const heard: (readonly [Status, string | undefined])[] = []
     const entries: LogEntry[] = []
-    const broker = await opened(adapter, { onStatus: (status, error) => heard.push([status, error?.message]), log: (entry) => entries.push(entry) })
+    const broker = await opened(adapter, {
+      onStatus: (status, error) => heard.push([status, error?.message]),
+      log: (entry) => entries.push(entry),
+    })
     expect(broker.health()).toEqual({ live: true, ready: true, reasons: [] })
     context?.report('recovering', new Error('ECONNRESET'))
     expect(broker.status).toBe('recovering')
@@ -317,7 +332,9 @@ describe('the broker object', () => {
   it('gives the client of its own adapter only', async () => {
     const broker = await opened('memory:')
     expect(broker.native('memory' as never)).toBeDefined()
-    expect(() => broker.native('kafka' as never)).toThrow('cannot take the client of "kafka": this broker is connected by the adapter "memory"')
+    expect(() => broker.native('kafka' as never)).toThrow(
+      'cannot take the client of "kafka": this broker is connected by the adapter "memory"',
+    )
   })
 
   it('declares topics and groups, and tells their lag without making anything', async () => {
@@ -386,7 +403,9 @@ describe('the broker object', () => {
     const adapter = door(async (context, signal) => {
       const session = await real.open(context, signal)
       stuck.push(session)
-      return new Proxy(session, { get: (target, key) => (key === 'close' ? () => new Promise(() => undefined) : Reflect.get(target, key, target)) })
+      return new Proxy(session, {
+        get: (target, key) => (key === 'close' ? () => new Promise(() => undefined) : Reflect.get(target, key, target)),
+      })
     })
     const broker = await drive(clock, under(clock, adapter))
     let started = false
@@ -398,7 +417,10 @@ describe('the broker object', () => {
       }),
     )
     await drive(clock, broker.producer(ticks).send({ n: 1 }))
-    await drive(clock, vi.waitFor(() => expect(started).toBe(true)))
+    await drive(
+      clock,
+      vi.waitFor(() => expect(started).toBe(true)),
+    )
     const begin = clock.monotonic()
     await drive(clock, broker.close({ drainMs: 2_000 }))
     expect(clock.monotonic() - begin).toBeLessThanOrEqual(3_000)
@@ -409,7 +431,9 @@ describe('the broker object', () => {
     const clock = virtualClock()
     const adapter = door(async (context, signal) => {
       const session = await real.open(context, signal)
-      return new Proxy(session, { get: (target, key) => (key === 'subscribe' ? () => new Promise(() => undefined) : Reflect.get(target, key, target)) })
+      return new Proxy(session, {
+        get: (target, key) => (key === 'subscribe' ? () => new Promise(() => undefined) : Reflect.get(target, key, target)),
+      })
     })
     const broker = await drive(clock, under(clock, adapter))
     const starting = refusal(broker.consume(ticks, { group: 'email' }, () => undefined))
@@ -432,7 +456,13 @@ describe('the broker object', () => {
 describe('secrets', () => {
   const secret = 'canary-5ecret-url'
   const shown = (value: unknown): string =>
-    [inspect(value, { depth: 12, showHidden: true }), inspect(value), String(value), value instanceof Error ? value.stack : '', JSON.stringify(value) ?? ''].join('\n')
+    [
+      inspect(value, { depth: 12, showHidden: true }),
+      inspect(value),
+      String(value),
+      value instanceof Error ? value.stack : '',
+      JSON.stringify(value) ?? '',
+    ].join('\n')
 
   it('of a URL or an option are in no error, whatever part of it is wrong', async () => {
     const targets: unknown[] = [

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest'
 import { deadLetter, drop, postpone, retry } from '@posthorn/core'
+import { describe, expect, it } from 'vitest'
 import { decided } from '../src/decision.ts'
 
 describe('decisions', () => {
@@ -27,6 +27,7 @@ describe('decisions', () => {
 
   it('are told from everything else a handler may return', () => {
     expect(decided(retry())?.['~decision']).toBe('retry')
-    for (const other of [undefined, null, 'retry', 1, {}, { '~decision': 'explode' }, new Error('x'), []]) expect(decided(other)).toBeUndefined()
+    for (const other of [undefined, null, 'retry', 1, {}, { '~decision': 'explode' }, new Error('x'), []])
+      expect(decided(other)).toBeUndefined()
   })
 })

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '@posthorn/core'
+import { describe, expect, it } from 'vitest'
 
 // The compiler keeps this list equal to the union: a code that is missing here, or too many, is a type error.
 const codes: { readonly [Code in ErrorCode]: true } = {

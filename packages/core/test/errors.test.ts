@@ -1,13 +1,21 @@
 import { inspect } from 'node:util'
-import { describe, expect, it } from 'vitest'
 import { isMessagingError } from '@posthorn/core'
+import { describe, expect, it } from 'vitest'
 import { capText, fromFault, MessagingError, textOf } from '../src/errors.ts'
 
 describe('MessagingError', () => {
   it('says what the caller can rely on', () => {
     const error = new MessagingError('TIMED_OUT', 'cannot send to "orders.placed": no answer', { outcome: 'unknown', messageId: '17' })
     expect(error).toBeInstanceOf(Error)
-    expect(error).toMatchObject({ name: 'MessagingError', code: 'TIMED_OUT', retryable: true, outcome: 'unknown', messageId: '17', issues: [], outcomes: [] })
+    expect(error).toMatchObject({
+      name: 'MessagingError',
+      code: 'TIMED_OUT',
+      retryable: true,
+      outcome: 'unknown',
+      messageId: '17',
+      issues: [],
+      outcomes: [],
+    })
   })
 
   it('is retryable by default only where waiting can help', () => {
@@ -20,7 +28,9 @@ describe('MessagingError', () => {
   })
 
   it('cuts credentials out of its text and of its causes', () => {
-    const client = Object.assign(new Error('connect failed: amqp://ada:correct-horse-1@mq:5672'), { command: { args: ['AUTH', 'correct-horse-1'] } })
+    const client = Object.assign(new Error('connect failed: amqp://ada:correct-horse-1@mq:5672'), {
+      command: { args: ['AUTH', 'correct-horse-1'] },
+    })
     const error = new MessagingError('UNAVAILABLE', `cannot connect to amqp://ada:correct-horse-1@mq:5672`, { cause: client })
     expect(error.message).toBe('cannot connect to amqp://[redacted]@mq:5672')
     expect(inspect(error, { depth: 10 })).not.toContain('correct-horse-1')
@@ -36,16 +46,25 @@ describe('isMessagingError', () => {
     expect(isMessagingError(new MessagingError('CLOSED', 'x'), 'TIMED_OUT')).toBe(false)
   })
 
-  it.each([undefined, null, 'MessagingError', new Error('x'), { name: 'MessagingError' }, { code: 'CLOSED' }])('is false for %j', (value) => {
-    expect(isMessagingError(value)).toBe(false)
-  })
+  it.each([undefined, null, 'MessagingError', new Error('x'), { name: 'MessagingError' }, { code: 'CLOSED' }])(
+    'is false for %j',
+    (value) => {
+      expect(isMessagingError(value)).toBe(false)
+    },
+  )
 })
 
 describe('fromFault', () => {
   it('wraps what a client threw with our words, its classification and a cause', () => {
     const cause = new Error('NOAUTH')
     const error = fromFault({ code: 'UNAUTHORIZED', retryable: false, outcome: 'failed' }, cause, 'cannot send to "ticks"')
-    expect(error).toMatchObject({ code: 'UNAUTHORIZED', retryable: false, outcome: 'failed', message: 'cannot send to "ticks": NOAUTH', cause })
+    expect(error).toMatchObject({
+      code: 'UNAUTHORIZED',
+      retryable: false,
+      outcome: 'failed',
+      message: 'cannot send to "ticks": NOAUTH',
+      cause,
+    })
   })
 
   it('passes an error that is ours already', () => {

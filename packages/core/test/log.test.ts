@@ -1,9 +1,9 @@
-import { describe, expect, it, vi } from 'vitest'
 import type { LogEntry } from '@posthorn/core'
+import { describe, expect, it, vi } from 'vitest'
 import { MessagingError } from '../src/errors.ts'
-import { createTelemetry, telemetryNames } from '../src/telemetry-channels.ts'
 import type { TelemetryEvent, TelemetryName } from '../src/telemetry.ts'
-import { virtualClock, type VirtualClock } from '../src/virtual-clock.ts'
+import { createTelemetry, telemetryNames } from '../src/telemetry-channels.ts'
+import { type VirtualClock, virtualClock } from '../src/virtual-clock.ts'
 
 function printing(): { emit: (name: TelemetryName, event: TelemetryEvent) => void; lines: string[]; clock: VirtualClock } {
   const lines: string[] = []
@@ -19,18 +19,63 @@ const about = { topic: 'orders.placed', group: 'email', id: '17' }
 
 describe('the default log', () => {
   it.each<readonly [TelemetryName, TelemetryEvent, string]>([
-    ['failed', { ...about, attempt: 2, note: 'smtp is down', delayMs: 400 }, 'posthorn warn: the handler of "orders.placed" as group "email" failed on message 17, attempt 2: smtp is down. next attempt in 400 ms\n'],
-    ['dead-lettered', { ...about, attempt: 5, reason: 'failed', note: 'smtp is down' }, 'posthorn warn: message 17 of "orders.placed" as group "email" went to the dead letters after 5 attempts (failed): smtp is down\n'],
-    ['dead-lettered', { ...about, attempt: 1, reason: 'bad address' }, 'posthorn warn: message 17 of "orders.placed" as group "email" went to the dead letters after 1 attempt: bad address\n'],
+    [
+      'failed',
+      { ...about, attempt: 2, note: 'smtp is down', delayMs: 400 },
+      'posthorn warn: the handler of "orders.placed" as group "email" failed on message 17, attempt 2: smtp is down. next attempt in 400 ms\n',
+    ],
+    [
+      'dead-lettered',
+      { ...about, attempt: 5, reason: 'failed', note: 'smtp is down' },
+      'posthorn warn: message 17 of "orders.placed" as group "email" went to the dead letters after 5 attempts (failed): smtp is down\n',
+    ],
+    [
+      'dead-lettered',
+      { ...about, attempt: 1, reason: 'bad address' },
+      'posthorn warn: message 17 of "orders.placed" as group "email" went to the dead letters after 1 attempt: bad address\n',
+    ],
     ['dropped', { ...about, reason: 'too old' }, 'posthorn warn: message 17 of "orders.placed" as group "email" was dropped: too old\n'],
-    ['settle-unknown', { topic: 'orders.placed', group: 'email', count: 3 }, 'posthorn warn: the settlement of 3 messages of "orders.placed" as group "email" is not confirmed; repeats are settled without running again\n'],
-    ['abandoned', { topic: 'orders.placed', group: 'email', partition: 2, ids: ['1', '2'], count: 2 }, 'posthorn warn: 2 messages of "orders.placed" partition 2 as group "email" still running when the time to drain was over (1, 2); left unsettled, to be delivered again\n'],
-    ['consumer-failed', { topic: 'orders.placed', group: 'email', error: new MessagingError('UNAUTHORIZED', 'no right to read') }, 'posthorn error: the consumer of "orders.placed" as group "email" failed and is closed: no right to read\n'],
-    ['status', { reason: 'recovering', note: 'ECONNRESET' }, 'posthorn warn: the connection to redis is lost: ECONNRESET. connecting again\n'],
+    [
+      'settle-unknown',
+      { topic: 'orders.placed', group: 'email', count: 3 },
+      'posthorn warn: the settlement of 3 messages of "orders.placed" as group "email" is not confirmed; repeats are settled without running again\n',
+    ],
+    [
+      'abandoned',
+      { topic: 'orders.placed', group: 'email', partition: 2, ids: ['1', '2'], count: 2 },
+      'posthorn warn: 2 messages of "orders.placed" partition 2 as group "email" still running when the time to drain was over (1, 2); left unsettled, to be delivered again\n',
+    ],
+    [
+      'consumer-failed',
+      { topic: 'orders.placed', group: 'email', error: new MessagingError('UNAUTHORIZED', 'no right to read') },
+      'posthorn error: the consumer of "orders.placed" as group "email" failed and is closed: no right to read\n',
+    ],
+    [
+      'status',
+      { reason: 'recovering', note: 'ECONNRESET' },
+      'posthorn warn: the connection to redis is lost: ECONNRESET. connecting again\n',
+    ],
     ['status', { reason: 'recovered' }, 'posthorn info: the connection to redis is back\n'],
-    ['status', { reason: 'failed', note: 'password changed' }, 'posthorn error: the connection to redis failed for good: password changed\n'],
-    ['adapter', { reason: 'position-lost', topic: 'orders.placed', group: 'email', note: 'going on from the earliest' }, 'posthorn warn: redis reports position-lost for "orders.placed" as group "email": going on from the earliest\n'],
-    ['notice', { reason: 'backlog', note: 'the new group "email" of "orders.placed" starts with 12 stored messages', topic: 'orders.placed', group: 'email' }, 'posthorn info: the new group "email" of "orders.placed" starts with 12 stored messages\n'],
+    [
+      'status',
+      { reason: 'failed', note: 'password changed' },
+      'posthorn error: the connection to redis failed for good: password changed\n',
+    ],
+    [
+      'adapter',
+      { reason: 'position-lost', topic: 'orders.placed', group: 'email', note: 'going on from the earliest' },
+      'posthorn warn: redis reports position-lost for "orders.placed" as group "email": going on from the earliest\n',
+    ],
+    [
+      'notice',
+      {
+        reason: 'backlog',
+        note: 'the new group "email" of "orders.placed" starts with 12 stored messages',
+        topic: 'orders.placed',
+        group: 'email',
+      },
+      'posthorn info: the new group "email" of "orders.placed" starts with 12 stored messages\n',
+    ],
   ])('prints one line for %s', (name, event, line) => {
     const { emit, lines } = printing()
     emit(name, event)
@@ -39,7 +84,20 @@ describe('the default log', () => {
 
   it('prints nothing while all is well', () => {
     const { emit, lines } = printing()
-    const troubles: readonly TelemetryName[] = ['failed', 'dead-lettered', 'dead-letter-failed', 'dropped', 'abandoned', 'timed-out', 'settle-unknown', 'consumer-recovering', 'consumer-failed', 'stalled', 'adapter', 'notice']
+    const troubles: readonly TelemetryName[] = [
+      'failed',
+      'dead-lettered',
+      'dead-letter-failed',
+      'dropped',
+      'abandoned',
+      'timed-out',
+      'settle-unknown',
+      'consumer-recovering',
+      'consumer-failed',
+      'stalled',
+      'adapter',
+      'notice',
+    ]
     for (const name of telemetryNames) if (!troubles.includes(name)) emit(name, about)
     expect(lines).toEqual([])
   })
@@ -78,7 +136,8 @@ describe('the default log', () => {
   it('says once in a process that the embedded broker lives in it', () => {
     const first = printing()
     const second = printing()
-    for (const { emit } of [first, second, first]) emit('notice', { reason: 'embedded-broker', note: 'embedded broker "memory:": messages live in this process' })
+    for (const { emit } of [first, second, first])
+      emit('notice', { reason: 'embedded-broker', note: 'embedded broker "memory:": messages live in this process' })
     expect(first.lines).toEqual(['posthorn warn: embedded broker "memory:": messages live in this process\n'])
     expect(second.lines).toEqual([])
   })
@@ -107,13 +166,26 @@ describe('a log of your own', () => {
   it('takes every entry, unthrottled, and replaces the lines', () => {
     const entries: LogEntry[] = []
     const lines: string[] = []
-    const telemetry = createTelemetry({ adapter: 'redis', name: 'shop', log: (entry) => entries.push(entry), clock: virtualClock(), write: (line) => lines.push(line) })
+    const telemetry = createTelemetry({
+      adapter: 'redis',
+      name: 'shop',
+      log: (entry) => entries.push(entry),
+      clock: virtualClock(),
+      write: (line) => lines.push(line),
+    })
     const error = new MessagingError('INTERNAL', 'boom')
     for (let n = 0; n < 10; n++) telemetry.emit('failed', { ...about, error })
     telemetry.emit('assigned', { topic: 'orders.placed', partition: 3 })
     telemetry.emit('repeat', about)
     expect(entries).toHaveLength(12)
-    expect(entries[0]).toEqual({ level: 'warn', event: 'handler-failed', message: expect.stringContaining('boom'), topic: 'orders.placed', group: 'email', error })
+    expect(entries[0]).toEqual({
+      level: 'warn',
+      event: 'handler-failed',
+      message: expect.stringContaining('boom'),
+      topic: 'orders.placed',
+      group: 'email',
+      error,
+    })
     expect(entries.slice(10).map((entry) => entry.level)).toEqual(['debug', 'info'])
     expect(lines).toEqual([])
   })

@@ -1,18 +1,23 @@
+import type { Place } from '@posthorn/core/adapter'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Place } from '@posthorn/core/adapter'
 import { checkGroupName, checkTopicName, groupName, parsePlaceName, placeName } from '../src/names.ts'
 
 const letter = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const token = fc
-  .tuple(fc.string({ unit: fc.constantFrom(...letter), minLength: 1, maxLength: 8 }), fc.option(fc.string({ unit: fc.constantFrom(...letter), minLength: 1, maxLength: 8 })))
+  .tuple(
+    fc.string({ unit: fc.constantFrom(...letter), minLength: 1, maxLength: 8 }),
+    fc.option(fc.string({ unit: fc.constantFrom(...letter), minLength: 1, maxLength: 8 })),
+  )
   .map(([a, b]) => (b === null ? a : `${a}-${b}`))
 const topicName = fc.array(token, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('.'))
 const groups = token.filter((name) => !['delay', 'retry', 'dead', 'foreign', 'members'].includes(name))
 const place: fc.Arbitrary<Place> = fc.oneof(
   topicName.map((topic): Place => ({ topic, role: 'main', group: null })),
   topicName.map((topic): Place => ({ topic, role: 'delay', group: null })),
-  fc.tuple(topicName, groups, fc.constantFrom('retry' as const, 'dead' as const)).map(([topic, group, role]): Place => ({ topic, role, group })),
+  fc
+    .tuple(topicName, groups, fc.constantFrom('retry' as const, 'dead' as const))
+    .map(([topic, group, role]): Place => ({ topic, role, group })),
 )
 
 describe('topic names', () => {
@@ -20,12 +25,33 @@ describe('topic names', () => {
     expect(() => checkTopicName('cannot test', name)).not.toThrow()
   })
 
-  it.each(['', '.', 'a.', '.a', 'a..b', 'Orders', 'a_b', 'a__b', '-a', 'a-', 'a b', 'ä', 'a/b', '#', '+', 'a\n', '$SYS', 'a\u0000', 'x'.repeat(181), 7, null, undefined, {}])(
-    'refuses %j',
-    (name) => {
-      expect(() => checkTopicName('cannot test', name)).toThrow(/^cannot test: /)
-    },
-  )
+  it.each([
+    '',
+    '.',
+    'a.',
+    '.a',
+    'a..b',
+    'Orders',
+    'a_b',
+    'a__b',
+    '-a',
+    'a-',
+    'a b',
+    'ä',
+    'a/b',
+    '#',
+    '+',
+    'a\n',
+    '$SYS',
+    'a\u0000',
+    'x'.repeat(181),
+    7,
+    null,
+    undefined,
+    {},
+  ])('refuses %j', (name) => {
+    expect(() => checkTopicName('cannot test', name)).toThrow(/^cannot test: /)
+  })
 })
 
 describe('group names', () => {
@@ -63,7 +89,7 @@ describe('derived names', () => {
     )
   })
 
-  it.each(['', 'a__b', 'a__b__c', 'a__b__dead__x', '__dead'])('%j is nobody\'s', (name) => {
+  it.each(['', 'a__b', 'a__b__c', 'a__b__dead__x', '__dead'])("%j is nobody's", (name) => {
     expect(parsePlaceName(name)).toBeNull()
   })
 })

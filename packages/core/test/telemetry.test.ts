@@ -1,6 +1,6 @@
 import diagnostics_channel from 'node:diagnostics_channel'
-import { afterEach, describe, expect, it } from 'vitest'
 import type { LogEntry, TelemetryMessage } from '@posthorn/core'
+import { afterEach, describe, expect, it } from 'vitest'
 import { MessagingError } from '../src/errors.ts'
 import { rememberSecret } from '../src/redact.ts'
 import { createTelemetry, telemetryNames } from '../src/telemetry-channels.ts'
@@ -25,7 +25,9 @@ describe('telemetry', () => {
     for (const name of telemetryNames) {
       const events = heard(name)
       telemetry.emit(name, { topic: 'orders.placed', group: 'email', id: '17', attempt: 2 })
-      expect(events).toEqual([{ event: name, adapter: 'memory', broker: 'shop', topic: 'orders.placed', group: 'email', id: '17', attempt: 2 }])
+      expect(events).toEqual([
+        { event: name, adapter: 'memory', broker: 'shop', topic: 'orders.placed', group: 'email', id: '17', attempt: 2 },
+      ])
       expect(Object.isFrozen(events[0])).toBe(true)
     }
   })
@@ -68,7 +70,13 @@ describe('telemetry', () => {
       },
     })
     expect(() => telemetry.emit('failed', {})).not.toThrow()
-    expect(() => telemetry.emit('failed', { get note(): string { throw new Error('no') } })).not.toThrow()
+    expect(() =>
+      telemetry.emit('failed', {
+        get note(): string {
+          throw new Error('no')
+        },
+      }),
+    ).not.toThrow()
     expect(() => telemetry.emit('unheard-of' as never, {})).not.toThrow()
   })
 })

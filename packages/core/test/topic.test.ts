@@ -1,6 +1,6 @@
+import { topic, unchecked } from '@posthorn/core'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import { topic, unchecked } from '@posthorn/core'
 import { definitionOf, isUnchecked } from '../src/topic.ts'
 
 const order = z.object({ userId: z.string(), price: z.number() })

@@ -1,12 +1,8 @@
-import { type } from 'arktype'
-import * as v from 'valibot'
-import { assertType, describe, expectTypeOf, it } from 'vitest'
-import * as z from 'zod'
 import {
   type Adapters,
   type Broker,
-  type Consumer,
   type ConsumeOptions,
+  type Consumer,
   type DeadLetter,
   type Decision,
   deadLetter,
@@ -16,26 +12,38 @@ import {
   type MessageOf,
   type MessagingError,
   type OnceStore,
-  postpone,
   type Producer,
   type Puller,
+  postpone,
   type Receipt,
   retry,
   type SentBy,
-  topic,
   type Topic,
+  topic,
   unchecked,
   type ValueOf,
 } from '@posthorn/core'
+import { type } from 'arktype'
+import * as v from 'valibot'
+import { assertType, describe, expectTypeOf, it } from 'vitest'
+import * as z from 'zod'
 
 declare module '@posthorn/core' {
   interface Adapters {
-    horn: { connect: { readonly volume?: number }; topic: { readonly pitch?: string }; consumer: { readonly mute?: boolean }; client: { blow(): void } }
+    horn: {
+      connect: { readonly volume?: number }
+      topic: { readonly pitch?: string }
+      consumer: { readonly mute?: boolean }
+      client: { blow(): void }
+    }
   }
 }
 declare const broker: Broker
 
-const zodTopic = topic('zod', { schema: z.object({ n: z.number(), at: z.coerce.date().optional(), tag: z.string().default('x') }), key: (value) => value.tag })
+const zodTopic = topic('zod', {
+  schema: z.object({ n: z.number(), at: z.coerce.date().optional(), tag: z.string().default('x') }),
+  key: (value) => value.tag,
+})
 const valibotTopic = topic('valibot', { schema: v.object({ n: v.pipe(v.string(), v.transform(Number)) }) })
 const arktypeTopic = topic('arktype', { schema: type({ n: 'string.numeric.parse' }) })
 const uncheckedTopic = topic('unchecked', { schema: unchecked<{ readonly n: number }>() })
@@ -59,7 +67,11 @@ describe('a topic', () => {
   })
 
   it('shows key and type the validated value', () => {
-    topic('k', { schema: z.object({ n: z.string().transform(Number) }), key: (value) => expectTypeOf(value.n).toEqualTypeOf<number>() && 'k', type: (value) => `n.${value.n}` })
+    topic('k', {
+      schema: z.object({ n: z.string().transform(Number) }),
+      key: (value) => expectTypeOf(value.n).toEqualTypeOf<number>() && 'k',
+      type: (value) => `n.${value.n}`,
+    })
     // @ts-expect-error the value has no such field
     topic('k', { schema: z.object({ n: z.number() }), key: (value) => value.userId })
     // @ts-expect-error a key is a text
@@ -108,7 +120,9 @@ describe('a producer', () => {
   })
 
   it('can be held by what sends less', () => {
-    const wide: Producer<{ readonly n: number } | { readonly n: string }> = broker.producer(topic('wide', { schema: unchecked<{ readonly n: number } | { readonly n: string }>() }))
+    const wide: Producer<{ readonly n: number } | { readonly n: string }> = broker.producer(
+      topic('wide', { schema: unchecked<{ readonly n: number } | { readonly n: string }>() }),
+    )
     expectTypeOf(wide).toExtend<Producer<{ readonly n: number }>>()
   })
 })
@@ -194,7 +208,9 @@ describe('a consumer', () => {
 
   it('is told from the type of one topic what its messages are', () => {
     expectTypeOf<MessageOf<typeof arktypeTopic>>().toEqualTypeOf<Message<{ n: number }, 'arktype'>>()
-    expectTypeOf<MessageOf<typeof arktypeTopic | typeof plainTopic>>().toEqualTypeOf<Message<{ n: number }, 'arktype'> | Message<unknown, 'plain'>>()
+    expectTypeOf<MessageOf<typeof arktypeTopic | typeof plainTopic>>().toEqualTypeOf<
+      Message<{ n: number }, 'arktype'> | Message<unknown, 'plain'>
+    >()
   })
 })
 
