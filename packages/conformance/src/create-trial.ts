@@ -133,7 +133,7 @@ export function createTrial(parts: TrialParts): MadeTrial {
 
     name: (base) => isolation.name(base),
     topic: (base, options) => orderTopic(isolation.name(base), options),
-    orders: (n, { keys = 64, keyNames, bytes = 100 } = {}) => make(n, keyNames ?? keysOf(keys), bytes),
+    orders: (n, { keys = 64, keyNames, bytes = 100 } = {}) => make(n, keyNames === undefined ? keysOf(keys) : keyNames.length === 0 ? [null] : keyNames, bytes),
     send: (broker, topic, orders, options) => sendMany(broker, topic, orders, options),
     load: (broker, topic, options) => loadOn(broker, topic, options, trial, (keys) => make(1, keys, 100)[0] as Order),
     consumeOptions,

@@ -48,6 +48,8 @@ export interface Act {
     | 'done'
     | 'throw'
     | 'never'
+    /** The handler ends its own process. */
+    | 'exit'
     | { readonly retry: number }
     | { readonly postpone: number }
     | { readonly deadLetter: string }
@@ -89,6 +91,6 @@ export interface Member {
   cut(): void
   /** Closes politely, as SIGTERM does. */
   close(options?: { readonly drainMs?: number | undefined }): Promise<void>
-  /** Resolves when the process has ended by itself, at `dieAt`. */
+  /** Resolves when the process has ended: killed, or by itself. */
   readonly died: Promise<void>
 }

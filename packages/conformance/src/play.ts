@@ -119,6 +119,10 @@ function player(acts: readonly Act[], peer: Peer, random: () => number): (messag
     if (then === 'done') return
     if (then === 'throw') throw new Error(`${message.value.id} fails on purpose`)
     if (then === 'never') return never
+    if (then === 'exit') {
+      peer.kill()
+      return never
+    }
     if ('retry' in then) return retry({ afterMs: then.retry })
     if ('postpone' in then) return postpone({ afterMs: then.postpone })
     if ('deadLetter' in then) return deadLetter(then.deadLetter)

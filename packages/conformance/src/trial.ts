@@ -19,6 +19,10 @@
 //     },
 //   }
 //
+// Run what you write, from the root and without a build:
+//   node --conditions=@posthorn/source --import tsx packages/conformance/src/main.ts --only 'ACK-*' --profile all --brief
+// `src/clauses/ack.ts` and `src/clauses/err.ts` are the models.
+//
 // Rules for authors
 // - Time. Await what you like: on a simulated broker virtual time moves by itself whenever nothing else can, so `await
 //   broker.close()` or `await t.sleep(60_000)` cost nothing. On a real broker the same code waits. Take the time from
@@ -197,7 +201,7 @@ export interface Calls {
 export interface OrdersOptions {
   /** How many keys take turns. @default 64 */
   readonly keys?: number
-  /** These keys instead. */
+  /** These keys instead; none: no key, for topics without keys. */
   readonly keyNames?: readonly string[]
   /** Bytes of JSON, about. @default 100 */
   readonly bytes?: number

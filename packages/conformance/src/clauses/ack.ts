@@ -489,10 +489,14 @@ async function lateAtTheContract(t: Trial): Promise<void> {
   const opened = await t.open()
   const stop = new AbortController()
   const found: Assignment[] = []
+  const all: Assignment[] = []
   const source = { topic: topic.name, kind: 'group', group: 'workers', keyed: true, settleFirst: false, maxUnsettled: 32, maxBytes: 1_048_576, native: undefined, atomic: false, handOverMs: 5000 } as const
   const assignments = await opened.session.subscribe(source, stop.signal)
   const collecting = (async () => {
-    for await (const assignment of assignments) if (assignment.role === 'main') found.push(assignment)
+    for await (const assignment of assignments) {
+      all.push(assignment)
+      if (assignment.role === 'main') found.push(assignment)
+    }
   })()
   await t.until('an assignment', () => found.length === 1)
   const old = found[0] as Assignment
@@ -508,7 +512,7 @@ async function lateAtTheContract(t: Trial): Promise<void> {
   await t.settled(topic)
   stop.abort()
   await t.until('the member may leave', () => fresh.leaving.aborted || fresh.lost.aborted)
-  await fresh.release()
+  await Promise.all(all.map((assignment) => assignment.release()))
   await collecting
 }
 async function readAll(t: Trial, assignment: Assignment, count: number): Promise<readonly Delivery[]> {

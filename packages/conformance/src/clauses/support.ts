@@ -19,3 +19,8 @@ export async function deadIds(broker: Broker, topic: Topic, group = 'workers'): 
 export function waitFor(t: Trial, condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   return t.until(what, condition, t.takeoverMs + 10_000)
 }
+
+/** A handler that always fails. */
+export function failing(): never {
+  throw new Error('on purpose')
+}
