@@ -2,6 +2,7 @@ import type { BrokerContext, Catalog, EnsureOptions } from './context.ts'
 import type { Start, TopicPlan, TopicState } from './contract.ts'
 import { stepsFor } from './delay-lanes.ts'
 import { MessagingError, textOf } from './errors.ts'
+import { explained } from './explained.ts'
 import type { TopicDefinition } from './topic.ts'
 
 /** A start that names no deadline may take this long, in milliseconds. */
@@ -85,7 +86,7 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
         if (state === undefined) throw new MessagingError('INTERNAL', `${adapter.name} declared "${topic.name}" and did not say what it has`)
         return state
       } catch (error) {
-        if (signal.aborted || !adapter.explain(error).retryable) throw error
+        if (signal.aborted || !explained(adapter, error).retryable) throw error
         failing(error)
         const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** tries) * (0.5 + random() / 2)
         await new Promise<void>((resolve) => {
@@ -152,7 +153,7 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
   }
 
   function worded(error: unknown, topic: TopicDefinition, attempted: string): MessagingError {
-    const fault = adapter.explain(error)
+    const fault = explained(adapter, error)
     if (fault.code !== 'CONFLICT' || topic.partitions === undefined) return context.wrap(error, attempted, { outcome: 'failed' })
     return new MessagingError(
       'CONFLICT',

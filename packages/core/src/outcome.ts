@@ -1,5 +1,6 @@
 import { type ErrorCode, MessagingError, type Receipt, textOf } from './errors.ts'
 import type { Adapter, Fault, PublishReport } from './contract.ts'
+import { explained } from './explained.ts'
 import type { SendEntry } from './send-lane.ts'
 
 /** What is known of a message that was not confirmed. */
@@ -19,13 +20,13 @@ export function receiptOf(id: string, report: PublishReport, index: number): Rec
 
 /** The server refused it, or its outcome is unknown and is not to be repeated. */
 export function refusal(adapter: Adapter, entry: SendEntry, error: unknown): MessagingError {
-  const fault = adapter.explain(error)
+  const fault = explained(adapter, error)
   return made(entry, fault.code, textOf(error), { retryable: fault.retryable, cause: error })
 }
 
 /** Its time is up: the code is what kept it from being stored, where that is known. */
 export function outOfTime(adapter: Adapter, entry: SendEntry): MessagingError {
-  const fault = entry.fault === undefined ? undefined : adapter.explain(entry.fault)
+  const fault = entry.fault === undefined ? undefined : explained(adapter, entry.fault)
   const last = fault === undefined ? '' : `. the last answer was: ${textOf(entry.fault, 512)}`
   const text = entry.publishes === 0 ? 'its time was up before it could leave' : `no confirmation came in time${last}`
   return made(entry, fault === undefined ? 'TIMED_OUT' : codeAtDeadline(fault), text, { retryable: true, cause: entry.fault })

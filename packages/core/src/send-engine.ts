@@ -3,11 +3,13 @@ import type { Outgoing, PublishReport } from './contract.ts'
 import { createSweep } from './deadline-sweep.ts'
 import { laneTransport } from './delay-lanes.ts'
 import { isMessagingError, MessagingError, type Receipt } from './errors.ts'
+import { explained } from './explained.ts'
 import { cancelled, closed, outOfTime, receiptOf, refusal } from './outcome.ts'
 import { outgoing, outgoingCopy, roughBytes } from './outgoing.ts'
 import { createRouter } from './route.ts'
 import { createLanes, type SendEntry, type SendFlight, type SendLane } from './send-lane.ts'
 import { createTally } from './tally.ts'
+import { retraced } from './retraced.ts'
 
 // One publish is at most this large, and never larger for one partition than one message may be: some servers store what
 // one publish brings to a partition as one record set, under the limit of a message.
@@ -177,7 +179,8 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
   function formOf(entry: SendEntry, wall: number): Outgoing {
     if (entry.outgoing !== null) return entry.outgoing
     const { request, lane, step } = entry
-    const { content, due, slot } = request
+    const { due, slot } = request
+    const { content } = entry
     const to = { place: lane.place, partition: lane.partition, delayMs: 0, slot }
     if (step !== null) return outgoingCopy(capabilities, content, laneTransport(content.transport, due > 0 ? due : wall, wall, step), to)
     if (due > wall && capabilities.delay === 'native') return outgoing(capabilities, content, { ...to, delayMs: Math.ceil(due - wall) })
@@ -238,7 +241,7 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
     entry.fault = failure.error ?? new Error('the adapter gave no reason')
     const unknown = failure.outcome !== 'failed'
     if (unknown) entry.mayBeStored = true
-    if (!shut && (unknown ? entry.request.retryUnknown : adapter.explain(entry.fault).retryable)) return true
+    if (!shut && (unknown ? entry.request.retryUnknown : explained(adapter, entry.fault).retryable)) return true
     refuse(entry, refusal(adapter, entry, entry.fault))
     return false
   }
@@ -311,6 +314,7 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
       lane,
       step,
       span: tally.begin(),
+      content: request.copy === true ? retraced(content, random) : content,
       bytes: roughBytes(content),
       outgoing: null,
       flight: null,

@@ -1,4 +1,4 @@
-import type { Outgoing, Place } from './contract.ts'
+import type { Content, Outgoing, Place } from './contract.ts'
 import type { SendRequest } from './context.ts'
 import type { MessagingError, Receipt } from './errors.ts'
 import type { TallySpan } from './tally.ts'
@@ -10,6 +10,8 @@ export interface SendEntry {
   readonly reject: (error: MessagingError) => void
   lane: SendLane
   readonly span: TallySpan
+  /** What travels: the request's, of a copy with a trace of its own. */
+  readonly content: Content
   readonly bytes: number
   /** How long the delay lane holds it, in milliseconds; null: it is not for a delay lane. */
   readonly step: number | null
