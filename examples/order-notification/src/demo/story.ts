@@ -21,7 +21,7 @@ export async function tell(stage: Stage, options: DemoOptions, screen: Screen, s
   const wait = (condition: () => boolean | Promise<boolean>) => waitFor(condition, stage.arrived, { signal })
 
   for (const name of ['inventory', 'audit', 'push', 'order'] as const) await services.start(name)
-  screen.say(`order, push, audit and inventory service are running; orders go to ${services.ordersUrl}; the email service is not started`)
+  screen.say(`order, push, audit and inventory service started; the email service is not. POST ${services.ordersUrl}`)
   check(await refusesBadOrders(services.ordersUrl, screen), `${badOrders.length} bad orders were refused with the reason`)
 
   const started = performance.now()
@@ -138,7 +138,7 @@ async function refusesBadOrders(url: string, screen: Screen): Promise<boolean> {
     const { status, body } = await client.post(bad)
     const { reasons = [] } = JSON.parse(body) as { reasons?: readonly string[] }
     if (status === 400 && reasons.length > 0) refused++
-    screen.say(`a bad order is answered with ${status}: ${reasons.join('; ')}`)
+    screen.say(`bad order answered with ${status}: ${reasons.join('; ')}`)
   }
   client.close()
   return refused === badOrders.length

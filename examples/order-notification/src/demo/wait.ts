@@ -1,7 +1,7 @@
 // Waiting for something to become so, without waiting for ever.
 
 /** Longest time in which nothing at all arrives, in milliseconds. Longer than any pause of this demo by far. */
-export const stallMs = 15_000
+export const stallMs = 10_000
 
 /**
  * Resolves with true when `condition` holds, and with false when `moved` has not changed for `stallMs` or the signal aborts:
