@@ -5,19 +5,23 @@ import type { Adapters } from './native.ts'
 import type { Producer, ProducerOptions } from './producer.ts'
 import type { Topic } from './topic.ts'
 
+/** How the connection is: `recovering` is being made again by itself, `failed` is for good, `closed` is what you did. */
 export type Status = 'connected' | 'recovering' | 'failed' | 'closed'
+/** What a group still has to do, as the server counts it. */
 export interface Lag {
   /** Messages the group has not been given yet; null where the server cannot say. */
   readonly backlog: number | null
   readonly unsettled: number | null
   readonly members: number | null
 }
+/** For a health endpoint: whether the process lives, and whether it can do its work right now. */
 export interface Health {
   readonly live: boolean
   /** Every consumer is subscribed, and moving where it owns something. */
   readonly ready: boolean
   readonly reasons: readonly string[]
 }
+/** What `broker.declare` makes beside what the topics say. */
 export interface DeclareOptions {
   readonly groups?: readonly string[] | undefined
   readonly signal?: AbortSignal | undefined

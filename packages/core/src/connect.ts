@@ -14,6 +14,7 @@ import { redactText } from './redact.ts'
 import { checkTarget, rememberSecretsIn, type Target } from './target.ts'
 import { createTelemetry } from './telemetry-channels.ts'
 
+/** What `connect` can be told beside the target. */
 export interface ConnectOptions {
   /** Client id, connection name, CloudEvents `source`. Several processes may share it. @default the name in the application's package.json, else 'posthorn' */
   readonly name?: string | undefined

@@ -25,6 +25,7 @@ export interface RetryPolicy {
   readonly maxDelayMs?: number | undefined
 }
 
+/** What every way of receiving can be told. */
 export interface ReceiveOptions {
   /** Members of one group share the messages; it also names dead letters, lag and metrics. Always given. */
   readonly group: string
@@ -45,6 +46,7 @@ export interface ReceiveOptions {
   /** A broker's own knobs and existing names. */
   readonly native?: Native<'consumer'> | undefined
 }
+/** What everything with a handler can be told. */
 export interface HandleOptions extends ReceiveOptions {
   /** Handlers running at once, over all topics and partitions of this consumer. @default 16 */
   readonly concurrency?: number | undefined
@@ -52,6 +54,7 @@ export interface HandleOptions extends ReceiveOptions {
   readonly handlerTimeoutMs?: number | undefined
   readonly middleware?: readonly Middleware[] | undefined
 }
+/** What `broker.consume` can be told. */
 export interface ConsumeOptions<Tx = undefined> extends HandleOptions {
   /** @default 'key' on a keyed topic */
   readonly ordering?: 'key' | 'none' | undefined
@@ -64,17 +67,20 @@ export interface ConsumeOptions<Tx = undefined> extends HandleOptions {
   /** Handler starts, per process. */
   readonly rate?: { readonly max: number; readonly perMs: number } | undefined
 }
+/** What `broker.consumeBatch` can be told. */
 export interface BatchOptions extends HandleOptions {
   /** Messages of one batch. @default 100 */
   readonly max?: number | undefined
   /** Longest wait of the first message for others, in milliseconds. @default 50 */
   readonly waitMs?: number | undefined
 }
+/** What `broker.pull` can be told. */
 export interface PullOptions extends ReceiveOptions {
   /** Not settled by then: handed out again, as a failed attempt. Milliseconds. @default 300_000 */
   readonly settleWithinMs?: number | undefined
 }
 
+/** One member of a group: calls the handler for its share of the messages until it is closed. A running one keeps the process alive. */
 export interface Consumer extends AsyncDisposable {
   /** Resolves after `close`; rejects if the consumer died for good. Unobserved, that rejection ends the process: no silently dead consumer. */
   readonly closed: Promise<void>
@@ -90,10 +96,12 @@ export interface Consumer extends AsyncDisposable {
    */
   close(options?: CloseOptions): Promise<void>
 }
+/** How long closing may wait. */
 export interface CloseOptions {
   /** Longest wait for handlers that are already running, in milliseconds. @default 10_000 */
   readonly drainMs?: number | undefined
 }
+/** Counts since the consumer started; `running` and `unsettled` are of this moment. */
 export interface ConsumerStats {
   readonly running: number
   readonly unsettled: number
@@ -101,11 +109,14 @@ export interface ConsumerStats {
   readonly failed: number
   readonly deadLettered: number
 }
+/** A consumer whose messages are asked for: `receive` hands them out, and each settles itself. */
 export interface Puller<out M> extends Consumer {
   /** At least one message, at most `max`, or none after `waitMs`. */
   receive(options?: { readonly max?: number | undefined; readonly waitMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<readonly Pulled<M>[]>
 }
+/** What became of a settlement: recorded; too late, the message is somebody else's; or its reply was lost. */
 export type PullResult = 'done' | 'stale' | 'unknown'
+/** A message that was pulled, with what settles it. */
 export type Pulled<M> = M & {
   /** `done`: recorded; where only prefixes can be settled, settled together with everything before it. */
   done(): Promise<PullResult>

@@ -1,3 +1,4 @@
+/** One message that was set aside, as it was sent, with why and when. */
 export interface DeadLetter {
   readonly id: string
   readonly key: string | undefined
@@ -26,6 +27,7 @@ export type DeadLetterChoice =
   | { readonly all: true }
   | { readonly ids: readonly string[] }
   | { readonly where: (letter: DeadLetter) => boolean }
+/** The messages that one group could not handle: look at them, hand them out again, or remove them. */
 export interface DeadLetters {
   /** Oldest first; removes nothing. */
   list(options?: ListOptions): AsyncIterable<DeadLetter>
@@ -33,17 +35,20 @@ export interface DeadLetters {
   replay(choice: DeadLetterChoice, options?: ReplayOptions): Promise<{ readonly replayed: number; readonly left: number }>
   purge(choice: DeadLetterChoice, options?: PurgeOptions): Promise<{ readonly purged: number }>
 }
+/** What `list` gives; everything, where nothing is said. */
 export interface ListOptions {
   readonly where?: ((letter: DeadLetter) => boolean) | undefined
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
+/** How fast and how many. */
 export interface ReplayOptions {
   readonly ratePerSecond?: number | undefined
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((replayed: number) => void) | undefined
 }
+/** How a purge is watched and given up. */
 export interface PurgeOptions {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((purged: number) => void) | undefined

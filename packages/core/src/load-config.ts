@@ -12,6 +12,7 @@ export interface Config {
   readonly brokers: Readonly<Record<string, Target>>
 }
 
+/** Where `loadConfig` looks. */
 export interface LoadOptions {
   /** Where the search for the file starts; it goes upwards from there. @default the folder the process runs in */
   readonly cwd?: string | undefined

@@ -1,5 +1,6 @@
 import type { MessagingError } from './errors.ts'
 
+/** One thing that people may want to know. */
 export interface LogEntry {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   /** A stable word, as `handler-failed`. */

@@ -1,6 +1,7 @@
 import type { Decision } from './decision.ts'
 import type { Message } from './message.ts'
 
+/** One send, as middleware sees it: validated, not encoded yet. */
 export interface SendContext {
   readonly kind: 'send'
   readonly topic: string
@@ -10,6 +11,7 @@ export interface SendContext {
   /** May be added to; checked by the header rules afterwards. */
   readonly headers: Record<string, string>
 }
+/** One call of a handler, as middleware sees it. */
 export interface HandleContext {
   readonly kind: 'handle'
   readonly topic: string

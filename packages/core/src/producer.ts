@@ -1,5 +1,6 @@
 import type { Receipt } from './errors.ts'
 
+/** What one send can be told. */
 export interface SendOptions {
   /** CloudEvents `id`. Give one to repeat an unknown send. @default a random UUID */
   readonly id?: string | undefined
@@ -16,6 +17,7 @@ export interface SendOptions {
   /** Gives the wait up: rejects with CANCELLED; outcome `unknown` if bytes may have left. */
   readonly signal?: AbortSignal | undefined
 }
+/** What all sends of a producer have in common. */
 export interface ProducerOptions {
   /** Send an unknown outcome again under the same id until `timeoutMs`. The one option that is on: at-least-once is the default. @default true */
   readonly retryUnknown?: boolean | undefined
@@ -24,6 +26,7 @@ export interface ProducerOptions {
   /** Messages that may wait to leave; above it `send` rejects with UNAVAILABLE. @default 10_000 */
   readonly maxBuffered?: number | undefined
 }
+/** Sends to one topic. Cheap to keep; closing the broker closes it. */
 export interface Producer<in In> {
   /**
    * Resolves when the server has durably stored the message. Sends of one key that are not awaited keep their order.
@@ -36,4 +39,5 @@ export interface Producer<in In> {
   /** Resolves when everything sent so far has its outcome. Never rejects: each send reports its own. */
   flush(): Promise<void>
 }
+/** One message of `sendBatch`. */
 export type BatchEntry<In> = SendOptions & { readonly value: In }

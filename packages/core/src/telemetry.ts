@@ -39,6 +39,7 @@ export type TelemetryName =
   | 'status'
   | 'notice'
 
+/** What an event says; fields that do not apply are missing. */
 export interface TelemetryEvent {
   readonly topic?: string | undefined
   readonly group?: string | undefined

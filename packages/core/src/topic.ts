@@ -19,6 +19,7 @@ export type ValueOf<T extends Topic> = T extends Topic<never, infer Out, string>
 
 type OutOf<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>
 
+/** What a topic is: the type of its messages, their order, who gets them, and how they travel. */
 export interface TopicOptions<S extends StandardSchemaV1> {
   /** Any Standard Schema: zod, valibot, arktype, … Checked at send and at receive. Without one the value is `unknown` on both sides. */
   readonly schema?: S | undefined
