@@ -78,7 +78,8 @@ export async function connectWith(runtime: Runtime, target: Target, options?: Co
     random: runtime.random,
     name: brokerName,
     newId,
-    attempted: `cannot connect to ${wanted.url === undefined ? `the adapter "${adapter.name}"` : `"${redactText(wanted.url)}"`}`,
+    attempted:
+      wanted.url === undefined ? `cannot connect with the adapter "${adapter.name}"` : `cannot connect to "${redactText(wanted.url)}"`,
     timeoutMs: given.connectTimeoutMs ?? 10_000,
     signal: given.signal,
     event: (event, detail) => telemetry.emit('adapter', { reason: event, ...detail }),

@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
-import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type Broker, type ConnectOptions, connect, type LogEntry, topic, unchecked } from '@posthorn/core'
 import type { Adapter, AdapterContext } from '@posthorn/core/adapter'
 import { memory, memoryServer } from '@posthorn/core/testing'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 
 const ticks = topic('ticks', { schema: unchecked<{ n: number }>(), groups: ['email', 'push'] })
 const brokers: Broker[] = []
@@ -97,7 +97,9 @@ describe('a broker and its consumers', () => {
     await broker.declare(ticks, { groups: ['emial'] })
     await broker.consume(ticks, { group: 'emial' }, () => undefined)
     await expect(broker.consume(ticks, undefined as never, () => undefined)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
-    await expect(broker.consume(undefined as never, { group: 'email' }, () => undefined)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await expect(broker.consume(undefined as never, { group: 'email' }, () => undefined)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
     await expect(broker.consume(ticks, { group: 'email' }, undefined as never)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 })
@@ -108,7 +110,12 @@ describe('closing a broker', () => {
     const broker = await opened(memory({ server }))
     await broker.declare(ticks)
     const producer = broker.producer(ticks)
-    const outcomes = Array.from({ length: 10_000 }, (_, n) => producer.send({ n }).then(() => 'stored' as const, () => 'failed' as const))
+    const outcomes = Array.from({ length: 10_000 }, (_, n) =>
+      producer.send({ n }).then(
+        () => 'stored' as const,
+        () => 'failed' as const,
+      ),
+    )
     await broker.close()
     const ended = await Promise.all(outcomes)
     const again = await opened(memory({ server }))
@@ -119,10 +126,12 @@ describe('closing a broker', () => {
   it('can be done many times at once, and while consumers start', async () => {
     for (let round = 0; round < 20; round++) {
       const broker = await opened('memory:')
-      const starting = broker.consume(ticks, { group: 'email' }, () => undefined).then(
-        () => 'started',
-        (error: unknown) => (error as { code: string }).code,
-      )
+      const starting = broker
+        .consume(ticks, { group: 'email' }, () => undefined)
+        .then(
+          () => 'started',
+          (error: unknown) => (error as { code: string }).code,
+        )
       const turns = round % 10
       for (let turn = 0; turn < turns; turn++) await Promise.resolve()
       await Promise.all(Array.from({ length: 10 }, () => broker.close({ drainMs: 100 })))
@@ -147,8 +156,12 @@ describe('what people see', () => {
       await vi.waitFor(() => expect(written.mock.calls.join('')).toContain('went to the dead letters'))
       const lines = written.mock.calls.map(([text]) => String(text))
       expect(lines.filter((line) => line.includes('the new group "new" of "late" starts with 3 stored messages'))).toHaveLength(1)
-      expect(lines.filter((line) => line.startsWith('posthorn warn: the handler of "late"') && line.includes('the printer is on fire'))).toHaveLength(1)
-      expect(lines.filter((line) => line.includes('went to the dead letters after 1 attempt (failed): the printer is on fire'))).toHaveLength(1)
+      expect(
+        lines.filter((line) => line.startsWith('posthorn warn: the handler of "late"') && line.includes('the printer is on fire')),
+      ).toHaveLength(1)
+      expect(
+        lines.filter((line) => line.includes('went to the dead letters after 1 attempt (failed): the printer is on fire')),
+      ).toHaveLength(1)
       for (const line of lines) expect(line).toMatch(/^posthorn (info|warn|error): [^\n]+\n$/)
       expect(out).not.toHaveBeenCalled()
     } finally {

@@ -177,7 +177,7 @@ describe('connect', () => {
     const adapter = door(refuse)
     const begin = clock.monotonic()
     expect(await drive(clock, refusal(under(clock, adapter, { connectTimeoutMs: 3_000 })))).toBe(
-      'UNAVAILABLE cannot connect to the adapter "door": not reachable within 3000 ms. ECONNREFUSED 127.0.0.1:6379. is the server running there?',
+      'UNAVAILABLE cannot connect with the adapter "door": not reachable within 3000 ms. ECONNREFUSED 127.0.0.1:6379. is the server running there?',
     )
     expect(clock.monotonic() - begin).toBe(3_000)
   })
@@ -188,7 +188,7 @@ describe('connect', () => {
       throw new Error('WRONGPASS invalid username-password pair')
     })
     expect(await drive(clock, refusal(under(clock, adapter)))).toBe(
-      'UNAUTHORIZED cannot connect to the adapter "door": WRONGPASS invalid username-password pair',
+      'UNAUTHORIZED cannot connect with the adapter "door": WRONGPASS invalid username-password pair',
     )
     expect(adapter.tries).toBe(1)
   })
@@ -204,7 +204,7 @@ describe('connect', () => {
         throw new Error('no')
       },
     }
-    expect(await drive(clock, refusal(under(clock, hostile as never)))).toBe('INTERNAL cannot connect to the adapter "door": a text')
+    expect(await drive(clock, refusal(under(clock, hostile as never)))).toBe('INTERNAL cannot connect with the adapter "door": a text')
   })
 
   it('closes a session that comes after it gave up', async () => {
@@ -230,7 +230,7 @@ describe('connect', () => {
     const clock = virtualClock()
     const adapter = door(() => new Promise(() => undefined))
     expect(await refusal(under(clock, adapter, { signal: AbortSignal.abort() }))).toBe(
-      'CANCELLED cannot connect to the adapter "door": the signal was aborted',
+      'CANCELLED cannot connect with the adapter "door": the signal was aborted',
     )
     expect(adapter.tries).toBe(0)
     const controller = new AbortController()
