@@ -18,5 +18,10 @@ export type {
   StoredMessage,
 } from './memory/index.ts'
 export { adapter, memory, memoryServer } from './memory/index.ts'
+export type { TestBroker } from './test-broker.ts'
+export { testBroker } from './test-broker.ts'
+export type { Fault } from './test-faults.ts'
+export type { LogRecord } from './test-journal.ts'
+export type { Match } from './test-match.ts'
 export type { VirtualClock } from './virtual-clock.ts'
 export { virtualClock } from './virtual-clock.ts'
