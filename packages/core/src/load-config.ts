@@ -28,6 +28,8 @@ const prefix = 'POSTHORN_'
  *
  * @throws MessagingError `INVALID_ARGUMENT` naming the key
  * @example
+ * import { defineConfig } from '@posthorn/core/config'
+ *
  * export default defineConfig({ brokers: { main: 'redis://localhost', audit: { url: 'kafka://a,b' } } })
  */
 export function defineConfig(config: Config): Config {
