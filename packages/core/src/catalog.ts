@@ -3,6 +3,7 @@ import type { Start, TopicPlan, TopicState } from './contract.ts'
 import { stepsFor } from './delay-lanes.ts'
 import { MessagingError, textOf } from './errors.ts'
 import { explained } from './explained.ts'
+import { onAbort } from './on-abort.ts'
 import type { TopicDefinition } from './topic.ts'
 
 /** A start that names no deadline may take this long, in milliseconds. */
@@ -92,11 +93,11 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
         await new Promise<void>((resolve) => {
           const wake = (): void => {
             cancel()
-            signal.removeEventListener('abort', wake)
+            off()
             resolve()
           }
           const cancel = clock.timer(Math.ceil(pause), wake)
-          signal.addEventListener('abort', wake, { once: true })
+          const off = onAbort(signal, wake)
         })
         if (signal.aborted) throw error
       }
@@ -114,22 +115,20 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
         if (over) return false
         over = true
         cancel()
-        signal?.removeEventListener('abort', onAbort)
-        closing?.removeEventListener('abort', onClose)
+        for (const off of offs) off()
         if (--running.waiting === 0) abandonSoon(topic.name, running)
         return true
       }
       const refuse = (code: 'TIMED_OUT' | 'CANCELLED' | 'CLOSED', text: string): void => {
         if (leave()) reject(new MessagingError(code, `${attempted}: ${text}`, { outcome: 'failed', cause: running.fault }))
       }
-      const onAbort = (): void => refuse('CANCELLED', 'its signal was aborted')
-      const onClose = (): void => refuse('CLOSED', 'the broker is closing')
+      const offs: (() => void)[] = []
+      const giveUp = (): void => refuse('CANCELLED', 'its signal was aborted')
+      const close = (): void => refuse('CLOSED', 'the broker is closing')
       const cancel = clock.timer(Math.max(0, deadline - clock.monotonic()), () => {
         if (running.fault === undefined) return refuse('TIMED_OUT', `the server did not answer in time when "${topic.name}" was declared`)
         if (leave()) reject(worded(running.fault, topic, attempted))
       })
-      signal?.addEventListener('abort', onAbort, { once: true })
-      closing?.addEventListener('abort', onClose, { once: true })
       running.done.then(
         (state) => {
           if (leave()) resolve(state)
@@ -138,8 +137,10 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
           if (leave()) reject(worded(error, topic, attempted))
         },
       )
-      if (signal?.aborted) onAbort()
-      else if (closing?.aborted) onClose()
+      if (signal?.aborted) return giveUp()
+      if (closing?.aborted) return close()
+      if (signal !== undefined) offs.push(onAbort(signal, giveUp))
+      if (closing !== undefined) offs.push(onAbort(closing, close))
     })
   }
 

@@ -2,6 +2,7 @@ import type { Clock } from './contract.ts'
 import type { Feeder } from './context.ts'
 import { createSweep } from './deadline-sweep.ts'
 import { MessagingError, type Receipt } from './errors.ts'
+import { onAbort } from './on-abort.ts'
 import type { Tally, TallySpan } from './tally.ts'
 
 /** A send that cannot be handed to the engine at once: something about it is asynchronous, or others before it are. */
@@ -17,7 +18,8 @@ export interface Waiting {
   /** While it is `sending` the engine looks after its end; `finishing`: the engine is done, what runs around it is not. */
   stage: 'preparing' | 'sending' | 'finishing'
   over: boolean
-  onAbort: (() => void) | null
+  /** Takes it off its signal. */
+  offAbort: (() => void) | null
 }
 
 /** Keeps sends in the order of their calls while they are being prepared, each within its own deadline and signal. */
@@ -74,7 +76,7 @@ export function createIntake(setup: IntakeSetup): Intake {
     waiting.leave = null
     all.delete(waiting)
     queue.delete(waiting)
-    if (waiting.onAbort !== null) waiting.signal?.removeEventListener('abort', waiting.onAbort)
+    waiting.offAbort?.()
     if (waiting.stage === 'preparing') setup.ended(waiting.span)
     if ('receipt' in outcome) waiting.resolve(outcome.receipt)
     else waiting.reject(outcome.error)
@@ -108,11 +110,11 @@ export function createIntake(setup: IntakeSetup): Intake {
       sweep.watch(waiting.request.deadline)
       const { signal } = waiting
       if (signal === undefined) return
-      waiting.onAbort = () => {
+      const giveUp = (): void => {
         if (waiting.stage !== 'sending') end(waiting, { error: failure(waiting, 'CANCELLED', 'its signal was aborted', false) })
       }
-      if (signal.aborted) waiting.onAbort()
-      else signal.addEventListener('abort', waiting.onAbort, { once: true })
+      if (signal.aborted) giveUp()
+      else waiting.offAbort = onAbort(signal, giveUp)
     },
     ready(waiting, leave) {
       if (waiting.over) return

@@ -1,6 +1,7 @@
 import type { BrokerContext } from './context.ts'
 import { type ErrorCode, MessagingError } from './errors.ts'
 import { explained } from './explained.ts'
+import { onAbort } from './on-abort.ts'
 
 const firstPauseMs = 100
 const longestPauseMs = 2000
@@ -35,20 +36,23 @@ export async function patiently<T>(context: Pick<BrokerContext, 'adapter' | 'clo
     refuse?.(fault === undefined ? new MessagingError(code, `${attempted}: ${text}`) : context.wrap(fault, attempted))
     stop.abort()
   }
-  const onAbort = (): void => {
+  const giveUp = (): void => {
     fault = undefined
     give('CANCELLED', 'its signal was aborted')
   }
-  const onClose = (): void => {
+  const close = (): void => {
     fault = undefined
     give('CLOSED', 'the broker is closed')
   }
   const cancelTimer = clock.timer(bounds.withinMs, () => give('TIMED_OUT', 'the server did not answer in time'))
   let cancelPause = (): void => undefined
-  signal?.addEventListener('abort', onAbort, { once: true })
-  closing.addEventListener('abort', onClose, { once: true })
-  if (signal?.aborted) onAbort()
-  else if (closing.aborted) onClose()
+  const offs: (() => void)[] = []
+  if (signal?.aborted) giveUp()
+  else if (closing.aborted) close()
+  else {
+    if (signal !== undefined) offs.push(onAbort(signal, giveUp))
+    offs.push(onAbort(closing, close))
+  }
   try {
     for (let tries = 0; ; tries++) {
       try {
@@ -70,8 +74,7 @@ export async function patiently<T>(context: Pick<BrokerContext, 'adapter' | 'clo
   } finally {
     cancelPause()
     cancelTimer()
-    signal?.removeEventListener('abort', onAbort)
-    closing.removeEventListener('abort', onClose)
+    for (const off of offs) off()
     stop.abort()
   }
 }

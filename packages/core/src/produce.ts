@@ -94,7 +94,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
         leave: null,
         stage: 'preparing',
         over: false,
-        onAbort: null,
+        offAbort: null,
       }
       intake.enter(waiting)
       carry(waiting, value, draft, checked).then(

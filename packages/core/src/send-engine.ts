@@ -4,6 +4,7 @@ import { createSweep } from './deadline-sweep.ts'
 import { laneTransport } from './delay-lanes.ts'
 import { isMessagingError, MessagingError, type Receipt } from './errors.ts'
 import { explained } from './explained.ts'
+import { onAbort } from './on-abort.ts'
 import { cancelled, closed, outOfTime, receiptOf, refusal } from './outcome.ts'
 import { outgoing, outgoingCopy, roughBytes } from './outgoing.ts'
 import { createRouter } from './route.ts'
@@ -78,9 +79,9 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
   function end(entry: SendEntry): void {
     entry.finished = true
     entry.lane.remove(entry)
-    const { flight, request } = entry
+    const { flight } = entry
     entry.flight = null
-    if (entry.onAbort !== null) request.signal?.removeEventListener('abort', entry.onAbort)
+    entry.offAbort?.()
     tally.end(entry.span)
     if (flight !== null && --flight.live === 0 && !flight.landed) abandon(flight)
   }
@@ -267,7 +268,7 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
         topic: lane.place.topic,
         group: lane.place.group ?? undefined,
         partition: lane.partition,
-        ids: again.map((entry) => entry.request.content.id),
+        ids: again.map((entry) => entry.request.content.id).reverse(),
         count: again.length,
         reason: lane.place.role,
         error: context.wrap(again[0]?.fault, `cannot send to "${lane.place.topic}"`),
@@ -325,11 +326,10 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
       mayBeStored: false,
       publishes: 0,
       fault: undefined,
-      onAbort: null,
+      offAbort: null,
     }
     if (signal !== undefined) {
-      entry.onAbort = () => refuse(entry, cancelled(entry, 'its signal was aborted'))
-      signal.addEventListener('abort', entry.onAbort, { once: true })
+      entry.offAbort = onAbort(signal, () => refuse(entry, cancelled(entry, 'its signal was aborted')))
     }
     lane.push(entry)
     sweep.watch(request.deadline)

@@ -27,7 +27,8 @@ export interface SendEntry {
   publishes: number
   /** What the last publish of it said. */
   fault: unknown
-  onAbort: (() => void) | null
+  /** Takes it off its signal. */
+  offAbort: (() => void) | null
 }
 
 /** One `publish` that is open. */
