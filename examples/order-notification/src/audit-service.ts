@@ -28,4 +28,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(process.env.BROKER_URL ?? 'memory:')
   await startAuditService(broker, { write: (entry) => console.log(JSON.stringify(entry)) })
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  console.error('audit service: waiting for messages')
 }

@@ -61,6 +61,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(process.env.BROKER_URL ?? 'memory:')
   const mailer = smtpMailer(process.env.SMTP_URL ?? 'smtp://localhost:2525')
   await startEmailService(broker, { mailer })
-  console.log('email service: waiting for orders')
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close().then(() => mailer.close()))
+  console.log('email service: waiting for orders')
 }

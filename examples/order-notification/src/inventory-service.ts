@@ -34,4 +34,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     book: ({ orderId, productName, late }) => console.log(`${orderId}: ${productName}${late ? ' OUT OF ORDER' : ''}`),
   })
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  console.log('inventory service: waiting for orders')
 }

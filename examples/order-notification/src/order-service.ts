@@ -50,12 +50,13 @@ export async function startOrderService(broker: Broker, config: OrderServiceConf
   }
 }
 
+const maxBody = 65_536
 /** The body, or undefined if it is no JSON or too long; then the schema refuses it. */
 async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = ''
-  for await (const chunk of request.setEncoding('utf8')) if (text.length < 65_536) text += chunk
+  for await (const chunk of request.setEncoding('utf8')) if (text.length <= maxBody) text += chunk
   try {
-    return JSON.parse(text)
+    return text.length <= maxBody ? JSON.parse(text) : undefined
   } catch {
     return undefined
   }
@@ -68,6 +69,6 @@ function reply(response: ServerResponse, status: number, body: object): void {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(process.env.BROKER_URL ?? 'memory:')
   const service = await startOrderService(broker, { port: Number(process.env.PORT ?? 3000) })
-  console.log(`order service: POST ${service.url}`)
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => service.close().then(() => broker.close()))
+  console.log(`order service: POST ${service.url}`)
 }

@@ -30,6 +30,6 @@ export async function startPushService(broker: Broker, { url, fetch = globalThis
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(process.env.BROKER_URL ?? 'memory:')
   await startPushService(broker, { url: process.env.PUSH_URL ?? 'http://localhost:4000/push' })
-  console.log('push service: waiting for orders')
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  console.log('push service: waiting for orders')
 }
