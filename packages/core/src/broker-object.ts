@@ -209,8 +209,7 @@ export function createBroker(setup: BrokerSetup): Broker {
       }
       closing.abort()
       closed = closeBroker(context, [...roll.living], forwarders, drainMs).then(() => {
-        if (status !== 'failed') change('closed')
-        status = 'closed'
+        change('closed')
         telemetry.emit('status', { reason: 'closed' })
       })
       return closed

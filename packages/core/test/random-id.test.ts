@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest'
+import { realRandom } from '../src/clock.ts'
+import { createIds } from '../src/random-id.ts'
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return state / 2 ** 31
+  }
+}
+
+describe('ids', () => {
+  it.each([
+    ['real', realRandom],
+    ['seeded', seeded(1)],
+    ['lowest', () => 0],
+    ['highest', () => 1 - Number.EPSILON],
+  ])('are UUIDs of version 4 from %s randomness', (_, random) => {
+    expect(createIds(random)()).toMatch(uuid)
+  })
+
+  it('repeat under the same seed, and only then', () => {
+    const make = (seed: number): string[] => Array.from({ length: 1_000 }, createIds(seeded(seed)))
+    expect(make(7)).toEqual(make(7))
+    expect(new Set([...make(7), ...make(8)]).size).toBe(2_000)
+  })
+})
