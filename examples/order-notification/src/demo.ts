@@ -31,13 +31,16 @@ async function main(options: DemoOptions): Promise<number> {
   const stage = await setStage(orders, options.broker, firstOfEach(screen))
   try {
     const report = await tell(stage, options, screen, stop.signal)
-    if (stop.signal.aborted && !report.ok) return 130
     process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, paint))
     if (options.keep) await keep(stage, stop.signal, options)
     return report.ok ? 0 : 1
   } catch (error) {
-    stop.abort()
     screen.end()
+    if (stop.signal.aborted) {
+      process.stderr.write('stopped before the end: nothing was counted\n')
+      return 130
+    }
+    stop.abort()
     process.stderr.write(`the demo cannot go on: ${error instanceof Error ? error.message : String(error)}\n`)
     return 1
   } finally {

@@ -35,6 +35,7 @@ export function createServices({ target, smtpUrl, pushUrl, log }: ServicesOption
   const booked: Collected<Seen['booked']> = []
   const running = new Map<ServiceName, () => Promise<void>>()
   let ordersUrl = ''
+  let ended = false
 
   // Each returns what has to be closed before the connection, or after it.
   const starters: Record<ServiceName, (broker: Broker) => Promise<{ before?: () => Promise<void>; after?: () => void }>> = {
@@ -77,9 +78,12 @@ export function createServices({ target, smtpUrl, pushUrl, log }: ServicesOption
         await broker.close()
         after?.()
       })
+      // The end may come while a service is starting.
+      if (ended) await stop(name)
     },
     stop,
     async stopAll() {
+      ended = true
       // Who sends goes first, so that the others see all of it.
       for (const name of ['order', 'email', 'push', 'inventory', 'audit'] as const) await stop(name)
     },

@@ -18,7 +18,11 @@ export async function tell(stage: Stage, options: DemoOptions, screen: Screen, s
   const { orders, accepted, services, mail, push } = stage
   const checks: Check[] = []
   const check = (ok: boolean, what: string) => checks.push({ what, ok })
-  const wait = (condition: () => boolean | Promise<boolean>) => waitFor(condition, stage.arrived, { signal })
+  const wait = async (condition: () => boolean | Promise<boolean>): Promise<boolean> => {
+    const happened = await waitFor(condition, stage.arrived, { signal })
+    signal.throwIfAborted()
+    return happened
+  }
 
   for (const name of ['inventory', 'audit', 'push', 'order'] as const) await services.start(name)
   screen.say(`order, push, audit and inventory service started; the email service is not. POST ${services.ordersUrl}`)
@@ -58,6 +62,7 @@ export async function tell(stage: Stage, options: DemoOptions, screen: Screen, s
         else unexpected.set(status, (unexpected.get(status) ?? 0) + 1)
       },
     })
+    signal.throwIfAborted()
     posted = true
     for (const [status, times] of unexpected) screen.say(`${many(times, 'order')} answered with ${status}`, 'trouble')
   }
