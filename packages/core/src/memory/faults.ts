@@ -37,7 +37,10 @@ export interface MemoryLink {
   cut(): void
   /** While true each attempt to connect is refused. */
   refuse(on: boolean): void
-  /** Everything that goes this way from now on vanishes without notice, until `heal`. The connection still looks open. */
+  /**
+   * Nothing that goes this way arrives, without notice: the connection still looks open. What is healed in time arrives late
+   * and in order, as TCP sends it again; if the connection ends first, it is gone.
+   */
   silence(direction: LinkDirection): void
   /** Each way takes `latencyMs`, give or take `jitterMs`; the order is kept. */
   delay(latencyMs: number, jitterMs?: number): void
@@ -53,7 +56,7 @@ export interface MemoryLink {
   thaw(): void
   /** The client's process is gone: the server sees the connection end, the client never hears anything again. For good. */
   kill(): void
-  /** Ends silence, delay, throttle, refusal and withholding. What vanished does not come back. A frozen client stays frozen. */
+  /** Ends silence, delay, throttle, refusal and withholding. Withheld answers do not come back. A frozen client stays frozen. */
   heal(): void
   /** Monotonic times of the attempts to connect, on the server's clock, refused and hanging ones included. */
   connects(): readonly number[]
@@ -109,6 +112,7 @@ export interface SettleCounts {
   readonly repeated: number
 }
 
+/** What a server keeps and has seen, at the moment of asking. */
 export interface MemoryStats {
   readonly topics: number
   /** Messages kept, all places, delayed ones included. */
@@ -139,7 +143,7 @@ export interface MemoryServer {
   /** `stopped` is SIGSTOP: alive, and answering nothing. */
   readonly state: 'running' | 'stopped' | 'down'
   /**
-   * `SIGTERM` and `SIGKILL` end all links and leases; what was stored stays. Of what was on its way with `SIGKILL`, a random
+   * `SIGTERM` and `SIGKILL` end all links, and the leases of all clients that are not frozen; what was stored stays. Of what was on its way with `SIGKILL`, a random
    * first part is stored. `SIGSTOP` answers nothing until `SIGCONT`, which first ends the leases that ran out meanwhile.
    */
   signal(signal: 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void

@@ -4,6 +4,7 @@
 import type { Clock } from '../contract.ts'
 import { fault } from './explain.ts'
 import type { LinkDirection, MemoryLink, Operation } from './faults.ts'
+import type { Member } from './group.ts'
 import type { Settings } from './options.ts'
 import { Pipe } from './pipe.ts'
 
@@ -39,6 +40,7 @@ export class Connection {
   open = true
   /** As the server sees it. */
   accepted = false
+  readonly members = new Set<Member>()
   /** Client's monotonic time of the last packet from the server. */
   heard = 0
   readonly #server: LinkServer
@@ -154,6 +156,9 @@ export class Connection {
     this.#end()
     this.#rejectAll(lost())
     this.up.send(0, () => this.#server.arrive(() => this.#gone(true)))
+    this.up.forget()
+    // If that never arrives, silence tells the server.
+    if (this.accepted) this.watch(true)
   }
 
   #end(): void {
@@ -371,6 +376,8 @@ export class Link implements MemoryLink {
     this.#refused = false
     this.#withhold = new Set()
     this.#assess()
+    this.current?.up.resume()
+    this.current?.down.resume()
   }
 
   connects(): readonly number[] {

@@ -11,6 +11,7 @@ export interface MemoryCapabilities extends Partial<Omit<Capabilities, 'limits'>
   readonly limits?: Partial<Capabilities['limits']> | undefined
 }
 
+/** How an embedded server behaves. Unknown names and wrong values are INVALID_ARGUMENT when it is made. */
 export interface MemoryServerOptions {
   /** Which server to behave like. Default: `default`, the best of all. */
   readonly profile?: MemoryProfile | undefined
@@ -47,6 +48,7 @@ export interface MemoryServerOptions {
   readonly random?: (() => number) | undefined
 }
 
+/** Which embedded server an adapter uses, and how that server behaves if it is made for it. */
 export interface MemoryOptions extends MemoryServerOptions {
   /** Share the server of this name with the whole process. Default: a server of this adapter object's own. */
   readonly name?: string | undefined

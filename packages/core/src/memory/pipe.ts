@@ -26,6 +26,8 @@ export class Pipe {
   #travelling: Packet[] = []
   /** What a frozen client has not sent, or not taken in. */
   #kept: Packet[] = []
+  /** What a silent network did not deliver; it is sent again while the connection stands. */
+  #unsent: Packet[] = []
   #lineFree = 0
   #lastArrival = 0
   #generation = 0
@@ -37,16 +39,19 @@ export class Pipe {
   }
 
   get empty(): boolean {
-    return this.#travelling.length === 0 && this.#kept.length === 0
+    return this.#travelling.length === 0 && this.#kept.length === 0 && this.#unsent.length === 0
   }
 
   send(bytes: number, run: () => void): void {
     const link = this.#link
     const up = this.#direction === 'up'
-    if (up ? link.silentUp : link.silentDown) return
     const packet: Packet = { bytes, run }
     if (up && link.frozen) {
       if (!link.killed) this.#kept.push(packet)
+      return
+    }
+    if (up ? link.silentUp : link.silentDown) {
+      this.#unsent.push(packet)
       return
     }
     if (link.latencyMs === 0 && link.jitterMs === 0 && link.bytesPerSecond === null && this.#travelling.length === 0) {
@@ -66,6 +71,18 @@ export class Pipe {
     }
   }
 
+  /** The network delivers again. */
+  resume(): void {
+    const unsent = this.#unsent
+    this.#unsent = []
+    for (const packet of unsent) this.send(packet.bytes, packet.run)
+  }
+
+  /** Gives up on what the network did not deliver. */
+  forget(): void {
+    this.#unsent = []
+  }
+
   /** The connection breaks: a first part of what travels still arrives, the rest is gone. */
   arriveSome(random: number): void {
     const some = this.#travelling.slice(0, Math.floor(random * (this.#travelling.length + 1)))
@@ -77,6 +94,7 @@ export class Pipe {
     this.#generation++
     this.#travelling = []
     this.#kept = []
+    this.#unsent = []
   }
 
   #travel(packet: Packet, clock: Clock): void {

@@ -32,7 +32,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   dropped = 0
   state: 'running' | 'stopped' | 'down' = 'running'
   readonly #links = new Map<string, Link>()
-  readonly #connections = new Map<Connection, Set<Member>>()
+  readonly #connections = new Set<Connection>()
   readonly #leases = new Leases(this)
   readonly #requests = new Map<Operation, number>()
   readonly #connects: { instance: string; at: number }[] = []
@@ -106,16 +106,13 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
 
   accept(connection: Connection): void {
     this.check('connect', '')
-    this.#connections.set(connection, new Set())
+    this.#connections.add(connection)
     this.armDelay()
   }
 
   disconnected(connection: Connection, told: boolean): void {
-    const members = this.#connections.get(connection)
-    if (told) {
-      this.#connections.delete(connection)
-      for (const member of members ?? []) this.end(member, undefined)
-    }
+    this.#connections.delete(connection)
+    if (told) for (const member of connection.members) this.end(member, undefined)
     this.#blocked = this.#blocked.filter((waiting) => waiting.connection !== connection)
     this.#idle()
   }
@@ -161,8 +158,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
 
   join(connection: Connection, source: Source, voice: MemberVoice): Member {
     this.check('subscribe', source.topic)
-    const members = this.#connections.get(connection)
-    if (members === undefined) throw fault('UNAVAILABLE', 'embedded broker: this connection is over')
+    if (!this.#connections.has(connection)) throw fault('UNAVAILABLE', 'embedded broker: this connection is over')
     const group = this.#groupOf(source)
     const member: Member = {
       instance: connection.link.instance,
@@ -174,7 +170,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
       leaving: false,
       over: false,
     }
-    members.add(member)
+    connection.members.add(member)
     this.#leases.add(member)
     group.join(member)
     return member
@@ -272,8 +268,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
     this.#blocked = []
     for (const connection of open) connection.close()
     this.state = 'down'
-    // The leases of whoever does not know yet end with the process that kept them.
-    for (const member of this.#leases.all()) this.end(member, undefined)
+    // Who knows has no lease any more. Who stands still owns what it owned until its lease ends: leases are stored.
     this.#connections.clear()
     this.#idle()
   }
@@ -291,6 +286,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   start(): void {
     if (this.state !== 'down') return
     this.state = 'running'
+    this.#leases.expire()
     this.armDelay()
   }
 

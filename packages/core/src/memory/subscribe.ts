@@ -192,10 +192,9 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       timer: core.timer,
       aliveUntil: () => aliveUntil,
       over(assignment) {
+        withdraw(assignment)
         assignments.delete(assignment)
         byOwnership.delete(assignment.ownership)
-        const waiting = fresh.indexOf(assignment)
-        if (waiting >= 0) fresh.splice(waiting, 1)
         endIfLeft()
       },
       broken: () => core.broken(connection),
@@ -223,11 +222,19 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     }
   }
 
+  /** Takes an assignment out of those that core has not seen; false: core has it. */
+  function withdraw(assignment: MemoryAssignment): boolean {
+    const waiting = fresh.indexOf(assignment)
+    if (waiting >= 0) fresh.splice(waiting, 1)
+    return waiting >= 0
+  }
+
   function handOver(ownership: Ownership): void {
     const assignment = byOwnership.get(ownership)
+    if (assignment === undefined) return
     // Nobody has seen it yet, so there is nothing to finish.
-    if (assignment !== undefined && fresh.includes(assignment)) void assignment.release()
-    else assignment?.leave(Math.min(source.handOverMs, settings.handOverMs))
+    if (withdraw(assignment)) void assignment.release()
+    else assignment.leave(Math.min(source.handOverMs, settings.handOverMs))
   }
 
   function leave(): void {
@@ -238,7 +245,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     const leaver = member
     const open = [...assignments]
     for (const assignment of open) {
-      if (fresh.includes(assignment)) void assignment.release()
+      if (withdraw(assignment)) void assignment.release()
       else assignment.leave(null)
     }
     if (connection === null || leaver === null) {

@@ -131,7 +131,7 @@ export const source = (topic: string, group: string | null, more: Partial<Source
   ...more,
 })
 
-export async function consume(client: Client, wanted: Source): Promise<Consumer> {
+export async function consume(client: Client, wanted: Source, yielded: (assignment: Assignment) => void = () => {}): Promise<Consumer> {
   const leaving = new AbortController()
   const assignments: Assignment[] = []
   let ended = false
@@ -139,7 +139,10 @@ export async function consume(client: Client, wanted: Source): Promise<Consumer>
   const iterable = await client.session.subscribe(wanted, leaving.signal)
   void (async () => {
     try {
-      for await (const assignment of iterable) assignments.push(assignment)
+      for await (const assignment of iterable) {
+        assignments.push(assignment)
+        yielded(assignment)
+      }
     } catch (error) {
       failure = error
     }
