@@ -62,6 +62,7 @@ export interface Clock {
   timer(ms: number, run: () => void): () => void
 }
 
+/** What an error means for the caller: `Adapter.explain` gives it for everything the adapter threw or reported. */
 export interface Fault {
   readonly code: FaultCode
   /** May the same call work later without a change by people? */
@@ -128,9 +129,11 @@ export interface Place {
   readonly group: string | null
 }
 
+/** What `declare` is to make, or to look at. */
 export interface Topology {
   readonly topics: readonly TopicPlan[]
 }
+/** One topic as it shall be: its partitions, its groups and where they start, its delay lanes. */
 export interface TopicPlan {
   readonly name: string
   readonly keyed: boolean
@@ -177,6 +180,7 @@ export interface Content {
   /** `traceparent`, `tracestate`, `baggage`, `ph-*`. */
   readonly transport: Readonly<Record<string, string>> | null
 }
+/** A message on its way to the server: what it is, where it goes, and when it may be handled there. */
 export interface Outgoing extends Content {
   readonly place: Place
   /** Chosen by core for every keyed message (with native delay: where it returns to) and every lane (its step); null: the adapter spreads (round robin per batch). */
@@ -186,6 +190,7 @@ export interface Outgoing extends Content {
   /** Dead letters: hash of source and id, by core. The adapter stores one entry per slot; a second one replaces it. */
   readonly slot: string | null
 }
+/** How one `publish` ended, message by message. */
 export interface PublishReport {
   /** Empty: all stored. */
   readonly failures: readonly PublishFailure[]
@@ -198,6 +203,7 @@ export interface PublishFailure {
   readonly error: unknown
 }
 
+/** What a subscription wants: which messages, as whom, and how much of them at a time. */
 export interface Source {
   /** One; core merges several. */
   readonly topic: string
@@ -255,6 +261,7 @@ export interface Session {
   close(signal: AbortSignal): Promise<void>
 }
 
+/** How a settlement ended: done for good, not ours any more, or not known because the reply was lost. */
 export type SettleResult = 'settled' | 'stale' | 'unknown'
 
 /** What a subscription owns now: a partition, or a share of an unordered queue. */
@@ -287,6 +294,7 @@ export interface Assignment {
   release(): Promise<void>
 }
 
+/** One message handed to one member: what it is, and the token that settles it. */
 export interface Delivery {
   /** Opaque, the adapter's; settled at most once. */
   readonly token: unknown
@@ -308,6 +316,7 @@ export interface Undecodable {
   readonly body: Uint8Array | null
   readonly headers: Readonly<Record<string, Uint8Array>> | null
 }
+/** Some entries of a place, and where the next ones begin; null: that was all. */
 export interface Page {
   readonly entries: readonly Delivery[]
   readonly next: string | null

@@ -27,7 +27,7 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
   if ('undecodable' in raw) return refused(context, topic, delivery, null, { reason: 'undecodable', error: raw.undecodable })
   let content: Received
   try {
-    content = readContent(context.capabilities, raw)
+    content = readContent(context.capabilities, raw, topic.maxBytes)
   } catch (error) {
     return refused(context, topic, delivery, raw, { reason: 'undecodable', error: textOf(error) })
   }

@@ -1,6 +1,7 @@
 import type { Delivery, Received } from './contract.ts'
 import type { ForwardOptions, Message } from './message.ts'
 import type { Topic, TopicDefinition } from './topic.ts'
+import { traceOf } from './trace.ts'
 
 /** Queues one output of a handler; throws INVALID_ARGUMENT where forwarding is not possible. */
 export type Forwarder = (message: IncomingMessage, topic: Topic<never>, value: unknown, options: ForwardOptions | undefined) => void
@@ -100,16 +101,8 @@ export class IncomingMessage implements Message {
   }
 }
 
-const traceNames = ['traceparent', 'tracestate', 'baggage'] as const
-
 function visibleHeaders(content: Received): Readonly<Record<string, string>> {
   const headers: Record<string, string> = Object.create(null)
   if (content.headers !== null) for (const name of Object.keys(content.headers)) headers[name] = content.headers[name] as string
-  if (content.transport !== null) {
-    for (const name of traceNames) {
-      const value = content.transport[name]
-      if (value !== undefined) headers[name] = value
-    }
-  }
-  return Object.freeze(headers)
+  return Object.freeze(Object.assign(headers, traceOf(content.transport)))
 }

@@ -19,6 +19,7 @@ export interface HandledRecord {
   readonly group: string
   readonly message: Message
 }
+/** One line of `TestBroker.log`. */
 export interface LogRecord {
   /** The name of a telemetry event: `sent`, `start`, `done`, `failed`, `dead-lettered`, … */
   readonly event: string
