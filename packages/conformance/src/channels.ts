@@ -5,7 +5,7 @@ export const channelNames: readonly string[] = [
   'sent', 'send-failed', 'send-unknown', 'send-repeated',
   'start', 'done', 'failed', 'waiting', 'parked', 'postponed', 'dead-lettered', 'dead-letter-failed', 'dropped', 'expired', 'invalid',
   'repeat', 'finished-again', 'forwarded', 'replayed', 'abandoned', 'timed-out',
-  'settled', 'settle-unknown', 'settle-stale',
+  'settled', 'behind-waiting', 'settle-unknown', 'settle-stale',
   'assigned', 'leaving', 'released', 'lost',
   'consumer-started', 'consumer-recovering', 'consumer-failed', 'consumer-closed', 'stalled',
   'adapter', 'status', 'notice',

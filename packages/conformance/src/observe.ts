@@ -101,7 +101,7 @@ function observeSession(inner: Session, peer: Peer, tools: ObserveTools): Sessio
       const assignments = await inner.subscribe(source, signal)
       return (async function* (): AsyncGenerator<Assignment> {
         for await (const assignment of assignments) {
-          if (peer.state === 'dead') return
+          if (peer.state === 'dead') await never
           yield observeAssignment(assignment, peer, tools, lives, strikes)
         }
       })()

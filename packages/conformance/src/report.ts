@@ -5,7 +5,7 @@ import type { ClauseResult, SuiteReport } from './runner.ts'
 const marks = { pass: 'pass      ', fail: 'FAIL      ', skip: 'skip      ', vacuous: 'VACUOUS   ', 'not proven': 'not proven' } as const
 
 /** One clause: id, verdict, seconds; for a failure also why, the history of its messages and the command that repeats it. */
-export function clauseLines(result: ClauseResult, repeat: (id: string, seed: number) => string): readonly string[] {
+export function clauseLines(result: ClauseResult, repeat: (ids: string, seed: number) => string): readonly string[] {
   const branch = result.branch === 'other' ? ' [other branch]' : ''
   const note = result.verdict === 'not proven' || result.verdict === 'skip' ? `  (${result.reason})` : ''
   const head = `${marks[result.verdict]}  ${result.id.padEnd(7)}  ${`${result.seconds.toFixed(2)} s`.padStart(8)}  ${result.title}${branch}${note}`
@@ -14,7 +14,7 @@ export function clauseLines(result: ClauseResult, repeat: (id: string, seed: num
     head,
     ...(result.reason ?? '').split('\n').map((line) => `    ${line}`),
     ...result.history.map((line) => `      ${line}`),
-    `    seed ${result.seed}; repeat: ${repeat(result.id, result.seed)}`,
+    `    seed ${result.seed}; repeat: ${repeat(result.repeat, result.seed)}`,
   ]
 }
 

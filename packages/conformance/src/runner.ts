@@ -20,6 +20,8 @@ export interface ClauseResult {
   readonly seconds: number
   /** The seed that failed, else the last one that ran. */
   readonly seed: number
+  /** What to run again: of a standing check the clause in which it was found as well. */
+  readonly repeat: string
   /** Why it failed, was skipped or is not proven. */
   readonly reason: string | undefined
   readonly history: readonly string[]
@@ -69,6 +71,13 @@ const lacking: Readonly<Record<Need, string>> = {
   language: 'needs clients in other languages',
   long: 'extended tier: too long for every change',
 }
+interface Found {
+  readonly texts: Set<string>
+  readonly seed: number
+  readonly history: readonly string[]
+  /** The first clause in which it was found. */
+  readonly during: string
+}
 const noCounts: Counts = { sent: 0, unknown: 0, delivered: 0, repeats: 0 }
 
 /** Does `only` name this clause? Ids are exact; `ERR-*` is a group. */
@@ -85,7 +94,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   const { capabilities, first } = await probe(harness)
   const shared = first.simulation === undefined ? first : undefined
   const started = realClock.monotonic()
-  const standing = new Map<string, { texts: Set<string>; seed: number; history: readonly string[] }>()
+  const standing = new Map<string, Found>()
   const results = new Map<string, ClauseResult>()
 
   for (const clause of clauses) {
@@ -107,7 +116,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
 
   async function runSeeds(clause: Clause): Promise<ClauseResult> {
     const branch: Branch = offers.includes(clause.needs) ? (clause.gate?.(capabilities, first.profile) ?? 'run') : { notProven: lacking[clause.needs] }
-    const base = { id: clause.id, title: clause.title, seed, seconds: 0, history: [], counts: noCounts }
+    const base = { id: clause.id, title: clause.title, repeat: clause.id, seed, seconds: 0, history: [], counts: noCounts }
     if (typeof branch === 'object') return { ...base, verdict: 'not proven', branch: undefined, reason: branch.notProven }
     const work = branch === 'run' ? clause.run : clause.other
     if (work === undefined && clause.standing !== true) return { ...base, verdict: 'not proven', branch, reason: 'no code yet' }
@@ -147,7 +156,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
       const isStanding = clauses.some((other) => other.standing === true && other.id === violation.clause)
       if (!isStanding) own.push(`(${violation.clause}) ${violation.text}`)
       else {
-        const found = standing.get(violation.clause) ?? { texts: new Set<string>(), seed: ranWith, history: run.history }
+        const found = standing.get(violation.clause) ?? { texts: new Set<string>(), seed: ranWith, history: run.history, during: clause.id }
         found.texts.add(`in ${clause.id}: ${violation.text}`)
         standing.set(violation.clause, found)
       }
@@ -177,17 +186,18 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
 function standingResult(
   clause: Clause,
   own: ClauseResult | undefined,
-  found: { texts: ReadonlySet<string>; seed: number; history: readonly string[] } | undefined,
+  found: Found | undefined,
   clausesRun: number,
 ): ClauseResult {
   const base: ClauseResult = own ?? {
-    id: clause.id, title: clause.title, verdict: 'pass', branch: 'run', seconds: 0, seed: 1, reason: undefined, history: [], counts: noCounts,
+    id: clause.id, title: clause.title, repeat: clause.id, verdict: 'pass', branch: 'run', seconds: 0, seed: 1, reason: undefined, history: [], counts: noCounts,
   }
   if (found === undefined) return clausesRun > 1 || clause.run !== undefined ? base : { ...base, verdict: 'not proven', reason: 'no clause ran under it' }
   const texts = [...found.texts]
   const more = texts.length > 10 ? [`and ${texts.length - 10} more`] : []
   const reason = [...(base.verdict === 'fail' && base.reason !== undefined ? [base.reason] : []), ...texts.slice(0, 10), ...more].join('\n')
-  return { ...base, verdict: 'fail', seed: found.seed, history: found.history, reason }
+  const repeat = found.during === clause.id ? clause.id : `${found.during},${clause.id}`
+  return { ...base, verdict: 'fail', repeat, seed: found.seed, history: found.history, reason }
 }
 
 function add(a: Counts, b: Counts): Counts {

@@ -235,11 +235,15 @@ export async function weakerNever(t: Trial): Promise<void> {
 }
 
 function whatTravels(message: StoredMessage): unknown {
-  const { id, key, body, time, attributes, headers, transport } = message
+  const { id, key, body, time, headers, transport } = message
+  // A copy also says in which trace its original was made; the original says so by its transport.
+  const { traceparent, ...attributes } = message.attributes
+  const made = traceparent ?? transport?.['traceparent']
   return {
     id, key, time, headers: { ...headers },
     body: body === null ? null : Buffer.from(body).toString('hex'),
-    attributes: { ...attributes },
+    attributes,
     trace: transport?.['traceparent']?.split('-')[1],
+    made: made?.split('-')[1],
   }
 }

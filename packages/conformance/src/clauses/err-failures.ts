@@ -83,7 +83,7 @@ export async function waitingIsFree(t: Trial): Promise<void> {
     await t.settled(topic, 'workers', 20_000)
     t.equal(slow.map((order) => seen.of(order).length), [2, 2, 2, 2], 'starts of those that waited')
     t.equal(t.events('lost').length, 0, 'assignments lost')
-  }
+    }
 }
 
 /** ERR-9 */
@@ -118,7 +118,9 @@ async function interrupted(t: Trial, cause: 'close' | 'rebalance' | 'cut', state
     await other.consume(topic, options, second.handler())
   }
   if (cause === 'rebalance') {
-    await t.until('partitions have moved', () => t.events('released').length + t.events('lost').length > 0 && second.starts.length > 0, { withinMs: t.takeoverMs + 30_000 })
+    await t.until('partitions have moved', () => t.calls(broker).assignments.length < 4 && second.starts.length > 0, {
+      withinMs: t.takeoverMs + 30_000, seen: () => ({ first: first.starts.length, second: second.starts.length, owned: t.calls(broker).assignments }),
+    })
   } else if (cause === 'cut') {
     await t.until('it is connected again', () => t.link(broker).connected, t.recoverMs + 10_000)
     await t.pass(1000)
