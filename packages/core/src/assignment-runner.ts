@@ -252,7 +252,11 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     for (const entry of active) abandon(entry, reason)
     active.clear()
     const left = settlement.stop()
-    if (!plan.settleFirst) remember(left, 'unknown')
+    if (!plan.settleFirst) remember(left.unanswered, 'unknown')
+    if (left.behind.length > 0) {
+      for (const entry of left.behind) if (entry.outputs === null) finished.add(entry.identity)
+      telemetry.emit('behind-waiting', { ...about, count: left.behind.length, ids: left.behind.map((each) => each.id) })
+    }
     cancelLook?.()
     for (const resolve of answers.values()) resolve('unknown')
     answers.clear()

@@ -91,7 +91,7 @@ export function createBatchAttempt(
   }
 
   async function handle(messages: readonly Message[]): Promise<readonly (Decision | void)[] | void> {
-    let decisions: readonly (Decision | void)[] | void
+    let decisions: readonly (Decision | void)[] | void = undefined
     const chain = [...context.middleware, ...plan.middleware]
     const call = async (): Promise<void> => {
       decisions = await handler(messages)

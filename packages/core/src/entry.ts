@@ -1,6 +1,7 @@
 import type { AssignmentRunner } from './assignment-runner.ts'
 import type { Delivery, Outgoing, Received } from './contract.ts'
 import type { IncomingMessage } from './incoming-message.ts'
+import type { PrefixSlot } from './settled-prefix.ts'
 
 /**
  * Where a held delivery stands. `queued`: behind another of its key. `ready`: may start. `running`: its handler runs.
@@ -28,8 +29,8 @@ export interface Entry {
   lastError: string | undefined
   /** The next one of its lane. */
   behind: Entry | null
-  /** Its place in the settled prefix; -1 where tokens are settled one by one. */
-  slot: number
+  /** Its place in the settled prefix; null where tokens are settled one by one. */
+  slot: PrefixSlot | null
   /** Atomic outputs that go with its settlement. */
   outputs: readonly Outgoing[] | null
   /** What its running handler was given. */
@@ -56,7 +57,7 @@ export function createEntry(runner: AssignmentRunner, delivery: Delivery, conten
     lastFailedAt: 0,
     lastError: undefined,
     behind: null,
-    slot: -1,
+    slot: null,
     outputs: null,
     message: null,
     overdue: null,

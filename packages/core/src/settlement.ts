@@ -12,8 +12,8 @@ export interface Settlement {
   before(entries: readonly Entry[]): Promise<SettleResult>
   /** Resolves when everything finished so far has its answer. */
   flush(): Promise<void>
-  /** The assignment is over: nothing more is sent. Returns what was finished and never answered. */
-  stop(): readonly Entry[]
+  /** The assignment is over: nothing more is sent. Returns what was finished and never answered, and what finished behind something unfinished. */
+  stop(): { readonly unanswered: readonly Entry[]; readonly behind: readonly Entry[] }
   /** Entries whose settlement has left and is not answered. */
   readonly inFlight: number
 }
@@ -32,6 +32,8 @@ export function createSettlement(options: {
 }): Settlement {
   const { clock, assignment, answered } = options
   const prefix: SettledPrefix<Entry> | null = options.mode === 'prefix' ? createSettledPrefix<Entry>() : null
+  // Finished, and waiting for something before it: where only prefixes are settled.
+  const behind = new Set<Entry>()
   let due: Entry[] = []
   let inFlight = 0
   const open = new Set<readonly Entry[]>()
@@ -93,14 +95,19 @@ export function createSettlement(options: {
       if (stopped) return
       if (prefix === null) due.push(entry)
       else {
-        prefix.finish(entry.slot)
-        for (const each of prefix.take()) due.push(each)
+        if (entry.slot !== null) prefix.finish(entry.slot)
+        const ready = prefix.take()
+        if (ready.length === 0) behind.add(entry)
+        for (const each of ready) {
+          if (behind.size > 0) behind.delete(each)
+          due.push(each)
+        }
       }
       schedule()
     },
     before(entries) {
       if (prefix !== null) {
-        for (const entry of entries) prefix.finish(entry.slot)
+        for (const entry of entries) if (entry.slot !== null) prefix.finish(entry.slot)
         prefix.take()
       }
       return call(entries)
@@ -119,7 +126,7 @@ export function createSettlement(options: {
       due = []
       open.clear()
       tellIdle()
-      return left
+      return { unanswered: left, behind: [...behind] }
     },
     get inFlight() {
       return inFlight

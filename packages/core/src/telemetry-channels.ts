@@ -31,6 +31,7 @@ export const telemetryNames: readonly TelemetryName[] = Object.freeze([
   'abandoned',
   'timed-out',
   'settled',
+  'behind-waiting',
   'settle-unknown',
   'settle-stale',
   'assigned',

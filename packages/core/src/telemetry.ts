@@ -24,6 +24,7 @@ export type TelemetryName =
   | 'abandoned'
   | 'timed-out'
   | 'settled'
+  | 'behind-waiting'
   | 'settle-unknown'
   | 'settle-stale'
   | 'assigned'
