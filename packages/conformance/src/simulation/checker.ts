@@ -100,7 +100,9 @@ export function createChecker(plan: RunPlan, now: () => number): Checker {
       one.starts++
       if (one.starts > 1 + one.asked) {
         repeats++
-        const excused = plan.mode === 'rough'
+        // Where only prefixes are settled, what finished behind a message of another key that still waited is handed out again.
+        const behindWaiting = plan.keyed && (plan.profile === 'kafka' || plan.profile === 'mqtt')
+        const excused = plan.mode === 'rough' || (plan.mode === 'polite' && behindWaiting)
         if (!excused) violation('N4', `${id} was started ${one.starts} times in group ${member.group}, ${1 + one.asked} were asked for (last by ${one.last ?? 'nobody'}, now by ${member.name})`)
       }
       if (plan.keyed) checkOrder(member, id, send, one)
