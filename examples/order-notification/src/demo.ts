@@ -66,10 +66,12 @@ async function keep({ services, mail, push }: Stage, signal: AbortSignal, { json
   const order = `{ "userId": "ada", "productName": "horn", "orderId": "ada-1", "price": 12.5, "placedAt": "1997-01-18" }`
   const lines = [
     'The services are still running, until Ctrl-C:',
-    `  orders  ${services.ordersUrl}    curl ${services.ordersUrl} -d '${order}'`,
     `  mails   ${page.url}    ${page.url}mails.json`,
     `  pushes  ${push.url}`,
     `  SMTP    ${mail.url}`,
+    `  orders  ${services.ordersUrl}`,
+    'Place an order:',
+    `  curl ${services.ordersUrl} -d '${order}'`,
   ]
   ;(json ? process.stderr : process.stdout).write(`${lines.join('\n')}\n`)
   await new Promise<void>((resolve) => (signal.aborted ? resolve() : signal.addEventListener('abort', () => resolve(), { once: true })))

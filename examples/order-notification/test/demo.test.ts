@@ -65,7 +65,7 @@ describe('the demo', () => {
     let mails: Promise<unknown> | undefined
     const { code, out } = await run(script, ['--orders', '5', '--keep'], (text, kill) => {
       const page = /mails +(http\S+)/.exec(text)?.[1]
-      if (page === undefined || keeping.told || !text.includes('SMTP')) return
+      if (page === undefined || keeping.told || !text.includes('curl')) return
       keeping.told = true
       mails = fetch(`${page}mails.json`)
         .then((response) => response.json())

@@ -57,8 +57,8 @@ const columns: readonly { readonly title: string; readonly figure: keyof Figures
 ]
 
 export function renderReport(report: Report, paint: Paint): string {
-  const heads = columns.map(({ title }) => title.padStart(Math.max(title.length, 8)))
-  const rule = paint.dim(`  ${'─'.repeat(12 + heads.join('  ').length + 4)}`)
+  const heads = columns.map(({ title }) => title.padStart(5))
+  const rule = paint.dim(`  ${'─'.repeat(12 + heads.join('  ').length + 3)}`)
   const lines = ['', `  ${paint.bold('service'.padEnd(10))}  ${heads.map(paint.bold).join('  ')}`, rule]
   for (const row of report.services) {
     const cells = columns.map(({ figure }, i) => {
@@ -72,13 +72,14 @@ export function renderReport(report: Report, paint: Paint): string {
   for (const { what, ok } of report.checks) lines.push(`  ${ok ? paint.green('✓') : paint.red('✗')} ${what}`)
   lines.push(
     '',
-    `  ${digits(report.orders)} orders of ${digits(report.customers)} customers, ${digits(report.messages)} messages handled in ${report.seconds.toFixed(1)} s: ` +
-      `${digits(report.ordersPerSecond)} orders/s, ${digits(report.messagesPerSecond)} messages/s. Broker: ${report.broker}`,
+    `  ${digits(report.orders)} orders of ${digits(report.customers)} customers in ${report.seconds.toFixed(1)} s: ${digits(report.ordersPerSecond)} orders/s`,
+    `  ${digits(report.messages)} messages handled: ${digits(report.messagesPerSecond)} messages/s. Broker: ${report.broker}`,
+    '',
   )
   lines.push(...wrongFigures(report).map((text) => `  ${paint.red('✗')} ${text}`))
   lines.push(
     report.ok
-      ? `  ${paint.green(paint.bold('Every figure is exactly what it must be'))}, counted by the mail server, the push receiver and the services, not by the library.`
+      ? `  ${paint.green(paint.bold('Every figure is exactly what it must be.'))}\n  Counted by the mail server, the push receiver and the services, not by the library.`
       : `  ${paint.red(paint.bold('Not every figure is what it must be.'))}`,
     '',
   )

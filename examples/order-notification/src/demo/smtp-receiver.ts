@@ -75,5 +75,13 @@ function parseMail(raw: string): KeptMail {
   const end = raw.indexOf('\r\n\r\n')
   const head = raw.slice(0, end).replaceAll(/\r\n[ \t]+/g, ' ')
   const header = (name: string) => new RegExp(`^${name}: *(.*)$`, 'im').exec(head)?.[1]?.trim() ?? ''
-  return { orderId: header('X-Order-Id'), to: header('To'), subject: header('Subject'), text: raw.slice(end + 4).trimEnd() }
+  return {
+    orderId: header('X-Order-Id'),
+    to: header('To'),
+    subject: header('Subject'),
+    text: raw
+      .slice(end + 4)
+      .replaceAll('\r\n', '\n')
+      .trimEnd(),
+  }
 }
