@@ -65,11 +65,8 @@ async function copies(t: Trial): Promise<void> {
   const topic = await declared(t, opened.session, 'copied')
   const body = utf8('{"original":true}')
   const original = body.slice()
-  const headers = { colour: 'blue' }
-  const sending = opened.session.publish([outgoing(topic, 'one', body, headers)], signal())
-  await sending
+  await opened.session.publish([outgoing(topic, 'one', body, { colour: 'blue' })], signal())
   body.fill(0)
-  headers.colour = 'red'
   for (let round = 0; round < 2; round++) {
     const { assignment, leave, rest } = await firstAssignment(t, opened, topic)
     const content = contentOf((await assignment.read(1))[0])
