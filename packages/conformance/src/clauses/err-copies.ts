@@ -226,7 +226,7 @@ export async function weakerNever(t: Trial): Promise<void> {
   }
   const alive = [...parked, ...delayed]
   await t.until('what was parked and delayed is done', () => alive.every((order) => seen.of(order).some((start) => start.end === 'done')), {
-    withinMs: 180_000, seen: () => `${seen.finished} of ${alive.length}`,
+    withinMs: 180_000, seen: () => alive.filter((order) => !seen.of(order).some((start) => start.end === 'done')).map((order) => order.id),
   })
   await t.settled(topic, 'workers', 30_000)
   for (const letter of await deadLettersOf(broker, topic)) {
