@@ -7,6 +7,8 @@ export interface Codec {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
+// A text is what was sent, a byte order mark at its beginning included.
+const exactUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const json: Codec = Object.freeze({
   contentType: 'application/json',
@@ -25,19 +27,28 @@ const text: Codec = Object.freeze({
     if (typeof value !== 'string') throw new TypeError('the codec "text" takes a string')
     return Buffer.from(value)
   },
-  decode: (bytes: Uint8Array): unknown => utf8.decode(bytes),
+  decode: (bytes: Uint8Array): unknown => exactUtf8.decode(bytes),
 })
+// `slice` of a Buffer shares its memory, so the copies are made by constructor.
 const bytes: Codec = Object.freeze({
   contentType: 'application/octet-stream',
   encode(value: unknown): Uint8Array {
     if (!(value instanceof Uint8Array)) throw new TypeError('the codec "bytes" takes a Uint8Array')
-    return value.slice()
+    return new Uint8Array(value)
   },
-  decode: (body: Uint8Array): unknown => body.slice(),
+  decode: (body: Uint8Array): unknown => new Uint8Array(body),
 })
 
-/** The codec that a topic's option names. */
+/**
+ * The codec that a topic's option names. One of the application decodes a copy: whatever it gives out, a handler that
+ * changes it changes nothing that the next attempt sees.
+ */
 export function codecOf(option: 'json' | 'text' | 'bytes' | Codec | undefined): Codec {
   if (option === undefined || option === 'json') return json
-  return option === 'text' ? text : option === 'bytes' ? bytes : option
+  if (option === 'text' || option === 'bytes') return option === 'text' ? text : bytes
+  return Object.freeze({
+    contentType: option.contentType,
+    encode: (value: unknown) => option.encode(value),
+    decode: (body: Uint8Array) => option.decode(new Uint8Array(body)),
+  })
 }
