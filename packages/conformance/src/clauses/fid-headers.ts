@@ -1,7 +1,7 @@
 import { type Codec, topic as makeTopic, unchecked } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
 import type { Trial } from '../trial.ts'
-import { foreign, lettersWhen, readMeant, utf8 } from './stored.ts'
+import { applicationHeaders, foreign, lettersWhen, readMeant, utf8 } from './stored.ts'
 import { allWays, travel } from './travel.ts'
 
 const ascii = (from: number, to: number): string => Array.from({ length: to - from }, (_, n) => String.fromCharCode(from + n)).join('')
@@ -33,8 +33,8 @@ async function oddStrings(t: Trial): Promise<void> {
     topic,
     items: fine.map((headers, value) => ({ value, options: { headers } })),
     ways: allWays,
-    look: ({ headers }, way, n) => t.equal({ ...headers }, fine[n], `headers of item ${n} on its way (${way})`),
-    letters: ({ headers }, n) => t.equal({ ...headers }, fine[n], `headers of dead letter ${n}`),
+    look: ({ headers }, way, n) => t.equal(applicationHeaders(headers), fine[n], `headers of item ${n} on its way (${way})`),
+    letters: ({ headers }, n) => t.equal(applicationHeaders(headers), fine[n], `headers of dead letter ${n}`),
   })
 }
 
@@ -53,11 +53,11 @@ async function types(t: Trial): Promise<void> {
     items: items.map((headers, value) => ({ value, options: { headers } })),
     ways: allWays,
     look({ headers }, way, n) {
-      for (const value of Object.values(headers)) t.equal(typeof value, 'string', `the type of a header of item ${n} on its way (${way})`)
-      t.equal({ ...headers }, items[n], `headers of item ${n} on its way (${way})`)
+      for (const value of Object.values(applicationHeaders(headers))) t.equal(typeof value, 'string', `the type of a header of item ${n} on its way (${way})`)
+      t.equal(applicationHeaders(headers), items[n], `headers of item ${n} on its way (${way})`)
       t.equal(Object.getPrototypeOf(headers), null, 'headers have no prototype')
     },
-    letters: ({ headers }, n) => t.equal({ ...headers }, items[n], `headers of dead letter ${n}`),
+    letters: ({ headers }, n) => t.equal(applicationHeaders(headers), items[n], `headers of dead letter ${n}`),
   })
   for (const bad of [7, true, null, undefined, {}, ['a', 'b'], Symbol('x'), new Date(0)]) {
     await t.rejects(broker.producer(topic).send(0, { headers: { bad: bad as never } }), 'INVALID_ARGUMENT', { naming: ['bad'], what: `a header value of type ${typeof bad}` })
@@ -86,7 +86,7 @@ async function limits(t: Trial): Promise<void> {
     topic,
     items: fine.map((headers, value) => ({ value, options: { headers } })),
     ways: allWays,
-    look: ({ headers }, way, n) => t.equal({ ...headers }, fine[n], `headers at the limit, item ${n} on its way (${way})`),
+    look: ({ headers }, way, n) => t.equal(applicationHeaders(headers), fine[n], `headers at the limit, item ${n} on its way (${way})`),
   })
   const published = t.calls(broker).publish
   const refused = [named(65, 1), { ...two, b: 'v'.repeat(4096) }, { ...most, h000: 'v'.repeat(125) }, { a: '☺'.repeat(2731) }]
@@ -102,11 +102,13 @@ async function limits(t: Trial): Promise<void> {
   })
   await t.auditor.write(topic.name, foreign(t, { id: 'flood', body: utf8('1'), headers: named(5000, 1), attributes: { source: 'elsewhere', type: 'x' } }))
   await t.auditor.write(topic.name, foreign(t, { id: 'after', body: utf8('2'), attributes: { source: 'elsewhere', type: 'x' } }))
-  const [letter] = await lettersWhen(t, broker, topic, 1)
   await t.settled(topic)
+  // Looking at the dead letter decodes it, so the count is taken before.
+  const decoded = decodes
+  const [letter] = await lettersWhen(t, broker, topic, 1)
   // On a wire without headers they are inside the body, and so may the id be.
   if (t.capabilities.headers === 'native') t.equal(letter?.id, 'flood', 'the dead letter')
-  t.equal([letter?.reason, starts, decodes], ['undecodable', 1, 1], 'reason, starts and decodes around a message with 5,000 headers')
+  t.equal([letter?.reason, starts, decoded], ['undecodable', 1, 1], 'reason, starts and decodes around a message with 5,000 headers')
   await consumer.close()
 }
 

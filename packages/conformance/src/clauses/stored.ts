@@ -71,6 +71,11 @@ function bodyOf(event: Readonly<Record<string, unknown>>, contentType: string | 
   return Buffer.from(typeof data === 'string' && !/json/i.test(contentType ?? 'json') ? data : JSON.stringify(data))
 }
 
+/** Headers without the trace, which travels beside the application's own. */
+export function applicationHeaders(headers: Texts): Texts {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !hop.has(name)))
+}
+
 /** All that a place holds, as meant. */
 export async function readMeant(t: Trial, place: Place): Promise<readonly Meant[]> {
   return (await t.auditor.read(place)).map((stored) => meant(stored, t.capabilities))
