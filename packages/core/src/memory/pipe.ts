@@ -43,39 +43,28 @@ export class Pipe {
   }
 
   send(bytes: number, run: () => void): void {
-    const link = this.#link
-    const up = this.#direction === 'up'
+    const { frozen, killed } = this.#link
     const packet: Packet = { bytes, run }
-    if (up && link.frozen) {
-      if (!link.killed) this.#kept.push(packet)
-      return
-    }
-    if (up ? link.silentUp : link.silentDown) {
-      this.#unsent.push(packet)
-      return
-    }
-    if (link.latencyMs === 0 && link.jitterMs === 0 && link.bytesPerSecond === null && this.#travelling.length === 0) {
-      this.#arrive(packet)
-      return
-    }
-    this.#travel(packet, this.#server.clock)
+    // What was kept goes first, also while it is being let go.
+    if (this.#direction === 'down' || !(frozen || this.#kept.length > 0)) this.#enter(packet)
+    else if (!killed) this.#kept.push(packet)
   }
 
   /** The client's process runs again. */
   thaw(): void {
-    const kept = this.#kept
-    this.#kept = []
-    for (const packet of kept) {
-      if (this.#direction === 'up') this.send(packet.bytes, packet.run)
+    for (let packet = this.#kept[0]; packet !== undefined; packet = this.#kept[0]) {
+      this.#kept.shift()
+      if (this.#direction === 'up') this.#enter(packet)
       else packet.run()
     }
   }
 
   /** The network delivers again. */
   resume(): void {
-    const unsent = this.#unsent
-    this.#unsent = []
-    for (const packet of unsent) this.send(packet.bytes, packet.run)
+    for (let packet = this.#unsent[0]; packet !== undefined; packet = this.#unsent[0]) {
+      this.#unsent.shift()
+      this.#carry(packet)
+    }
   }
 
   /** Gives up on what the network did not deliver. */
@@ -97,6 +86,19 @@ export class Pipe {
     this.#unsent = []
   }
 
+  #enter(packet: Packet): void {
+    const silent = this.#direction === 'up' ? this.#link.silentUp : this.#link.silentDown
+    if (silent || this.#unsent.length > 0) this.#unsent.push(packet)
+    else this.#carry(packet)
+  }
+
+  #carry(packet: Packet): void {
+    const { latencyMs, jitterMs, bytesPerSecond } = this.#link
+    const fast = latencyMs === 0 && jitterMs === 0 && bytesPerSecond === null && this.#travelling.length === 0
+    if (fast) this.#arrive(packet)
+    else this.#travel(packet, this.#server.clock)
+  }
+
   #travel(packet: Packet, clock: Clock): void {
     const { latencyMs, jitterMs, bytesPerSecond } = this.#link
     const now = clock.monotonic()
@@ -116,8 +118,9 @@ export class Pipe {
 
   #arrive(packet: Packet): void {
     const { frozen, killed } = this.#link
-    if (this.#direction === 'down' && killed) return
-    if (this.#direction === 'down' && frozen) this.#kept.push(packet)
+    if (this.#direction === 'up') packet.run()
+    else if (killed) return
+    else if (frozen || this.#kept.length > 0) this.#kept.push(packet)
     else packet.run()
   }
 }

@@ -78,6 +78,8 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
           next.hangUp()
           return
         }
+        // It may have ended between the server's answer and this line.
+        if (!next.open) throw fault('UNAVAILABLE', 'embedded broker: the connection was lost')
         tries = 0
         attach(next)
         context.report('connected')
@@ -225,6 +227,7 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
   while (connection === null) {
     try {
       const first = await untilAborted(connect(), signal)
+      if (!first.open) throw fault('UNAVAILABLE', 'embedded broker: the connection was lost', 'failed')
       tries = 0
       attach(first)
     } catch (error) {

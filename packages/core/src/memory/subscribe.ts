@@ -173,6 +173,11 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
 
   function granted(ownership: Ownership, host: AssignmentHost): void {
     aliveUntil = Math.max(aliveUntil, joinSentAt + life)
+    // A grant that took longer than the lease is somebody else's by now: whoever slept must not begin with it.
+    if (context.clock.monotonic() >= aliveUntil) {
+      host.broken()
+      return
+    }
     const assignment = new MemoryAssignment(source.topic, ownership, host)
     assignments.add(assignment)
     byOwnership.set(ownership, assignment)
@@ -241,18 +246,18 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     if (leaving || over) return
     leaving = true
     cancelRejoin?.()
-    const connection = joined
-    const leaver = member
     const open = [...assignments]
+    // The server hears it before anything is released, else it would give us the same again.
+    if (joined !== null && member !== null) tellLeave(joined, member)
+    else told = true
     for (const assignment of open) {
-      if (withdraw(assignment)) void assignment.release()
+      if (fresh.includes(assignment)) void assignment.release()
       else assignment.leave(null)
     }
-    if (connection === null || leaver === null) {
-      told = true
-      endIfLeft()
-      return
-    }
+    endIfLeft()
+  }
+
+  function tellLeave(connection: Connection, leaver: Member): void {
     const done = (): void => {
       told = true
       endIfLeft()
@@ -271,6 +276,8 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
         if (joined !== connection || over) return
         member = accepted
         aliveUntil = Math.max(aliveUntil, joinSentAt + life)
+        // Given up while the server was asked.
+        if (leaving) tellLeave(connection, accepted)
       } catch (error) {
         if (joined === connection) joined = null
         throw error

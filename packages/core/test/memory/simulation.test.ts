@@ -136,6 +136,7 @@ async function simulate(seed: number): Promise<{ problems: readonly string[]; fa
   await w.pass(30_000)
 
   const { problems, handled } = run
+  if (stored.size < 20) problems.push(`only ${stored.size} were stored`)
   for (const text of stored) if (!handled.has(text)) problems.push(`${text} was stored and never handled`)
   if (w.server.owners('t', 'g').size !== partitions) problems.push(`${w.server.owners('t', 'g').size} partitions are owned`)
   if (w.server.members('t', 'g').length !== clients.length) problems.push(`${w.server.members('t', 'g').length} members`)
