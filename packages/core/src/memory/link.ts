@@ -40,7 +40,7 @@ export class Connection {
   open = true
   /** As the server sees it. */
   accepted = false
-  readonly members = new Set<Member>()
+  readonly members: Set<Member> = new Set()
   /** Client's monotonic time of the last packet from the server. */
   heard = 0
   readonly #server: LinkServer

@@ -27,8 +27,8 @@ interface Blocked {
 /** Implements `MemoryServer` for tests, and everything that sessions ask for. */
 export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   readonly settings: Settings
-  readonly topics = new Map<string, Topic>()
-  readonly heap = new DelayHeap()
+  readonly topics: Map<string, Topic> = new Map()
+  readonly heap: DelayHeap = new DelayHeap()
   dropped = 0
   state: 'running' | 'stopped' | 'down' = 'running'
   readonly #links = new Map<string, Link>()

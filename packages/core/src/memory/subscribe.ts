@@ -181,8 +181,10 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     const assignment = new MemoryAssignment(source.topic, ownership, host)
     assignments.add(assignment)
     byOwnership.set(ownership, assignment)
-    if (leaving || over) void assignment.release()
-    else if (pull === null) fresh.push(assignment)
+    if (leaving || over) {
+      // Before the server has heard that we leave it would give the same again.
+      if (over || member !== null) void assignment.release()
+    } else if (pull === null) fresh.push(assignment)
     else {
       const resolve = pull
       pull = fail = null
@@ -267,6 +269,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
 
   const subscription: Subscription & { join(connection: Connection): Promise<void> } = {
     async join(connection) {
+      if (leaving || over) throw fault('CANCELLED', 'embedded broker: the subscription was given up')
       joined = connection
       joinSentAt = context.clock.monotonic()
       try {
@@ -276,8 +279,11 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
         if (joined !== connection || over) return
         member = accepted
         aliveUntil = Math.max(aliveUntil, joinSentAt + life)
-        // Given up while the server was asked.
-        if (leaving) tellLeave(connection, accepted)
+        // Given up while the server was asked: what it gave meanwhile goes back after it heard so.
+        if (leaving) {
+          tellLeave(connection, accepted)
+          for (const assignment of [...assignments]) void assignment.release()
+        }
       } catch (error) {
         if (joined === connection) joined = null
         throw error

@@ -32,15 +32,15 @@ export class Topic {
   readonly shared: boolean
   readonly main: Log[] = []
   readonly lanes: Log[] = []
-  readonly groups = new Map<string, DeclaredGroup>()
-  readonly broadcasts = new Set<Group>()
+  readonly groups: Map<string, DeclaredGroup> = new Map()
+  readonly broadcasts: Set<Group> = new Set()
   /** Moves due messages out of the lanes; null where delay is native. */
   forwarder: Group | null = null
-  readonly dead = new Map<string, DeadPlace>()
+  readonly dead: Map<string, DeadPlace> = new Map()
   /** Of the main partitions and of what is delayed natively. */
-  readonly usage = new Usage()
-  readonly laneUsage = new Usage()
-  readonly deadUsage = new Usage()
+  readonly usage: Usage = new Usage()
+  readonly laneUsage: Usage = new Usage()
+  readonly deadUsage: Usage = new Usage()
   removed = false
   /** Next partition for messages that go anywhere. */
   #next = 0
