@@ -77,6 +77,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   let wakeRead: (() => void) | null = null
   let quiet: (() => void) | null = null
   let handing: Promise<void> | null = null
+  let handOverUntil = Number.POSITIVE_INFINITY
   let end: () => void = () => {}
   const ended = new Promise<void>((resolve) => {
     end = resolve
@@ -278,7 +279,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     entry.message?.abort(new Error(reason))
   }
 
-  async function handOverNow(deadline: number): Promise<void> {
+  async function handOverNow(): Promise<void> {
     leaving = true
     for (const entry of [...active]) {
       if (entry.state !== 'waiting') continue
@@ -287,8 +288,13 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       inactive(entry)
     }
     wake()
-    if (active.size > 0) await before(deadline, new Promise<void>((resolve) => { quiet = resolve }))
+    // A close may have less time than the hand-over that it finds running: then the wait begins again with the new deadline.
+    for (let until = handOverUntil + 1; active.size > 0 && !over && handOverUntil < until; ) {
+      until = handOverUntil
+      await before(until, new Promise<void>((resolve) => { quiet = resolve }))
+    }
     quiet = null
+    const deadline = handOverUntil
     if (!over && active.size > 0) {
       const ids = [...active].map((each) => each.id)
       telemetry.emit('abandoned', { ...about, ids, count: ids.length, note: 'still running at the deadline: left unsettled, to be delivered again' })
@@ -375,7 +381,11 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       inactive(entry)
     },
     handOver(deadline) {
-      handing ??= handOverNow(deadline)
+      if (deadline < handOverUntil) {
+        handOverUntil = deadline
+        quiet?.()
+      }
+      handing ??= handOverNow()
       return handing
     },
   }

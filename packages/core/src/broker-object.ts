@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { inspect } from 'node:util'
 import type { Broker, DeclareOptions, Lag, Status } from './broker.ts'
 import { createCatalog } from './catalog.ts'
@@ -49,6 +50,8 @@ const producerRules = {
 export function createBroker(setup: BrokerSetup): Broker {
   const { adapter, session, clock, telemetry } = setup
   const closing = new AbortController()
+  // Every start and every first send listens to it while it waits: however many there are, none of them is a leak.
+  setMaxListeners(0, closing.signal)
   const base = {
     name: setup.name,
     adapter,

@@ -45,7 +45,7 @@ export async function joinTopic(
       if (options.signal.aborted) stop()
       leaving.signal.addEventListener('abort', stop, { once: true })
       try {
-        const assignments = await context.session.subscribe(
+        const asked = context.session.subscribe(
           {
             topic: topic.name,
             kind: plan.broadcast ? 'broadcast' : 'group',
@@ -60,19 +60,46 @@ export async function joinTopic(
           },
           attempt.signal,
         )
+        // An adapter that is slow to give up must not hold the caller: what it subscribes after this leaves by its signal.
+        const assignments = await Promise.race([asked, unlessAborted(attempt.signal)])
         cancel()
         options.signal.removeEventListener('abort', stop)
-        if (attempt.signal.aborted) throw new MessagingError('CANCELLED', `${plan.attempted}: the start was given up`)
+        if (attempt.signal.aborted) throw givenUp()
         return assignments
       } catch (error) {
         cancel()
         options.signal.removeEventListener('abort', stop)
-        if (options.signal.aborted) throw new MessagingError('CANCELLED', `${plan.attempted}: the start was given up`)
+        if (options.signal.aborted) throw givenUp()
         const failure = context.wrap(error, plan.attempted)
         if (!failure.retryable || clock.monotonic() >= options.deadline) throw failure
-        await new Promise<void>((resolve) => clock.timer(Math.min(2_000, firstTryMs * 2 ** Math.min(tries, 5)), resolve))
+        await pause(Math.min(2_000, firstTryMs * 2 ** Math.min(tries, 5)))
       }
     }
+  }
+
+  function givenUp(): MessagingError {
+    return options.signal.aborted
+      ? new MessagingError('CANCELLED', `${plan.attempted}: the start was given up`)
+      : new MessagingError('TIMED_OUT', `${plan.attempted}: the server did not accept the member in time`)
+  }
+
+  function unlessAborted(signal: AbortSignal): Promise<never> {
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(givenUp()), { once: true })
+    })
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel()
+        options.signal.removeEventListener('abort', end)
+        resolve()
+      }
+      const cancel = clock.timer(ms, end)
+      options.signal.addEventListener('abort', end, { once: true })
+      if (options.signal.aborted) end()
+    })
   }
 
   async function iterate(): Promise<void> {
