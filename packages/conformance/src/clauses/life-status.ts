@@ -1,0 +1,1 @@
+export const lifeStatus: readonly import("../clause.ts").Clause[] = []
