@@ -2,7 +2,7 @@
 
 import { connectWith, type Adapter } from '@posthorn/core/adapter'
 import { type Broker, type Consumer, postpone, topic, unchecked } from '@posthorn/core'
-import { drive, memory, memoryServer, virtualClock, type MemoryLink, type StoredMessage } from '@posthorn/core/testing'
+import { drive, memory, memoryServer, virtualClock, type MemoryLink, type MemoryServer, type StoredMessage } from '@posthorn/core/testing'
 import { peerClock, type PeerClock } from '../peer-clock.ts'
 import { partitionOfKey } from '../murmur2.ts'
 import { seeded, seedFor } from '../random.ts'
@@ -220,11 +220,11 @@ async function scenario(plan: RunPlan, clock: ReturnType<typeof virtualClock>, c
     else if (fault.kind === 'server-kill' && server.state === 'running') {
       server.signal(fault.whom % 2 === 0 ? 'SIGKILL' : 'SIGTERM')
       await sleep(fault.forMs)
-      if (server.state === 'down') server.start()
+      if (stateOf(server) === 'down') server.start()
     } else if (fault.kind === 'server-stop' && server.state === 'running') {
       server.signal('SIGSTOP')
       await sleep(fault.forMs)
-      if (server.state === 'stopped') server.signal('SIGCONT')
+      if (stateOf(server) === 'stopped') server.signal('SIGCONT')
     }
   }
 
@@ -248,6 +248,11 @@ async function scenario(plan: RunPlan, clock: ReturnType<typeof virtualClock>, c
   const copies = new Map<string, number>()
   for (const each of server.read({ topic: jobs.name, role: 'main', group: null })) copies.set(idOf(each), (copies.get(idOf(each)) ?? 0) + 1)
   checker.judge(deadLetters(), copies)
+}
+
+// A function, because the state changes while the caller sleeps.
+function stateOf(server: MemoryServer): MemoryServer['state'] {
+  return server.state
 }
 
 // Where the wire has no headers the id lies in the envelope.
