@@ -93,6 +93,7 @@ export function createConnections(tools: ConnectionTools): Connections {
           : {
               log: (entry: LogEntry) => {
                 tools.logs.push(entry)
+                if (entry.level !== 'debug' && tools.logs.length < 500) journal.note(`${peer.name} logs: ${entry.message.slice(0, 200)}`)
                 if (typeof given === 'function') given(entry)
               },
             }),

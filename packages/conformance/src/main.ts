@@ -17,9 +17,10 @@ const usage = `node packages/conformance/dist/main.js [options]
   --quick          divide message counts by ten
   --json FILE      the same data for programs
   --brief          only failures and totals
+  --bail           stop at the first failure
 `
 
-function parse(): { profile: string; only: readonly string[] | undefined; seed: number; seeds: number; quick: boolean; json: string | undefined; brief: boolean } {
+function parse(): { profile: string; only: readonly string[] | undefined; seed: number; seeds: number; quick: boolean; json: string | undefined; brief: boolean; bail: boolean } {
   const { values } = parseArgs({
     options: {
       profile: { type: 'string', default: 'default' },
@@ -29,6 +30,7 @@ function parse(): { profile: string; only: readonly string[] | undefined; seed: 
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
       brief: { type: 'boolean', default: false },
+      bail: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -50,6 +52,7 @@ function parse(): { profile: string; only: readonly string[] | undefined; seed: 
     quick: values.quick,
     json: values.json,
     brief: values.brief,
+    bail: values.bail,
   }
 }
 
@@ -70,6 +73,7 @@ async function main(): Promise<void> {
       seed,
       seeds,
       quick,
+      bail: options.bail,
       onResult(result) {
         if (options.brief && result.verdict !== 'fail') return
         say(clauseLines(result, (id, failing) => `node packages/conformance/dist/main.js --profile ${profile} --only ${id} --seed ${failing}${quick ? ' --quick' : ''}`))

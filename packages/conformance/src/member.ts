@@ -1,7 +1,7 @@
 // A member of a group whose process can die. What it does is a script, and a script is plain data: on a simulated broker it is
 // played here, on a real one a child process is started by path with the same script.
 
-import type { ConsumeOptions, Consumer, ProducerOptions } from '@posthorn/core'
+import type { ConsumeOptions, Consumer, OnceStore, ProducerOptions } from '@posthorn/core'
 import type { Link } from './harness.ts'
 import type { OrderTopic } from './orders.ts'
 import type { Recorder } from './recorder.ts'
@@ -18,6 +18,8 @@ export interface Script {
   readonly options?: Partial<Omit<ConsumeOptions, 'middleware' | 'once' | 'signal' | 'group'>> & { readonly max?: number; readonly waitMs?: number }
   /** The first act whose `when` fits a message is played; none: done at once. */
   readonly acts?: readonly Act[]
+  /** A store that outlives the process, as a database does. Only on a simulated broker: on a real one a process opens its own. */
+  readonly once?: OnceStore<unknown>
   /** Messages that it sends, one after the other or all at once. Outcomes are in `t.sends`. */
   readonly produce?: { readonly topic: OrderTopic; readonly count: number; readonly everyMs?: number; readonly keys?: number; readonly options?: ProducerOptions }
   /** The process ends here, by itself: exactly between two steps. */

@@ -38,7 +38,7 @@ export async function playMember(script: Script, name: string, tools: PlayTools)
 
   if (script.topic !== undefined) {
     const { max, waitMs, ...options } = script.options ?? {}
-    const given = { ...tools.consumeOptions(options), group: script.group ?? 'workers' }
+    const given = { ...tools.consumeOptions(options), group: script.group ?? 'workers', ...(script.once === undefined ? {} : { once: script.once }) }
     if (script.mode === 'batch') {
       const { ordering: _ordering, settle: _settle, forward: _forward, rate: _rate, once: _once, ...batch } = given
       consumer = await broker.consumeBatch(

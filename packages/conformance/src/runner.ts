@@ -40,6 +40,8 @@ export interface SuiteOptions {
   readonly seeds?: number | undefined
   /** Divides message counts by ten; only a full run may be quoted. @default false */
   readonly quick?: boolean | undefined
+  /** Stops at the first failure. @default false */
+  readonly bail?: boolean | undefined
   /** Stretches upper bounds on slow machines. @default 1 */
   readonly slackFactor?: number | undefined
   /** What the harness offers. @default ['memory'] */
@@ -103,6 +105,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     results.set(clause.id, result)
     // What a standing check finds later may still change its own verdict, so it is told at the end.
     if (clause.standing !== true) onResult?.(result)
+    if (options.bail === true && (result.verdict === 'fail' || standing.size > 0)) break
   }
   for (const clause of clauses) {
     if (clause.standing !== true) continue

@@ -1,0 +1,18 @@
+/** One planted bug, at most 20 lines: it must be noticed by the clauses that are named for it. */
+export interface Mutant {
+  readonly id: string
+  /** `core`: a file of packages/core/src. `memory`: of packages/core/src/memory. `suite`: of packages/conformance/src. */
+  readonly where: 'core' | 'memory' | 'suite'
+  readonly file: string
+  /** Must occur exactly once in the file. */
+  readonly find: string
+  readonly replace: string
+  /** More edits, where one place is not enough. */
+  readonly also?: readonly { readonly where?: Mutant['where']; readonly file: string; readonly find: string; readonly replace: string }[]
+  /** Any of them failing in any seed kills it. */
+  readonly killedBy: readonly string[]
+  /** The manifest under which it shows. @default 'default' */
+  readonly profile?: 'default' | 'kafka' | 'rabbitmq' | 'redis' | 'mqtt'
+  /** The bug in a few words, as on the page. */
+  readonly what: string
+}
