@@ -1,7 +1,9 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import type { SendRequest } from '../src/context.ts'
 import type { Content, Place } from '../src/contract.ts'
 import type { MessagingError, Receipt } from '../src/errors.ts'
+import { partitionOf } from '../src/murmur2.ts'
 import { pass, quiet, type Scripted, ScriptedError, scripted } from './support/scripted.ts'
 
 const main: Place = { topic: 'orders', role: 'main', group: null }
@@ -163,7 +165,6 @@ describe('order', () => {
     void world.context.sender.send(request(world, 'x', { content: content('x', 'ada') }))
     void world.context.sender.send(request(world, 'y', { content: content('y', '') }))
     await quiet()
-    const { partitionOf } = await import('../src/murmur2.ts')
     expect(world.sent().map((each) => each.partition).sort()).toEqual([partitionOf('ada', 4), partitionOf('', 4)].sort())
   })
 
@@ -338,7 +339,6 @@ describe('giving up', () => {
   test('listeners are taken off signals', async () => {
     const world = scripted()
     const { signal } = new AbortController()
-    const { getEventListeners } = await import('node:events')
     for (let i = 0; i < 20; i++) void world.context.sender.send(request(world, `m${i}`, { signal }))
     await quiet()
     world.published[0]?.answer()
