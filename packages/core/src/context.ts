@@ -78,6 +78,8 @@ export interface SendRequest {
   /** null: by the content's key where it has one and the place is a topic, else spread. Dead letters have one partition. */
   readonly partition: number | null
   readonly content: Content
+  /** The same content in the adapter's form, where the caller has it: not delayed, not a copy, headers native. */
+  readonly outgoing?: Outgoing | undefined
   /** Wall clock milliseconds before which it must not be handled; 0: now. Core's lanes are used where delay is not native. */
   readonly due: number
   readonly slot: string | null

@@ -1,6 +1,6 @@
 import { show } from './check.ts'
 import type { BrokerContext } from './context.ts'
-import type { Content, Place } from './contract.ts'
+import type { Content, Outgoing, Place } from './contract.ts'
 import { isThenable, issuesText } from './decode.ts'
 import { MessagingError, textOf } from './errors.ts'
 import { checkHeaders } from './headers.ts'
@@ -192,19 +192,25 @@ export function contentOf(plan: SendPlan, draft: Draft, id: string, headers: unk
   })
 }
 
-/** The same for a message without headers and parent, which most are. */
-export function plainContentOf(plan: SendPlan, draft: Draft, id: string): Content {
+/** The same for a message without options, which most are, in the adapter's form at once. */
+export function plainOutgoingOf(plan: SendPlan, draft: Draft, id: string, partition: number | null): Outgoing {
   const { context } = plan
-  return sizeChecked(plan, {
+  const { body } = draft
+  if (body !== null && body.length > context.capabilities.limits.messageBytes) throw tooLarge(plan, id, body.length)
+  return {
     id,
     key: draft.key,
-    body: draft.body,
+    body,
     time: context.clock.now(),
     expiresAt: null,
     attributes: draft.attributes,
     headers: null,
     transport: nextTrace(null, context.random),
-  })
+    place: plan.place,
+    partition,
+    delayMs: 0,
+    slot: null,
+  }
 }
 
 function sizeChecked(plan: SendPlan, content: Content): Content {
@@ -212,10 +218,15 @@ function sizeChecked(plan: SendPlan, content: Content): Content {
   let bytes = content.body?.length ?? 0
   if (content.headers !== null) for (const name in content.headers) bytes += name.length + Buffer.byteLength(content.headers[name] ?? '')
   if (bytes <= messageBytes) return content
-  throw new MessagingError(
+  throw tooLarge(plan, content.id, bytes)
+}
+
+function tooLarge(plan: SendPlan, id: string, bytes: number): MessagingError {
+  const { adapter, capabilities } = plan.context
+  return new MessagingError(
     'TOO_LARGE',
-    `${plan.attempted}: it has ${bytes} bytes with its headers; ${plan.context.adapter.name} takes at most ${messageBytes}. it was not sent. send a reference to the data instead`,
-    { outcome: 'failed', messageId: content.id },
+    `${plan.attempted}: it has ${bytes} bytes with its headers; ${adapter.name} takes at most ${capabilities.limits.messageBytes}. it was not sent. send a reference to the data instead`,
+    { outcome: 'failed', messageId: id },
   )
 }
 

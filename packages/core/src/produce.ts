@@ -1,10 +1,11 @@
 import { boolean, checkOptions, milliseconds, whole } from './check.ts'
 import type { BrokerContext, SendRequest } from './context.ts'
-import type { Content } from './contract.ts'
+import type { Content, Outgoing } from './contract.ts'
 import { MessagingError, type Receipt } from './errors.ts'
 import { createIntake, type Waiting } from './intake.ts'
 import { runMiddleware } from './middleware-chain.ts'
-import { contentOf, type Draft, draftOf, plainContentOf, planFor } from './prepare.ts'
+import { partitionOf } from './murmur2.ts'
+import { contentOf, type Draft, draftOf, plainOutgoingOf, planFor } from './prepare.ts'
 import type { Producer, ProducerOptions } from './producer.ts'
 import { createRoutable, nowhere } from './routable.ts'
 import { sendBatch } from './send-batch.ts'
@@ -41,7 +42,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
     maxBuffered: whole(1),
   })
   const { retryUnknown = true, timeoutMs = 30_000, maxBuffered = 10_000 } = given
-  const { clock, sender, middleware, telemetry } = context
+  const { catalog, clock, sender, middleware, telemetry } = context
   const { delayMs: longestDelayMs } = context.capabilities.limits
   const plan = planFor(context, topic)
   const { attempted, place } = plan
@@ -51,6 +52,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
   let feeding = false
   const intake = createIntake({ clock, tally, attempted, enlist: (feeder) => sender.enlist(feeder), ended })
   const direct = middleware.length === 0
+  const native = context.capabilities.headers === 'native'
 
   function send(value: unknown, sendOptions?: unknown): Promise<Receipt> {
     if (context.closing.aborted) return Promise.reject(closedError(attempted))
@@ -69,8 +71,14 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
       draft = draftOf(plan, value, checked, id)
       const signal = joined(checked.signal, batchSignal)
       if (direct && routable.now && intake.empty && !(draft instanceof Promise)) {
-        const content = checked === noOptions ? plainContentOf(plan, draft, id) : contentOf(plan, draft, id, checked.headers, checked)
-        return sender.send(requestOf(content, checked.due, deadline, signal, tally.begin()))
+        if (checked === noOptions && native) {
+          const { key } = draft
+          const partition = key === null ? null : partitionOf(key, catalog.state(topic.name)?.partitions ?? 1)
+          const out = plainOutgoingOf(plan, draft, id, partition)
+          return sender.send(requestOf(out, out, 0, deadline, signal, tally.begin()))
+        }
+        const content = contentOf(plan, draft, id, checked.headers, checked)
+        return sender.send(requestOf(content, undefined, checked.due, deadline, signal, tally.begin()))
       }
       return later(value, id, draft, checked, deadline, signal)
     } catch (error) {
@@ -78,8 +86,9 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
     }
   }
 
-  function requestOf(content: Content, due: number, deadline: number, signal: AbortSignal | undefined, span: TallySpan): ProducerRequest {
-    return { place, partition: null, content, due, slot: null, deadline, retryUnknown, signal, allowed: undefined, attempted, copy: false, onEnd, span }
+  function requestOf(content: Content, outgoing: Outgoing | undefined, due: number, deadline: number, signal: AbortSignal | undefined, span: TallySpan): ProducerRequest {
+    const partition = outgoing === undefined ? null : outgoing.partition
+    return { place, partition, content, outgoing, due, slot: null, deadline, retryUnknown, signal, allowed: undefined, attempted, copy: false, onEnd, span }
   }
 
   function later(value: unknown, id: string, draft: Draft | Promise<Draft>, checked: CheckedOptions, deadline: number, signal: AbortSignal | undefined): Promise<Receipt> {
@@ -112,7 +121,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
       if (!routable.now && (await routable.check(waiting.request.deadline)) === 'nowhere') return unrouted(id, undefined)
       return new Promise<Receipt>((resolve, reject) => {
         intake.ready(waiting, () => {
-          sender.send(requestOf(content, checked.due, waiting.request.deadline, waiting.signal, waiting.span)).then(resolve, reject)
+          sender.send(requestOf(content, undefined, checked.due, waiting.request.deadline, waiting.signal, waiting.span)).then(resolve, reject)
         })
       })
     }

@@ -317,7 +317,7 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
       span: tally.begin(),
       content: request.copy === true ? retraced(content, random) : content,
       bytes: roughBytes(content),
-      outgoing: null,
+      outgoing: step === null ? (request.outgoing ?? null) : null,
       flight: null,
       previous: null,
       next: null,

@@ -71,7 +71,9 @@ export function traceOf(headers: Headers | null | undefined): Record<string, str
  * The parent's sampling decision, `tracestate` and `baggage` go along; bad values are dropped. Never throws.
  */
 export function nextTrace(parent: Headers | null | undefined, random: () => number): Record<string, string> {
-  const next = traceOf(parent) ?? (Object.create(null) as Record<string, string>)
+  const next = traceOf(parent)
+  // Most messages begin a trace: an ordinary object, which costs a fraction of one without prototype.
+  if (next === null) return { traceparent: newTraceparent(random) }
   const { traceparent } = next
   next.traceparent =
     traceparent === undefined
