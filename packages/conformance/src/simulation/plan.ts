@@ -26,6 +26,8 @@ export interface RunPlan {
   readonly producers: number
   readonly messages: number
   readonly spreadMs: number
+  /** What the server grants a hand-over before it forces it. */
+  readonly handOverMs: number
   readonly concurrency: number
   readonly maxUnsettled: number
   readonly members: readonly { readonly group: string }[]
@@ -61,6 +63,7 @@ export function planRun(seed: number): RunPlan {
     producers: whole(1, 2),
     messages: whole(10, 60),
     spreadMs: whole(0, 15_000),
+    handOverMs: 8_000,
     concurrency: whole(1, 8),
     maxUnsettled: whole(4, 32),
     members: [{ group: 'one' }, { group: 'one' }, { group: 'two' }],

@@ -1,5 +1,6 @@
 // One run: producers, members and a server in one process under virtual time, with the faults of the plan.
 
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { connectWith, type Adapter } from '@posthorn/core/adapter'
 import { type Broker, type Consumer, postpone, topic, unchecked } from '@posthorn/core'
 import { drive, memory, memoryServer, virtualClock, type MemoryLink, type MemoryServer, type StoredMessage } from '@posthorn/core/testing'
@@ -45,13 +46,19 @@ export async function runSeed(seed: number): Promise<RunResult> {
   const clock = virtualClock()
   const checker = createChecker(plan, () => clock.monotonic())
   const unhandled = (error: unknown): void => checker.violation('L10', `unhandled rejection: ${String(error)}`)
+  const repeated = (event: unknown): void => {
+    const { id } = event as { readonly id?: string }
+    if (id !== undefined) checker.repeated(id)
+  }
   process.on('unhandledRejection', unhandled)
+  subscribe('posthorn:send-repeated', repeated)
   try {
     await drive(clock, scenario(plan, clock, checker), 20_000)
   } catch (error) {
     checker.violation('V2', `the run did not end: ${error instanceof Error ? error.message : String(error)}`)
   } finally {
     process.off('unhandledRejection', unhandled)
+    unsubscribe('posthorn:send-repeated', repeated)
   }
   const { violations, events, starts, repeats, hash } = checker
   return { seed, mode: plan.mode, violations, events, starts, repeats, hash }
@@ -59,7 +66,7 @@ export async function runSeed(seed: number): Promise<RunResult> {
 
 async function scenario(plan: RunPlan, clock: ReturnType<typeof virtualClock>, checker: Checker): Promise<void> {
   const random = seeded(seedFor(plan.seed, 'world'))
-  const server = memoryServer({ profile: plan.profile, clock, random, leaseMs, heartbeatMs: 1_500, handOverMs: 8_000 })
+  const server = memoryServer({ profile: plan.profile, clock, random, leaseMs, heartbeatMs: 1_500, handOverMs: plan.handOverMs })
   const jobs = topic('sim.jobs', {
     schema: unchecked<Body>(),
     groups: ['one', 'two'],
