@@ -127,7 +127,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
       )
   }
 
-  function deadLetter(entry: Entry, reason: string, error: string | undefined, tries = 0): void {
+  function deadLetter(entry: Entry, reason: string, error: string | undefined, tries = 0, withoutBody = false): void {
     entry.state = 'concluding'
     const { runner } = entry
     const now = clock.now()
@@ -143,6 +143,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
       topic: runner.topic.name,
       group: plan.group,
       position: entry.content?.transport?.['ph-position'] ?? entry.delivery.position(),
+      withoutBody,
     })
     sender
       .send({
@@ -166,6 +167,10 @@ export function createConclusions(consumption: Consumption): Conclusions {
         (problem) => {
           if (entry.state === 'gone') return
           const failure = context.wrap(problem, `cannot write a dead letter of "${runner.topic.name}" for group "${plan.group}"`)
+          if (failure.code === 'TOO_LARGE' && !withoutBody) {
+            const why = `${error === undefined ? '' : `${error}. `}its body is too large for a copy; it lies at its position as long as the server keeps it`
+            return deadLetter(entry, reason, why, tries, true)
+          }
           telemetry.emit('dead-letter-failed', { ...about(entry), reason, error: failure, note: `${failure.message}. the message stays unsettled; the next try follows` })
           if (plan.settleFirst) return drop(entry, reason, 'it was settled before, and its dead letter could not be written')
           const ms = backoff({ firstDelayMs: 500, factor: 2, maxDelayMs: 30_000 }, tries + 1, () => 0.5 + random() / 2)

@@ -2,6 +2,7 @@ import type { Capabilities, Content, Delivery, Received, Undecodable } from './c
 import type { DeadLetter } from './dead-letters.ts'
 import { capText, textOf } from './errors.ts'
 import { digestOf } from './forward-id.ts'
+import { tooManyHeaders } from './headers.ts'
 import { unwrapEnvelope } from './incoming.ts'
 import { redactText } from './redact.ts'
 import type { TopicDefinition } from './topic.ts'
@@ -22,6 +23,8 @@ export interface Failure {
   readonly topic: string
   readonly group: string
   readonly position: string | null
+  /** The server refuses a copy of this size: the entry says where the message lies, and its body stays there. */
+  readonly withoutBody?: boolean | undefined
 }
 
 const mostErrorBytes = 2048
@@ -56,7 +59,8 @@ export function toDeadLetter(source: Received | Undecodable, failure: Failure): 
   if (failure.error !== undefined) transport['ph-error'] = capText(redactText(failure.error), mostErrorBytes)
   if (failure.position !== null) transport['ph-position'] = failure.position
   if (message.key !== null) transport['ph-key'] = message.key
-  if (body === null || body.length === 0) transport['ph-body'] = body === null ? 'null' : 'empty'
+  const left = failure.withoutBody === true
+  if (left || body === null || body.length === 0) transport['ph-body'] = left ? 'left' : body === null ? 'null' : 'empty'
   // Kept, but out of reach of servers that delete by it: what is set aside does not expire.
   if (message.expiresAt !== null) transport['ph-expires'] = String(message.expiresAt)
   const raw = message.transport?.['ph-raw']
@@ -64,11 +68,11 @@ export function toDeadLetter(source: Received | Undecodable, failure: Failure): 
   return {
     id: failure.id,
     key: message.key,
-    body: body === null || body.length === 0 ? placeholder : body,
+    body: left || body === null || body.length === 0 ? placeholder : body,
     time: message.time,
     expiresAt: null,
     attributes: message.attributes,
-    headers: message.headers,
+    headers: left && tooManyHeaders(message.headers) ? null : message.headers,
     transport,
   }
 }
@@ -102,6 +106,8 @@ export interface DeadEntry {
   readonly letter: DeadLetter
   readonly original: Content
   readonly slot: string
+  /** Its body was too large to copy, so there is nothing that could be handed out again. */
+  readonly bodyless: boolean
 }
 
 /**
@@ -148,7 +154,7 @@ export function fromDeadLetter(capabilities: Capabilities, topic: TopicDefinitio
     firstFailedAt: new Date(first),
     lastFailedAt: new Date(last),
   }
-  return { letter, original, slot: slotOf(attributes.source, id) }
+  return { letter, original, slot: slotOf(attributes.source, id), bodyless: ours && transport['ph-body'] === 'left' }
 }
 
 function received(capabilities: Capabilities, delivery: Delivery): { readonly content: Received; readonly error: string | undefined } {
@@ -164,7 +170,7 @@ function received(capabilities: Capabilities, delivery: Delivery): { readonly co
 function bodyOf(content: Received, ours: boolean): Uint8Array | null {
   const mark = ours ? content.transport?.['ph-body'] : undefined
   if (mark === 'null') return null
-  return mark === 'empty' ? new Uint8Array(0) : content.body
+  return mark === 'empty' || mark === 'left' ? new Uint8Array(0) : content.body
 }
 
 function valueOf(topic: TopicDefinition, body: Uint8Array | null): unknown {

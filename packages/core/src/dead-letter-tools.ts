@@ -119,7 +119,8 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     const chunk = ratePerSecond === undefined ? pageSize : Math.min(pageSize, Math.max(1, Math.floor(ratePerSecond / 10)))
     const startedAt = clock.monotonic()
     let replayed = 0
-    for await (const page of choose(attempted, chosen, count, limit, signal)) {
+    for await (const chosenPage of choose(attempted, chosen, count, limit, signal)) {
+      const page = chosenPage.filter((entry) => !entry.bodyless)
       for (let from = 0; from < page.length; from += chunk) {
         if (ratePerSecond !== undefined) await until(attempted, startedAt + (replayed * 1000) / ratePerSecond, signal)
         const entries = page.slice(from, from + chunk)

@@ -4,7 +4,7 @@ export interface DeadLetter {
   readonly key: string | undefined
   /** Decoded by the topic's codec; undefined where it does not decode. */
   readonly value: unknown
-  /** The original body. */
+  /** The original body. Empty where the server would not take a copy of that size: `error` then says so, and `position` where it lies. */
   readonly bytes: Uint8Array
   readonly headers: Readonly<Record<string, string>>
   readonly type: string
@@ -31,7 +31,10 @@ export type DeadLetterChoice =
 export interface DeadLetters {
   /** Oldest first; removes nothing. */
   list(options?: ListOptions): AsyncIterable<DeadLetter>
-  /** Hands the messages to this group again, and to no other; same id, attempt 1, confirmed before the entry is removed. */
+  /**
+   * Hands the messages to this group again, and to no other; same id, attempt 1, confirmed before the entry is removed.
+   * An entry whose body was too large to copy stays.
+   */
   replay(choice: DeadLetterChoice, options?: ReplayOptions): Promise<{ readonly replayed: number; readonly left: number }>
   purge(choice: DeadLetterChoice, options?: PurgeOptions): Promise<{ readonly purged: number }>
 }

@@ -13,6 +13,8 @@ class Token {
   readonly ownership: Ownership
   readonly cursor: Cursor
   readonly offset: number
+  /** It counts among what its assignment holds, even if the log was cut above it meanwhile. */
+  open = true
 
   constructor(ownership: Ownership, cursor: Cursor, offset: number) {
     this.ownership = ownership
@@ -179,8 +181,13 @@ export function settle(hub: Hub, ownership: Ownership, tokens: readonly unknown[
     for (const cursor of ownership.cursors) ownership.held += cursor.held
   } else {
     for (const token of tokens) {
-      if (token instanceof Token && token.ownership === ownership && token.cursor.settle(epoch, token.offset)) ownership.held--
-      else result = 'stale'
+      if (!(token instanceof Token) || token.ownership !== ownership || !token.open) {
+        result = 'stale'
+        continue
+      }
+      token.open = false
+      ownership.held--
+      if (!token.cursor.settle(epoch, token.offset)) result = 'stale'
     }
   }
   if (result === 'stale') group.stale += tokens.length
@@ -198,6 +205,7 @@ function offerAgain(hub: Hub, ownership: Ownership, tokens: readonly unknown[]):
   for (const token of tokens) {
     if (!(token instanceof Token) || token.ownership !== ownership || !token.cursor.holds(ownership.epoch, token.offset)) continue
     token.cursor.giveBackOne(ownership.epoch, token.offset)
+    token.open = false
     ownership.held--
   }
   wakeIfReady(ownership)
