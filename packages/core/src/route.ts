@@ -19,6 +19,8 @@ export interface Router {
   delayed(request: SendRequest, now: number): boolean
   /** The partition at the request's own place. @throws MessagingError INTERNAL for a key whose topic was never declared */
   partition(request: SendRequest): number | null
+  /** The partition of a message without a key: the next one with each batch. Chosen once per message, so that a repeat stays where its first copy may be. */
+  spread(place: Place, batch: number): number | null
   /** The lane for what is left of the request's delay. */
   lane(request: SendRequest, now: number): Route
 }
@@ -30,6 +32,7 @@ export interface Router {
  */
 export function createRouter(catalog: Catalog, delay: 'native' | 'none'): Router {
   const delayPlaces = new Map<string, Place>()
+  const turns = new Map<string, { batch: number; turn: number }>()
   return {
     delayed(request, now) {
       if (delay === 'native') return false
@@ -45,6 +48,17 @@ export function createRouter(catalog: Catalog, delay: 'native' | 'none'): Router
         throw new MessagingError('INTERNAL', `${request.attempted}: the partitions of "${place.topic}" are not known`, { outcome: 'failed', messageId: content.id })
       }
       return partitionOf(content.key, state.partitions)
+    },
+    spread(place, batch) {
+      const partitions = place.role === 'main' ? (catalog.state(place.topic)?.partitions ?? 1) : 1
+      if (partitions === 1) return null
+      let turn = turns.get(place.topic)
+      if (turn === undefined) turns.set(place.topic, (turn = { batch, turn: 0 }))
+      else if (turn.batch !== batch) {
+        turn.batch = batch
+        turn.turn = (turn.turn + 1) % partitions
+      }
+      return turn.turn % partitions
     },
     lane(request, now) {
       const lane = laneFor(request.due - now)

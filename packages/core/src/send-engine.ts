@@ -178,11 +178,15 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
     return undefined
   }
   function formOf(entry: SendEntry, wall: number): Outgoing {
-    if (entry.outgoing !== null) return entry.outgoing
     const { request, lane, step } = entry
+    entry.partition ??= lane.partition ?? router.spread(lane.place, flown)
+    if (entry.outgoing !== null) {
+      if (entry.outgoing.partition !== entry.partition) entry.outgoing = { ...entry.outgoing, partition: entry.partition }
+      return entry.outgoing
+    }
     const { due, slot } = request
     const { content } = entry
-    const to = { place: lane.place, partition: lane.partition, delayMs: 0, slot }
+    const to = { place: lane.place, partition: entry.partition, delayMs: 0, slot }
     if (step !== null) return outgoingCopy(capabilities, content, laneTransport(content.transport, due > 0 ? due : wall, wall, step), to)
     if (due > wall && capabilities.delay === 'native') return outgoing(capabilities, content, { ...to, delayMs: Math.ceil(due - wall) })
     entry.outgoing = outgoing(capabilities, content, to)
@@ -317,6 +321,7 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
       span: tally.begin(),
       content: request.copy === true ? retraced(content, random) : content,
       bytes: roughBytes(content),
+      partition: null,
       outgoing: step === null ? (request.outgoing ?? null) : null,
       flight: null,
       previous: null,

@@ -15,6 +15,8 @@ export interface SendEntry {
   readonly bytes: number
   /** How long the delay lane holds it, in milliseconds; null: it is not for a delay lane. */
   readonly step: number | null
+  /** Where it was put with its first publish; every repeat goes there too. */
+  partition: number | null
   /** Kept between repeats where it does not depend on the time. */
   outgoing: Outgoing | null
   flight: SendFlight | null

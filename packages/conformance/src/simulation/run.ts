@@ -47,8 +47,7 @@ export async function runSeed(seed: number): Promise<RunResult> {
   const checker = createChecker(plan, () => clock.monotonic())
   const unhandled = (error: unknown): void => checker.violation('L10', `unhandled rejection: ${String(error)}`)
   const repeated = (event: unknown): void => {
-    const { id } = event as { readonly id?: string }
-    if (id !== undefined) checker.repeated(id)
+    for (const id of (event as { readonly ids?: readonly string[] }).ids ?? []) checker.repeated(id)
   }
   process.on('unhandledRejection', unhandled)
   subscribe('posthorn:send-repeated', repeated)
