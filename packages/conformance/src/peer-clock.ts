@@ -24,7 +24,8 @@ export function peerClock(world: Clock): PeerClock {
   let sleepers: (() => void)[] = []
 
   return {
-    now: () => world.now(),
+    // Wall clocks of processes tell whole milliseconds.
+    now: () => Math.floor(world.now()),
     monotonic: () => world.monotonic(),
     timer(ms, run) {
       if (state === 'dead') return () => {}
