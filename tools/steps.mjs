@@ -37,8 +37,8 @@ const typeChecks = tested.map(({ folder }) => ({
 /** The suite on the embedded broker, claiming what each broker will claim. */
 const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profile) => ({
   name: `suite:memory:${profile}`,
-  args: ['packages/conformance/dist/run.js', '--profile', profile],
-  files: ['packages/conformance/dist/run.js'],
+  args: ['packages/conformance/dist/main.js', '--profile', profile],
+  files: ['packages/conformance/dist/main.js'],
   after: ['build'],
   counts: 'line',
   show: 2,
