@@ -167,7 +167,8 @@ export function createConclusions(consumption: Consumption): Conclusions {
         (problem) => {
           if (entry.state === 'gone') return
           const failure = context.wrap(problem, `cannot write a dead letter of "${runner.topic.name}" for group "${plan.group}"`)
-          if (failure.code === 'TOO_LARGE' && !withoutBody) {
+          // Without a position nobody could find it again: then it stays where it is, unsettled.
+          if (failure.code === 'TOO_LARGE' && !withoutBody && content.transport?.['ph-position'] !== undefined) {
             const why = `${error === undefined ? '' : `${error}. `}its body is too large for a copy; it lies at its position as long as the server keeps it`
             return deadLetter(entry, reason, why, tries, true)
           }
