@@ -108,7 +108,28 @@ async function start(context: BrokerContext, host: ConsumerHost, parts: Parts): 
     context.closing.removeEventListener('abort', stop)
   }
   handle.started(releases)
+  warnOfWindow(context, plan)
   return handle
+}
+
+/** What a redelivery takes beside the waits between attempts: a death noticed, a hand-over, a restart; in milliseconds. */
+const takeoverAllowance = 60_000
+
+function warnOfWindow({ telemetry }: BrokerContext, plan: ReceivePlan): void {
+  const windowMs = plan.once?.windowMs
+  if (windowMs === undefined) return
+  let horizon = takeoverAllowance
+  for (let failures = 1; failures < Math.min(plan.attempts, 1000); failures++) horizon += Math.min(plan.maxDelayMs, plan.firstDelayMs * plan.factor ** (failures - 1))
+  if (windowMs >= horizon) return
+  telemetry.emit('notice', {
+    topic: plan.topics[0]?.name,
+    group: plan.group,
+    reason: 'once-window',
+    delayMs: windowMs,
+    note:
+      `the "once" store of group "${plan.group}" recognises repeats for ${windowMs} ms, but a message may come again ` +
+      `${Math.round(horizon)} ms later with these retries. give it a longer window`,
+  })
 }
 
 function stopped(context: BrokerContext, plan: ReceivePlan): MessagingError {

@@ -1,6 +1,7 @@
 import type { BrokerContext } from './context.ts'
 import type { Delivery, Received } from './contract.ts'
 import { textOf } from './errors.ts'
+import { digestOf } from './forward-id.ts'
 import { tooManyHeaders } from './headers.ts'
 import { readContent } from './incoming.ts'
 import type { ReceivePlan } from './receive-plan.ts'
@@ -64,10 +65,17 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
   }
 }
 
-/** Names a message among all of a consumer: the same id on another topic or from another source is another message. */
+/**
+ * Names a message among all of a consumer: the same id on another topic or from another source is another message. Ids and
+ * sources from outside may hold anything and be of any size: no two messages can be made to meet, and the name stays short.
+ */
 export function identityOf(topic: string, source: string | undefined, id: string): string {
-  return `${topic}\n${source ?? ''}\n${id}`
+  const length = source?.length ?? -1
+  return length + id.length > longestName ? digestOf([topic, source ?? null, id]) : `${topic}\n${length}\n${source ?? ''}\n${id}`
 }
+
+// Ids are remembered by the thousand.
+const longestName = 1024
 
 function refused(context: BrokerContext, topic: TopicDefinition, delivery: Delivery, content: Received | null, refusal: Refusal): Examined {
   const position = delivery.position()

@@ -109,7 +109,7 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
   }),
 }
 
-const warnings: ReadonlySet<string> = new Set(['embedded-broker'])
+const warnings: ReadonlySet<string> = new Set(['embedded-broker', 'once-window'])
 
 function statusLine(e: TelemetryEvent, adapter: string): ReturnType<Make> {
   switch (e.reason) {

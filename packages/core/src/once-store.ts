@@ -1,6 +1,7 @@
 import { checkOptions, whole } from './check.ts'
 import { realClock } from './clock.ts'
 import type { Clock } from './contract.ts'
+import { digestOf } from './forward-id.ts'
 import type { OnceKey, OnceStore } from './once.ts'
 
 export interface InMemoryOnceOptions {
@@ -20,6 +21,7 @@ export function inMemoryOnce(options?: InMemoryOnceOptions, clock: Clock = realC
   const given = checkOptions<InMemoryOnceOptions>('cannot make an in-memory once store', options, { windowMs: whole(1), max: whole(1) })
   const windowMs = given.windowMs ?? 3_600_000
   const max = given.max ?? 100_000
+  // By a hash in which no two messages meet: ids from outside may be of any size, and hold anything.
   const done = new Map<string, number>()
   const working = new Map<string, Promise<boolean>>()
 
@@ -34,8 +36,7 @@ export function inMemoryOnce(options?: InMemoryOnceOptions, clock: Clock = realC
   return {
     windowMs,
     async once(message: OnceKey, work: (tx: undefined) => Promise<void>): Promise<'done' | 'repeat'> {
-      // Length-prefixed by JSON: ids from outside cannot be made to meet.
-      const key = JSON.stringify([message.group, message.topic, message.source ?? null, message.id])
+      const key = digestOf([message.group, message.topic, message.source ?? null, message.id])
       for (let other = working.get(key); other !== undefined; other = working.get(key)) await other
       const until = done.get(key)
       if (until !== undefined && until > clock.monotonic()) return 'repeat'

@@ -1,7 +1,7 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Clock } from './contract.ts'
 import { createDefaultLog, type DefaultLog } from './default-log.ts'
-import { textOf } from './errors.ts'
+import { capText, textOf } from './errors.ts'
 import type { Log, LogEntry } from './log.ts'
 import { logLine } from './log-lines.ts'
 import { redactText } from './redact.ts'
@@ -90,8 +90,9 @@ export function createTelemetry(setup: TelemetrySetup): Telemetry {
   }
 
   return {
-    emit(name, event) {
+    emit(name, given) {
       try {
+        const event = bounded(given)
         const found = channels.get(name)
         if (found?.hasSubscribers === true) found.publish(messageOf(name, event, adapter, broker))
         if (log !== false && !channelOnly.has(name)) enter(name, event)
@@ -103,6 +104,22 @@ export function createTelemetry(setup: TelemetrySetup): Telemetry {
     wants(name) {
       return channels.get(name)?.hasSubscribers === true || (log !== false && !channelOnly.has(name))
     },
+  }
+}
+
+// Messages from elsewhere may have an id or a key of any size; what is longer than ours can be is cut.
+const mostId = 1024
+const mostKey = 4096
+
+function bounded(event: TelemetryEvent): TelemetryEvent {
+  const { id, ids, key } = event
+  const fits = (id?.length ?? 0) <= mostId && (key?.length ?? 0) <= mostKey && (ids === undefined || ids.every((each) => each.length <= mostId))
+  if (fits) return event
+  return {
+    ...event,
+    ...(id === undefined ? {} : { id: capText(id, mostId) }),
+    ...(ids === undefined ? {} : { ids: ids.map((each) => capText(each, mostId)) }),
+    ...(key === undefined ? {} : { key: capText(key, mostKey) }),
   }
 }
 
