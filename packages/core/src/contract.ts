@@ -183,7 +183,7 @@ export interface Content {
 /** A message on its way to the server: what it is, where it goes, and when it may be handled there. */
 export interface Outgoing extends Content {
   readonly place: Place
-  /** Chosen by core for every keyed message (with native delay: where it returns to) and every lane (its step); null: one shared queue, or a place where the adapter decides. Core spreads messages without a key by batch, and repeats one where its first copy may be. */
+  /** Chosen by core for every keyed message (with native delay: where it returns to) and every lane (its step); null: one shared queue, or a place where the adapter decides. Core spreads messages without a key, and repeats one where its first copy may be. */
   readonly partition: number | null
   /** 0: now. Above 0 only where `delay` is native. */
   readonly delayMs: number

@@ -19,8 +19,8 @@ export interface Router {
   delayed(request: SendRequest, now: number): boolean
   /** The partition at the request's own place. @throws MessagingError INTERNAL for a key whose topic was never declared */
   partition(request: SendRequest): number | null
-  /** The partition of a message without a key: the next one with each batch. Chosen once per message, so that a repeat stays where its first copy may be. */
-  spread(place: Place, batch: number): number | null
+  /** The partition of a message without a key: the next one. Chosen once per message, so that a repeat stays where its first copy may be. */
+  spread(place: Place): number | null
   /** The lane for what is left of the request's delay. */
   lane(request: SendRequest, now: number): Route
 }
@@ -32,7 +32,7 @@ export interface Router {
  */
 export function createRouter(catalog: Catalog, delay: 'native' | 'none'): Router {
   const delayPlaces = new Map<string, Place>()
-  const turns = new Map<string, { batch: number; turn: number }>()
+  const turns = new Map<string, number>()
   return {
     delayed(request, now) {
       if (delay === 'native') return false
@@ -49,16 +49,12 @@ export function createRouter(catalog: Catalog, delay: 'native' | 'none'): Router
       }
       return partitionOf(content.key, state.partitions)
     },
-    spread(place, batch) {
+    spread(place) {
       const partitions = place.role === 'main' ? (catalog.state(place.topic)?.partitions ?? 1) : 1
       if (partitions === 1) return null
-      let turn = turns.get(place.topic)
-      if (turn === undefined) turns.set(place.topic, (turn = { batch, turn: 0 }))
-      else if (turn.batch !== batch) {
-        turn.batch = batch
-        turn.turn = (turn.turn + 1) % partitions
-      }
-      return turn.turn % partitions
+      const turn = ((turns.get(place.topic) ?? -1) + 1) % partitions
+      turns.set(place.topic, turn)
+      return turn
     },
     lane(request, now) {
       const lane = laneFor(request.due - now)

@@ -179,7 +179,7 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
   }
   function formOf(entry: SendEntry, wall: number): Outgoing {
     const { request, lane, step } = entry
-    entry.partition ??= lane.partition ?? router.spread(lane.place, flown)
+    entry.partition ??= lane.partition ?? router.spread(lane.place)
     if (entry.outgoing !== null) {
       if (entry.outgoing.partition !== entry.partition) entry.outgoing = { ...entry.outgoing, partition: entry.partition }
       return entry.outgoing
