@@ -15,13 +15,22 @@ export interface Script {
   /** @default 'one' */
   readonly mode?: 'one' | 'batch'
   /** Over section 2's defaults. Plain data: no functions, stores or signals. */
-  readonly options?: Partial<Omit<ConsumeOptions, 'middleware' | 'once' | 'signal' | 'group'>> & { readonly max?: number; readonly waitMs?: number }
+  readonly options?: Partial<Omit<ConsumeOptions, 'middleware' | 'once' | 'signal' | 'group'>> & {
+    readonly max?: number
+    readonly waitMs?: number
+  }
   /** The first act whose `when` fits a message is played; none: done at once. */
   readonly acts?: readonly Act[]
   /** A store that outlives the process, as a database does. Only on a simulated broker: on a real one a process opens its own. */
   readonly once?: OnceStore<unknown>
   /** Messages that it sends, one after the other or all at once. Outcomes are in `t.sends`. */
-  readonly produce?: { readonly topic: OrderTopic; readonly count: number; readonly everyMs?: number; readonly keys?: number; readonly options?: ProducerOptions }
+  readonly produce?: {
+    readonly topic: OrderTopic
+    readonly count: number
+    readonly everyMs?: number
+    readonly keys?: number
+    readonly options?: ProducerOptions
+  }
   /** The process ends here, by itself: exactly between two steps. */
   readonly dieAt?: FaultPoint
   /** Where its starts are counted, beside `member.starts`. */

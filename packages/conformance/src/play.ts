@@ -1,6 +1,16 @@
 // Plays members in this process: a member has its own connection and its own clock, so that it can freeze and die alone.
 
-import { type Broker, type Consumer, type ConsumeOptions, deadLetter, drop, type Decision, type Message, postpone, retry } from '@posthorn/core'
+import {
+  type Broker,
+  type ConsumeOptions,
+  type Consumer,
+  type Decision,
+  deadLetter,
+  drop,
+  type Message,
+  postpone,
+  retry,
+} from '@posthorn/core'
 import { fail } from './assert.ts'
 import type { Connections } from './connections.ts'
 import type { Act, Member, Script } from './member.ts'
@@ -38,13 +48,20 @@ export async function playMember(script: Script, name: string, tools: PlayTools)
 
   if (script.topic !== undefined) {
     const { max, waitMs, ...options } = script.options ?? {}
-    const given = { ...tools.consumeOptions(options), group: script.group ?? 'workers', ...(script.once === undefined ? {} : { once: script.once }) }
+    const given = {
+      ...tools.consumeOptions(options),
+      group: script.group ?? 'workers',
+      ...(script.once === undefined ? {} : { once: script.once }),
+    }
     if (script.mode === 'batch') {
       const { ordering: _ordering, settle: _settle, forward: _forward, rate: _rate, once: _once, ...batch } = given
       consumer = await broker.consumeBatch(
         script.topic,
         { ...batch, ...(max === undefined ? {} : { max }), ...(waitMs === undefined ? {} : { waitMs }) },
-        recorder.batchHandler<Order>(async (messages, starts) => Promise.all(messages.map((message, index) => play(message, starts[index] as Start))), name) as never,
+        recorder.batchHandler<Order>(
+          async (messages, starts) => Promise.all(messages.map((message, index) => play(message, starts[index] as Start))),
+          name,
+        ) as never,
       )
     } else {
       consumer = await broker.consume(script.topic, given, recorder.handler<Order>(play, name) as never)
@@ -88,7 +105,11 @@ export async function playMember(script: Script, name: string, tools: PlayTools)
   }
 }
 
-function player(acts: readonly Act[], peer: Peer, random: () => number): (message: Message<Order>, start: Start) => Promise<Decision | void> {
+function player(
+  acts: readonly Act[],
+  peer: Peer,
+  random: () => number,
+): (message: Message<Order>, start: Start) => Promise<Decision | void> {
   const used = new Map<Act, number>()
   const fits = (act: Act, message: Message<Order>): boolean => {
     const { when } = act

@@ -36,6 +36,7 @@ export function meant(stored: StoredMessage, capabilities: Capabilities): Meant 
   const transport: Record<string, string> = { ...texts(event['phtransport']) }
   for (const [name, value] of Object.entries(event)) {
     if (hop.has(name)) transport[name] = String(value)
+    else if (name.startsWith('created') && hop.has(name.slice(7))) attributes[name.slice(7)] = String(value)
     else if (!own.has(name)) attributes[name] = String(value)
   }
   const { phkey, partitionkey } = event
