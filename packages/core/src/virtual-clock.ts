@@ -66,7 +66,8 @@ function popEarliest(heap: Timer[]): void {
 
 /**
  * Makes a virtual clock. `startMs` is its first wall time in milliseconds since 1970 (default: 1 January 2026, UTC);
- * `monotonic()` starts at 1,000,000, so that nobody mistakes 0 for "never".
+ * `monotonic()` starts at 1,000,000, so that nobody mistakes 0 for "never". Timers last whole milliseconds, rounded up, so
+ * that both times are as whole as a real wall clock's.
  */
 export function virtualClock(options: { startMs?: number | undefined } = {}): VirtualClock {
   let wall = options.startMs ?? Date.UTC(2026, 0, 1)
@@ -89,7 +90,7 @@ export function virtualClock(options: { startMs?: number | undefined } = {}): Vi
     now: () => wall,
     monotonic: () => elapsed,
     timer(ms, run) {
-      const timer: Timer = { due: elapsed + Math.max(0, ms || 0), order: order++, run }
+      const timer: Timer = { due: elapsed + Math.ceil(Math.max(0, ms || 0)), order: order++, run }
       heap.push(timer)
       siftUp(heap, heap.length - 1)
       pending++

@@ -94,3 +94,12 @@ test('ten thousand timers come in order', () => {
   expect(due).toHaveLength(10_000)
   expect(due).toEqual([...due].sort((a, b) => a - b))
 })
+
+test('parts of a millisecond are rounded up, so that wall time stays whole', () => {
+  const clock = virtualClock()
+  const at = clock.monotonic()
+  clock.timer(0.2, () => {})
+  clock.step()
+  expect(clock.monotonic()).toBe(at + 1)
+  expect(Number.isInteger(clock.now())).toBe(true)
+})

@@ -46,5 +46,7 @@ export const profiles: Readonly<Record<MemoryProfile, Capabilities>> = Object.fr
     forward: 'none',
     unroutable: 'silent',
     headers: 'envelope',
+    // Text around a body of 1 MiB in base64.
+    limits: Object.freeze({ ...limits, messageBytes: 2 * 1_048_576 }),
   }),
 })
