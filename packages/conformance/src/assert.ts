@@ -21,7 +21,9 @@ export function fail(what: string, ids: readonly string[] = []): never {
 
 /** A value for people, on one line where it fits. */
 export function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 4, breakLength: 120, maxArrayLength: 20, maxStringLength: 300 })
+  return typeof value === 'string'
+    ? JSON.stringify(value)
+    : inspect(value, { depth: 4, breakLength: 120, maxArrayLength: 20, maxStringLength: 300 })
 }
 
 export function equal(actual: unknown, expected: unknown, what: string): void {

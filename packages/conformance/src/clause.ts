@@ -13,6 +13,7 @@ export type Need = 'memory' | 'process' | 'network' | 'language' | 'long'
 /** Which branch a manifest asks for. There is no third state but saying why a thing cannot be shown here. */
 export type Branch = 'run' | 'other' | { readonly notProven: string }
 
+/** One property, and the code that proves it. */
 export interface Clause {
   /** For ever: it stands in test names, comments, reports and the changelog. */
   readonly id: string

@@ -1,7 +1,7 @@
 // Opens everything that a clause connects, keeps count of it, and closes it at the end.
 
-import { connectWith, type Adapter, type AdapterContext, type Clock } from '@posthorn/core/adapter'
 import type { Broker, ConnectOptions, LogEntry } from '@posthorn/core'
+import { type Adapter, type AdapterContext, type Clock, connectWith } from '@posthorn/core/adapter'
 import { fail } from './assert.ts'
 import type { BrokerProcess, Harness, SimulatedLink } from './harness.ts'
 import type { FaultPoint } from './member.ts'
@@ -23,7 +23,10 @@ export interface ConnectionTools extends WatchTools {
 export interface Connections {
   readonly peers: readonly Peer[]
   readonly partitions: ReadonlyMap<string, number>
-  connect(options?: TrialConnectOptions, member?: { readonly name: string; readonly dieAt: FaultPoint | undefined }): Promise<{ readonly broker: Broker; readonly peer: Peer }>
+  connect(
+    options?: TrialConnectOptions,
+    member?: { readonly name: string; readonly dieAt: FaultPoint | undefined },
+  ): Promise<{ readonly broker: Broker; readonly peer: Peer }>
   open(): Promise<Opened>
   adapter(options?: Record<string, unknown>): Adapter
   peerOf(connection: Broker | Opened): Peer
@@ -39,7 +42,10 @@ export function createConnections(tools: ConnectionTools): Connections {
   const byConnection = new WeakMap<object, Peer>()
   const closers: { readonly peer: Peer; close(): Promise<void> }[] = []
 
-  function newPeer(options: Pick<TrialConnectOptions, 'before'>, member?: { readonly name: string; readonly dieAt: FaultPoint | undefined }): Peer {
+  function newPeer(
+    options: Pick<TrialConnectOptions, 'before'>,
+    member?: { readonly name: string; readonly dieAt: FaultPoint | undefined },
+  ): Peer {
     const clock = peerClock(world.clock)
     const peer: Peer = {
       name: member?.name ?? `c${peers.length}`,
@@ -65,11 +71,13 @@ export function createConnections(tools: ConnectionTools): Connections {
   }
   function link(peer: Peer): SimulatedLink {
     if (peer.instance === undefined) fail(`${peer.name} never asked its adapter to open, so it has no link`)
-    if (server.simulation === undefined) fail('links of a real broker are played by the suite\'s proxy, which comes with the first real adapter')
+    if (server.simulation === undefined)
+      fail("links of a real broker are played by the suite's proxy, which comes with the first real adapter")
     return server.simulation.link(peer.instance)
   }
   const linkOf = (instance: string): SimulatedLink => {
-    if (server.simulation === undefined) fail('links of a real broker are played by the suite\'s proxy, which comes with the first real adapter')
+    if (server.simulation === undefined)
+      fail("links of a real broker are played by the suite's proxy, which comes with the first real adapter")
     return server.simulation.link(instance)
   }
   const observed = (peer: Peer, options?: Record<string, unknown>): Adapter =>

@@ -10,7 +10,7 @@ import type { Auditor, BrokerProcess, Harness, Isolation } from './harness.ts'
 import type { Journal } from './journal.ts'
 import { fenceOff, loadOn, sendMany, warmUp } from './messages.ts'
 import { type Order, orderMaker, orderTopic } from './orders.ts'
-import { playMember, type PlayTools } from './play.ts'
+import { type PlayTools, playMember } from './play.ts'
 import { createRecorder, type Recorder } from './recorder.ts'
 import type { Gate, SeenEvent, SendRecord, Trial } from './trial.ts'
 import type { World } from './world.ts'
@@ -133,7 +133,8 @@ export function createTrial(parts: TrialParts): MadeTrial {
 
     name: (base) => isolation.name(base),
     topic: (base, options) => orderTopic(isolation.name(base), options),
-    orders: (n, { keys = 64, keyNames, bytes = 100 } = {}) => make(n, keyNames === undefined ? keysOf(keys) : keyNames.length === 0 ? [null] : keyNames, bytes),
+    orders: (n, { keys = 64, keyNames, bytes = 100 } = {}) =>
+      make(n, keyNames === undefined ? keysOf(keys) : keyNames.length === 0 ? [null] : keyNames, bytes),
     send: (broker, topic, orders, options) => sendMany(broker, topic, orders, options),
     load: (broker, topic, options) => loadOn(broker, topic, options, trial, (keys) => make(1, keys, 100)[0] as Order),
     consumeOptions,
@@ -189,8 +190,10 @@ export function createTrial(parts: TrialParts): MadeTrial {
         errors.push(error)
         const found = error as MessagingError
         if (found?.name !== 'MessagingError') fail(`${what}: expected ${codes.join(' or ')}, but it rejected with ${shown(error)}`)
-        if (!codes.includes(found.code)) fail(`${what}: expected ${codes.join(' or ')}, but it rejected with ${found.code}: ${found.message}`)
-        for (const text of naming) if (!found.message.includes(text)) fail(`${what}: its error should name ${shown(text)}: ${found.message}`)
+        if (!codes.includes(found.code))
+          fail(`${what}: expected ${codes.join(' or ')}, but it rejected with ${found.code}: ${found.message}`)
+        for (const text of naming)
+          if (!found.message.includes(text)) fail(`${what}: its error should name ${shown(text)}: ${found.message}`)
         return found
       }
       return fail(`${what}: expected ${codes.join(' or ')}, but it resolved with ${shown(value)}`)

@@ -19,6 +19,7 @@ export interface Harness {
   broker(seed: number): Promise<BrokerProcess>
 }
 
+/** Names of one clause: nobody else uses them. */
 export interface Isolation {
   /** The name to use for `base`: the same for equal bases, different from those of all other clauses. A valid topic name if `base` is one. */
   name(base: string): string
@@ -27,8 +28,10 @@ export interface Isolation {
 
 /** What survives: `durable` a `kill -9`, `graceful` a clean restart only, `volatile` nothing for sure. */
 export type Durability = 'durable' | 'graceful' | 'volatile'
+/** What can be sent to the broker as a process. */
 export type ProcessSignal = 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'
 
+/** The broker as a process that the suite starts, kills and freezes. */
 export interface BrokerProcess {
   /** For reports: name and version. */
   readonly title: string
@@ -57,6 +60,7 @@ export interface SteppedClock extends Clock {
   readonly stepWall: (ms: number) => void
 }
 
+/** A broker and its links, played in this process. */
 export interface Simulation {
   readonly clock: SteppedClock
   /** The link of the client whose context has this `instance`. */
@@ -65,7 +69,18 @@ export interface Simulation {
 
 /** What a client asks of the server, as links withhold it and the auditor denies it. */
 export type Operation =
-  | 'connect' | 'declare' | 'publish' | 'subscribe' | 'read' | 'settle' | 'release' | 'leave' | 'renew' | 'browse' | 'remove' | 'inspect'
+  | 'connect'
+  | 'declare'
+  | 'publish'
+  | 'subscribe'
+  | 'read'
+  | 'settle'
+  | 'release'
+  | 'leave'
+  | 'renew'
+  | 'browse'
+  | 'remove'
+  | 'inspect'
 
 /** Faults on one client's connection. They outlive reconnects until `heal`. */
 export interface Link {
@@ -134,6 +149,7 @@ export interface StoredMessage {
   readonly dueAt: number | null
 }
 
+/** How often a group settled, as the server counts. */
 export interface SettleCounts {
   readonly settled: number
   /** Settlements that touched nothing, because their assignment was over or the message was settled. */
@@ -177,7 +193,11 @@ export interface Auditor {
   /** Ends the memberships of a client, as an administrator does. */
   expel(instance: string): Promise<void>
   /** Connections open now, requests that reached the server so far, messages it dropped for want of a group. */
-  counters(): Promise<{ readonly connections: number; readonly requests: Readonly<Partial<Record<Operation, number>>>; readonly dropped: number }>
+  counters(): Promise<{
+    readonly connections: number
+    readonly requests: Readonly<Partial<Record<Operation, number>>>
+    readonly dropped: number
+  }>
   close(): Promise<void>
 }
 

@@ -30,7 +30,9 @@ export function createJournal(now: () => number): Journal {
       const found = lines.filter((line) => line.id === undefined || wanted.has(line.id))
       const kept = found.length > most ? [...found.slice(0, most / 2), undefined, ...found.slice(-most / 2)] : found
       return kept.map((line) =>
-        line === undefined ? `… ${found.length - most} lines left out` : `${(line.at / 1000).toFixed(3).padStart(9)} s  ${line.id === undefined ? '' : `${line.id}  `}${line.text}`,
+        line === undefined
+          ? `… ${found.length - most} lines left out`
+          : `${(line.at / 1000).toFixed(3).padStart(9)} s  ${line.id === undefined ? '' : `${line.id}  `}${line.text}`,
       )
     },
     violate(clause, text, ids = []) {

@@ -20,7 +20,16 @@ const usage = `node packages/conformance/dist/main.js [options]
   --bail           stop at the first failure
 `
 
-function parse(): { profile: string; only: readonly string[] | undefined; seed: number; seeds: number; quick: boolean; json: string | undefined; brief: boolean; bail: boolean } {
+function parse(): {
+  profile: string
+  only: readonly string[] | undefined
+  seed: number
+  seeds: number
+  quick: boolean
+  json: string | undefined
+  brief: boolean
+  bail: boolean
+} {
   const { values } = parseArgs({
     options: {
       profile: { type: 'string', default: 'default' },
@@ -43,7 +52,8 @@ function parse(): { profile: string; only: readonly string[] | undefined; seed: 
     if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name} must be a whole number from 1`)
     return number
   }
-  if (values.profile !== 'all' && !profiles.some((name) => name === values.profile)) throw new Error(`--profile must be one of ${profiles.join(', ')}, all`)
+  if (values.profile !== 'all' && !profiles.some((name) => name === values.profile))
+    throw new Error(`--profile must be one of ${profiles.join(', ')}, all`)
   return {
     profile: values.profile,
     only: values.only?.split(',').map((id) => id.trim()),
@@ -76,7 +86,13 @@ async function main(): Promise<void> {
       bail: options.bail,
       onResult(result) {
         if (options.brief && result.verdict !== 'fail') return
-        say(clauseLines(result, (id, failing) => `node packages/conformance/dist/main.js --profile ${profile} --only ${id} --seed ${failing}${quick ? ' --quick' : ''}`))
+        say(
+          clauseLines(
+            result,
+            (id, failing) =>
+              `node packages/conformance/dist/main.js --profile ${profile} --only ${id} --seed ${failing}${quick ? ' --quick' : ''}`,
+          ),
+        )
       },
     })
     reports.push(report)

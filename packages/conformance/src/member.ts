@@ -7,6 +7,7 @@ import type { OrderTopic } from './orders.ts'
 import type { Recorder } from './recorder.ts'
 import type { Calls, Gate } from './trial.ts'
 
+/** What a member does: plain data, so that it can be started in another process. */
 export interface Script {
   /** Missing: it only produces. */
   readonly topic?: OrderTopic | readonly OrderTopic[]
@@ -38,6 +39,7 @@ export interface Script {
   readonly jitter?: 'full' | 'free'
 }
 
+/** What its handler does with the messages that fit. */
 export interface Act {
   readonly when?: {
     readonly ids?: readonly string[]
@@ -78,6 +80,7 @@ export interface FaultPoint {
   readonly nth?: number
 }
 
+/** A running member: what the suite can do to it, and what it counts. */
 export interface Member {
   /** For reports: `m1`. */
   readonly name: string

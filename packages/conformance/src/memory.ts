@@ -1,10 +1,11 @@
 // The harness of the embedded broker: it plays the broker process, the links and virtual time, so that every clause that needs no
 // bytes, processes or other languages runs in milliseconds.
 
-import { memory, type MemoryProfile, memoryServer, type MemoryServer, virtualClock } from '@posthorn/core/testing'
+import { type MemoryProfile, type MemoryServer, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import type { Auditor, BrokerProcess, Harness, SimulatedLink } from './harness.ts'
 import { seeded } from './random.ts'
 
+/** Which server the embedded broker behaves like. */
 export interface MemoryHarnessOptions {
   /** Which manifest to claim. @default 'default' */
   readonly profile?: MemoryProfile | undefined
@@ -103,4 +104,5 @@ function auditorOf(server: MemoryServer): Auditor {
 
 /** The default profile, for child processes and for `--harness`. */
 const harness: Harness = memoryHarness()
+
 export { harness as default }

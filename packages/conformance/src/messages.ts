@@ -4,7 +4,7 @@ import type { Broker, Producer, Topic } from '@posthorn/core'
 import { fail } from './assert.ts'
 import type { Member, Script } from './member.ts'
 import { keysOfPartitions } from './murmur2.ts'
-import { order, type Order, type OrderTopic, specOf } from './orders.ts'
+import { type Order, type OrderTopic, order, specOf } from './orders.ts'
 import type { Recorder } from './recorder.ts'
 import type { Load, LoadOptions, SendManyOptions, Trial } from './trial.ts'
 
@@ -12,7 +12,12 @@ import type { Load, LoadOptions, SendManyOptions, Trial } from './trial.ts'
 export const sendTimeoutMs = 5000
 
 /** Sends all, un-awaited in between unless asked, and resolves when all are stored. */
-export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, unknown, string>, orders: readonly T[], options: SendManyOptions = {}): Promise<void> {
+export async function sendMany<T extends Order>(
+  broker: Broker,
+  topic: Topic<T, unknown, string>,
+  orders: readonly T[],
+  options: SendManyOptions = {},
+): Promise<void> {
   const { awaited = false, batch = false, producer: given, ...each } = options
   const producer = (given as Producer<T> | undefined) ?? broker.producer(topic, { timeoutMs: sendTimeoutMs })
   if (batch) {
@@ -29,7 +34,13 @@ export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, 
 }
 
 /** Sends in the background, one every `everyMs`. */
-export function loadOn(broker: Broker, topic: OrderTopic, options: LoadOptions, trial: Trial, next: (keys: readonly (string | null)[]) => Order): Load {
+export function loadOn(
+  broker: Broker,
+  topic: OrderTopic,
+  options: LoadOptions,
+  trial: Trial,
+  next: (keys: readonly (string | null)[]) => Order,
+): Load {
   const { everyMs, keys = 64, most = Number.POSITIVE_INFINITY } = options
   const names = Array.from({ length: keys }, (_, index) => `key-${index}`)
   const producer = broker.producer(topic, { timeoutMs: sendTimeoutMs })
@@ -41,7 +52,12 @@ export function loadOn(broker: Broker, topic: OrderTopic, options: LoadOptions, 
     for (let n = 0; n < most && !stopped; n++) {
       const value = next([names[n % keys] as string])
       sent.push(value)
-      open.push(producer.send(value, { id: value.id }).then(() => stored.push(value), () => {}))
+      open.push(
+        producer.send(value, { id: value.id }).then(
+          () => stored.push(value),
+          () => {},
+        ),
+      )
       await trial.sleep(everyMs)
     }
   })()
@@ -79,7 +95,11 @@ export async function fenceOff(
     () => recorders.every((recorder) => markers.every((marker) => recorder.hidden.has(marker.id))),
     {
       withinMs: 30_000,
-      seen: () => recorders.map((recorder) => `${recorder.name}: ${markers.filter((marker) => recorder.hidden.has(marker.id)).length} of ${markers.length} markers`),
+      seen: () =>
+        recorders.map(
+          (recorder) =>
+            `${recorder.name}: ${markers.filter((marker) => recorder.hidden.has(marker.id)).length} of ${markers.length} markers`,
+        ),
     },
   )
 }

@@ -84,7 +84,10 @@ function runSuiteIn(folder: string, args: readonly string[]): Promise<Outcome> {
         const reports = JSON.parse(readFileSync(json, 'utf8')) as readonly { results: Outcome['clauses'] }[]
         resolve({ clauses: reports.flatMap((report) => report.results), broke: undefined })
       } else {
-        const why = error?.killed === true ? `it did not end within ${childMs / 1000} s` : `it ended without a report: ${stderr.trim().split('\n').slice(-3).join(' / ')}`
+        const why =
+          error?.killed === true
+            ? `it did not end within ${childMs / 1000} s`
+            : `it ended without a report: ${stderr.trim().split('\n').slice(-3).join(' / ')}`
         resolve({ clauses: [], broke: why })
       }
     })
@@ -108,7 +111,15 @@ async function judge(mutant: Mutant, options: { readonly seeds: string; readonly
     layOut(folder)
     const broken = plant(mutant, folder)
     if (broken !== undefined) return say('BROKEN', broken, false)
-    const { clauses, broke } = await runSuiteIn(folder, ['--only', mutant.killedBy.join(','), '--seeds', options.seeds, '--profile', profile, '--bail'])
+    const { clauses, broke } = await runSuiteIn(folder, [
+      '--only',
+      mutant.killedBy.join(','),
+      '--seeds',
+      options.seeds,
+      '--profile',
+      profile,
+      '--bail',
+    ])
     // A run that cannot even end is a bug that nobody could overlook; one that cannot start was not planted well.
     if (broke !== undefined) return /did not end/.test(broke) ? say('killed', broke, true) : say('BROKEN', broke, false)
     const failed = clauses.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
@@ -119,7 +130,11 @@ async function judge(mutant: Mutant, options: { readonly seeds: string; readonly
     if (!options.whole) return say('SURVIVED', `${mutant.killedBy.join(', ')} did not notice${absent}`, false)
     const all = await runSuiteIn(folder, ['--profile', profile, '--bail'])
     const other = all.clauses.find((clause) => clause.verdict === 'fail')
-    return say('SURVIVED', other === undefined ? `nobody noticed${absent}` : `only ${other.id} noticed: a weak spot of ${mutant.killedBy.join(', ')}${absent}`, false)
+    return say(
+      'SURVIVED',
+      other === undefined ? `nobody noticed${absent}` : `only ${other.id} noticed: a weak spot of ${mutant.killedBy.join(', ')}${absent}`,
+      false,
+    )
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -135,7 +150,10 @@ async function judgeUnchanged(mutants: readonly Mutant[], profile: string, seeds
     const failed = results.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const passed = broke === undefined && failed.length === 0
     const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}`).join(', ')
-    return { passed, line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, profile ${profile}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}` }
+    return {
+      passed,
+      line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, profile ${profile}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -169,12 +187,20 @@ async function main(): Promise<void> {
   const mutants = allMutants.filter((mutant) => wanted === undefined || wanted.includes(mutant.id))
   const jobs = Math.max(1, Number(values.jobs))
   const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
-  const unchanged = await inLanes(profiles.map((profile) => () => judgeUnchanged(mutants, profile, values.seeds)), jobs)
-  const verdicts = await inLanes(mutants.map((mutant) => () => judge(mutant, { seeds: values.seeds, whole: values.whole })), jobs)
+  const unchanged = await inLanes(
+    profiles.map((profile) => () => judgeUnchanged(mutants, profile, values.seeds)),
+    jobs,
+  )
+  const verdicts = await inLanes(
+    mutants.map((mutant) => () => judge(mutant, { seeds: values.seeds, whole: values.whole })),
+    jobs,
+  )
   const killed = verdicts.filter((verdict) => verdict.passed).length
   const unclean = unchanged.filter((verdict) => !verdict.passed).length
   const score = verdicts.length === 0 ? 0 : (100 * killed) / verdicts.length
-  process.stdout.write(`mutation score ${score.toFixed(1)} %: ${killed} of ${verdicts.length} planted bugs were noticed by the clauses named for them\n`)
+  process.stdout.write(
+    `mutation score ${score.toFixed(1)} %: ${killed} of ${verdicts.length} planted bugs were noticed by the clauses named for them\n`,
+  )
   for (const { line } of [...unchanged, ...verdicts].filter((verdict) => !verdict.passed)) process.stdout.write(`${line}\n`)
   const failed = verdicts.length - killed + unclean
   process.stdout.write(`${killed + unchanged.length - unclean} passed, ${failed} failed, 0 skipped\n`)

@@ -75,7 +75,10 @@ function observeSession(inner: Session, peer: Peer, tools: ObserveTools): Sessio
     },
     async publish(batch, signal) {
       if (!lives('publish')) return never
-      const fatal = strikes('publish', batch.map((message) => message.place.role))
+      const fatal = strikes(
+        'publish',
+        batch.map((message) => message.place.role),
+      )
       if (fatal && peer.dieAt?.when === 'before') {
         peer.kill()
         return never

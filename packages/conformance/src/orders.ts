@@ -1,8 +1,9 @@
 // The messages that clauses send: small JSON bodies that know who they are, so that every kind of damage shows.
 
-import { type Topic, type TopicOptions, topic, unchecked } from '@posthorn/core'
 import type { StandardSchemaV1 } from '@posthorn/core'
+import { type Topic, type TopicOptions, topic, unchecked } from '@posthorn/core'
 
+/** A message of a clause: it knows who it is, so that damage shows. */
 export interface Order {
   readonly id: string
   /** null on topics without keys. */
@@ -13,7 +14,9 @@ export interface Order {
   readonly hash: string
   readonly pad: string
 }
+/** A topic whose messages are orders. */
 export type OrderTopic = Topic<Order, Order, string>
+/** How the topics of a clause differ from the usual: keyed, 4 partitions, one group. */
 export interface OrderTopicOptions {
   /** false: no key; messages may be handled in any order. @default true */
   readonly keyed?: boolean

@@ -1,8 +1,8 @@
 // One connection of a clause: its clock, its identity, its link, and whether its process still lives.
 
 import type { SimulatedLink } from './harness.ts'
-import type { PeerClock } from './peer-clock.ts'
 import type { FaultPoint } from './member.ts'
+import type { PeerClock } from './peer-clock.ts'
 
 export interface PeerCalls {
   declare: number
@@ -40,7 +40,19 @@ export interface Peer {
 
 export function noCalls(): PeerCalls {
   return {
-    declare: 0, publish: 0, published: 0, settle: 0, settled: 0, read: 0, handedOut: 0, subscribe: 0, release: 0,
-    openPublishes: 0, openSettles: 0, mostPublishes: 0, lastCallAt: 0, assignments: [],
+    declare: 0,
+    publish: 0,
+    published: 0,
+    settle: 0,
+    settled: 0,
+    read: 0,
+    handedOut: 0,
+    subscribe: 0,
+    release: 0,
+    openPublishes: 0,
+    openSettles: 0,
+    mostPublishes: 0,
+    lastCallAt: 0,
+    assignments: [],
   }
 }

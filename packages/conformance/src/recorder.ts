@@ -25,12 +25,16 @@ export interface Start {
 /** What a handler of a clause does with a message. Not given: done at once. */
 export type Play<T = Order> = (message: Message<T>, start: Start) => Promise<Decision | void> | Decision | void
 
+/** Every start and end of one group's handlers. */
 export interface Recorder {
   readonly name: string
   /** A handler that records and then plays. Markers and warm-ups are recorded apart and never played. */
   handler<T = Order>(play?: Play<T>, member?: string): (message: Message<T>) => Promise<Decision | void>
   /** The same for `consumeBatch`: `play` decides for the whole batch. */
-  batchHandler<T = Order>(play?: (messages: readonly Message<T>[], starts: readonly Start[]) => ReturnType<BatchHandler<Message<T>>>, member?: string): BatchHandler<Message<T>>
+  batchHandler<T = Order>(
+    play?: (messages: readonly Message<T>[], starts: readonly Start[]) => ReturnType<BatchHandler<Message<T>>>,
+    member?: string,
+  ): BatchHandler<Message<T>>
   /** For what does not come through a handler (`pull`). */
   begin(message: Message<unknown>, member?: string): Start
   end(start: Start, how: Start['end']): void
@@ -94,7 +98,8 @@ function disorderIn(starts: readonly Start[]): { key: string; start: Start; afte
     lanes.set(name, lane)
     const before = previous.get(start.id)
     const failed = before !== undefined && (before.end === 'threw' || before.end === 'decided')
-    if (start.seq < lane.top && (before === undefined || (failed && lane.topAt > before.n))) found.push({ key: start.key, start, after: lane.top })
+    if (start.seq < lane.top && (before === undefined || (failed && lane.topAt > before.n)))
+      found.push({ key: start.key, start, after: lane.top })
     previous.set(start.id, start)
     if (start.seq > lane.top) {
       lane.top = start.seq
@@ -144,8 +149,8 @@ export function createRecorder(tools: RecorderTools): Recorder {
     }
     if (start.key !== undefined) {
       const lane = `${start.topic} ${start.key}`
-      let open = openByKey.get(lane)
-      if (open === undefined) openByKey.set(lane, (open = new Set()))
+      const open = openByKey.get(lane) ?? new Set<Start>()
+      openByKey.set(lane, open)
       for (const first of open) overlaps.push({ key: start.key, first, second: start })
       open.add(start)
     }
@@ -178,7 +183,8 @@ export function createRecorder(tools: RecorderTools): Recorder {
     name: tools.name,
     begin: (message, member = 'm0') => begin(message, member),
     end,
-    handler: (play, member = 'm0') =>
+    handler:
+      (play, member = 'm0') =>
       async (message) => {
         if (hide(message, member)) return
         const start = begin(message, member)
@@ -191,7 +197,8 @@ export function createRecorder(tools: RecorderTools): Recorder {
           throw error
         }
       },
-    batchHandler: (play, member = 'm0') =>
+    batchHandler:
+      (play, member = 'm0') =>
       async (messages) => {
         const shown = messages.filter((message) => !hide(message, member))
         const begun = shown.map((message) => begin(message, member))
@@ -229,13 +236,25 @@ export function createRecorder(tools: RecorderTools): Recorder {
     disorder: () => disorderIn(starts),
     exactly(orders, what = 'orders') {
       recorder.each(orders, what)
-      if (repeated.length > 0) fail(`${repeated.length} repeats in a quiet run (${what}, ${tools.name})`, repeated.map((start) => start.id))
+      if (repeated.length > 0)
+        fail(
+          `${repeated.length} repeats in a quiet run (${what}, ${tools.name})`,
+          repeated.map((start) => start.id),
+        )
       const twice = orders.filter((order) => recorder.of(order).length !== 1)
-      if (twice.length > 0) fail(`${twice.length} of ${orders.length} ${what} were started more than once (${tools.name})`, twice.map((order) => order.id))
+      if (twice.length > 0)
+        fail(
+          `${twice.length} of ${orders.length} ${what} were started more than once (${tools.name})`,
+          twice.map((order) => order.id),
+        )
     },
     each(orders, what = 'orders') {
       const missing = orders.filter((order) => !recorder.of(order).some((start) => start.end === 'done'))
-      if (missing.length > 0) fail(`${missing.length} of ${orders.length} ${what} were never done (${tools.name})`, missing.map((order) => order.id))
+      if (missing.length > 0)
+        fail(
+          `${missing.length} of ${orders.length} ${what} were never done (${tools.name})`,
+          missing.map((order) => order.id),
+        )
       const known = new Set(orders.map((order) => order.id))
       const extra = [...byId.keys()].filter((id) => !known.has(id))
       if (extra.length > 0) fail(`${extra.length} came that are none of the ${orders.length} ${what} (${tools.name})`, extra)
@@ -243,12 +262,18 @@ export function createRecorder(tools: RecorderTools): Recorder {
     ordered(what = 'orders') {
       const [pair] = overlaps
       if (pair !== undefined) {
-        fail(`${overlaps.length} times two handlers of one key ran at once (${what}, ${tools.name}); first: key "${pair.key}"`, [pair.first.id, pair.second.id])
+        fail(`${overlaps.length} times two handlers of one key ran at once (${what}, ${tools.name}); first: key "${pair.key}"`, [
+          pair.first.id,
+          pair.second.id,
+        ])
       }
       const wrong = recorder.disorder()
       const [first] = wrong
       if (first !== undefined) {
-        fail(`${wrong.length} times a key went out of order (${what}, ${tools.name}); first: key "${first.key}", counter ${first.start.seq} after ${first.after}`, [first.start.id])
+        fail(
+          `${wrong.length} times a key went out of order (${what}, ${tools.name}); first: key "${first.key}", counter ${first.start.seq} after ${first.after}`,
+          [first.start.id],
+        )
       }
     },
     reset() {

@@ -46,7 +46,8 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
   const own = seedFor(seed, clause.id)
   const server = options.shared ?? (await harness.broker(own))
   const pending = new Set<string>()
-  const world: World = server.simulation === undefined ? realWorld() : simulatedWorld(server.simulation.clock, () => [...pending].slice(0, 5).join(', '))
+  const world: World =
+    server.simulation === undefined ? realWorld() : simulatedWorld(server.simulation.clock, () => [...pending].slice(0, 5).join(', '))
   const journal = createJournal(() => world.clock.monotonic())
   const events: SeenEvent[] = []
   const written: string[] = []
@@ -75,8 +76,21 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
     const isolation = await harness.isolate(clause.id)
     const auditor = await harness.auditor(server.address)
     made = createTrial({
-      clause: clause.id, seed, random: seeded(own), harness, server, auditor, isolation, capabilities: options.capabilities,
-      world, journal, quick: options.quick, slackFactor: options.slackFactor, events, written, pending,
+      clause: clause.id,
+      seed,
+      random: seeded(own),
+      harness,
+      server,
+      auditor,
+      isolation,
+      capabilities: options.capabilities,
+      world,
+      journal,
+      quick: options.quick,
+      slackFactor: options.slackFactor,
+      events,
+      written,
+      pending,
     })
     const work = branch === 'run' ? clause.run : clause.other
     if (work === undefined) throw new ClauseFailure('not proven', 'this branch has no code yet')

@@ -9,8 +9,10 @@ import type { BrokerProcess, Harness } from './harness.ts'
 import { type Counts, type Run, runClause } from './run-clause.ts'
 import { realWorld, simulatedWorld } from './world.ts'
 
+/** How a clause ended. Only `pass` proves anything. */
 export type Verdict = 'pass' | 'fail' | 'skip' | 'vacuous' | 'not proven'
 
+/** What came of one clause. */
 export interface ClauseResult {
   readonly id: string
   readonly title: string
@@ -28,6 +30,7 @@ export interface ClauseResult {
   readonly counts: Counts
 }
 
+/** What to run, and on what. */
 export interface SuiteOptions {
   readonly harness: Harness
   /** For the report: which manifest runs here. */
@@ -52,6 +55,7 @@ export interface SuiteOptions {
   readonly clauses?: readonly Clause[] | undefined
 }
 
+/** The whole run: every clause, the totals, and what the server claimed. */
 export interface SuiteReport {
   readonly broker: string
   readonly profile: string
@@ -118,7 +122,9 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   }
 
   async function runSeeds(clause: Clause): Promise<ClauseResult> {
-    const branch: Branch = offers.includes(clause.needs) ? (clause.gate?.(capabilities, first.profile) ?? 'run') : { notProven: lacking[clause.needs] }
+    const branch: Branch = offers.includes(clause.needs)
+      ? (clause.gate?.(capabilities, first.profile) ?? 'run')
+      : { notProven: lacking[clause.needs] }
     const base = { id: clause.id, title: clause.title, repeat: clause.id, seed, seconds: 0, history: [], counts: noCounts }
     if (typeof branch === 'object') return { ...base, verdict: 'not proven', branch: undefined, reason: branch.notProven }
     const work = branch === 'run' ? clause.run : clause.other
@@ -145,7 +151,11 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   async function struckRun(clause: Clause, branch: 'run' | 'other', from: number): Promise<Run> {
     let run: Run | undefined
     for (let offset = 0; offset < 3; offset++) {
-      run = attribute(clause, await runClause(clause, branch, { harness, capabilities, seed: from + offset * 1_000_003, quick, slackFactor, shared }), from)
+      run = attribute(
+        clause,
+        await runClause(clause, branch, { harness, capabilities, seed: from + offset * 1_000_003, quick, slackFactor, shared }),
+        from,
+      )
       if (run.verdict !== 'vacuous') return run
     }
     const last = run as Run
@@ -186,16 +196,21 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   }
 }
 
-function standingResult(
-  clause: Clause,
-  own: ClauseResult | undefined,
-  found: Found | undefined,
-  clausesRun: number,
-): ClauseResult {
+function standingResult(clause: Clause, own: ClauseResult | undefined, found: Found | undefined, clausesRun: number): ClauseResult {
   const base: ClauseResult = own ?? {
-    id: clause.id, title: clause.title, repeat: clause.id, verdict: 'pass', branch: 'run', seconds: 0, seed: 1, reason: undefined, history: [], counts: noCounts,
+    id: clause.id,
+    title: clause.title,
+    repeat: clause.id,
+    verdict: 'pass',
+    branch: 'run',
+    seconds: 0,
+    seed: 1,
+    reason: undefined,
+    history: [],
+    counts: noCounts,
   }
-  if (found === undefined) return clausesRun > 1 || clause.run !== undefined ? base : { ...base, verdict: 'not proven', reason: 'no clause ran under it' }
+  if (found === undefined)
+    return clausesRun > 1 || clause.run !== undefined ? base : { ...base, verdict: 'not proven', reason: 'no clause ran under it' }
   const texts = [...found.texts]
   const more = texts.length > 10 ? [`and ${texts.length - 10} more`] : []
   const reason = [...(base.verdict === 'fail' && base.reason !== undefined ? [base.reason] : []), ...texts.slice(0, 10), ...more].join('\n')

@@ -41,7 +41,8 @@ async function run(from: number, count: number, step: number): Promise<Totals> {
     if (seed % 100 === 0) {
       totals.doubled++
       const again = await runSeed(seed)
-      if (again.hash !== result.hash) totals.failed.push({ ...again, violations: [`DETERMINISM: seed ${seed} ran differently the second time`] })
+      if (again.hash !== result.hash)
+        totals.failed.push({ ...again, violations: [`DETERMINISM: seed ${seed} ran differently the second time`] })
     }
   }
   return totals
@@ -49,7 +50,9 @@ async function run(from: number, count: number, step: number): Promise<Totals> {
 
 function child(from: number, count: number): Promise<Totals> {
   return new Promise((resolve, reject) => {
-    const worker = fork(new URL(import.meta.url), ['--part', '--from', String(from), '--seeds', String(count)], { execArgv: process.execArgv })
+    const worker = fork(new URL(import.meta.url), ['--part', '--from', String(from), '--seeds', String(count)], {
+      execArgv: process.execArgv,
+    })
     let totals: Totals | undefined
     worker.on('message', (message) => {
       totals = message as Totals
@@ -79,7 +82,9 @@ async function main(): Promise<number> {
   const jobs = Math.max(1, Math.min(Number(values.jobs), seeds))
   const began = realClock.monotonic()
   const share = Math.ceil(seeds / jobs)
-  const parts = await Promise.all(Array.from({ length: jobs }, (_, index) => child(from + index * share, Math.min(share, seeds - index * share))))
+  const parts = await Promise.all(
+    Array.from({ length: jobs }, (_, index) => child(from + index * share, Math.min(share, seeds - index * share))),
+  )
   const seconds = (realClock.monotonic() - began) / 1000
   const failed = parts.flatMap((part) => part.failed)
   const sum = (pick: (part: Totals) => number): number => parts.reduce((total, part) => total + pick(part), 0)

@@ -49,6 +49,7 @@ import type { Member, Script } from './member.ts'
 import type { Order, OrderTopic, OrderTopicOptions } from './orders.ts'
 import type { Recorder } from './recorder.ts'
 
+/** The toolbox of a clause; see the top of this file. */
 export interface Trial {
   /** The clause's id. */
   readonly clause: string
@@ -148,7 +149,11 @@ export interface Trial {
   atMost(actual: number, most: number, what: string): void
   atLeast(actual: number, least: number, what: string): void
   /** The promise rejects with this code; answers the error. `naming`: texts that its message must hold. */
-  rejects(promise: Promise<unknown>, code: string | readonly string[], options?: { readonly naming?: readonly string[]; readonly what?: string }): Promise<MessagingError>
+  rejects(
+    promise: Promise<unknown>,
+    code: string | readonly string[],
+    options?: { readonly naming?: readonly string[]; readonly what?: string },
+  ): Promise<MessagingError>
   fail(what: string, ids?: readonly string[]): never
   /** Rule 10: what was in flight when the fault came. Nothing: the run is vacuous, and repeated with the next seed at most twice. */
   struck(what: string, inFlight: number | boolean): void
@@ -158,12 +163,14 @@ export interface Trial {
   expectUnhandled(text: string): void
 }
 
+/** How long to wait, and what to print when it does not come. */
 export interface UntilOptions {
   /** @default 10_000 */
   readonly withinMs?: number
   /** What to print when it does not come: `() => ({ running: seen.running })`. */
   readonly seen?: () => unknown
 }
+/** Connect options as applications give them, and what the suite adds. */
 export interface TrialConnectOptions extends ConnectOptions {
   /** `full` (default): backoff always waits its whole delay, so that gaps are exact. `free`: full jitter, as in production. */
   readonly jitter?: 'full' | 'free'
@@ -172,6 +179,7 @@ export interface TrialConnectOptions extends ConnectOptions {
   /** Options for the harness's adapter. */
   readonly adapter?: Record<string, unknown>
 }
+/** A session of the adapter, opened without core. */
 export interface Opened {
   readonly session: Session
   readonly instance: string
@@ -193,11 +201,17 @@ export interface Calls {
   readonly openPublishes: number
   readonly openSettles: number
   /** Assignments that are neither released nor lost. */
-  readonly assignments: readonly { readonly topic: string; readonly role: string; readonly partition: number | null; readonly since: number }[]
+  readonly assignments: readonly {
+    readonly topic: string
+    readonly role: string
+    readonly partition: number | null
+    readonly since: number
+  }[]
   /** Most publishes that were open at once. */
   readonly mostPublishes: number
   readonly lastCallAt: number
 }
+/** Which keys and what size orders have. */
 export interface OrdersOptions {
   /** How many keys take turns. @default 64 */
   readonly keys?: number
@@ -206,6 +220,7 @@ export interface OrdersOptions {
   /** Bytes of JSON, about. @default 100 */
   readonly bytes?: number
 }
+/** How `t.send` sends. */
 export interface SendManyOptions {
   /** One after the other. @default false */
   readonly awaited?: boolean
@@ -217,16 +232,19 @@ export interface SendManyOptions {
   /** Instead of the default producer: `t.producer`'s options. */
   readonly producer?: Producer<never>
 }
+/** How fast `t.load` sends, and how much. */
 export interface LoadOptions {
   readonly everyMs: number
   readonly keys?: number
   readonly most?: number
 }
+/** Sending that goes on in the background. */
 export interface Load {
   readonly sent: readonly Order[]
   /** Ends it, and resolves to the orders whose send resolved. Sends that reject are in `t.sends`. */
   stop(): Promise<readonly Order[]>
 }
+/** One send and its one outcome, as the suite saw it. */
 export interface SendRecord {
   readonly topic: string
   /** Given, or learnt from the receipt or the error. */
@@ -239,6 +257,7 @@ export interface SendRecord {
   readonly position: string | null | undefined
   readonly timeoutMs: number
 }
+/** Something handlers wait for until it is opened; once open it stays open. */
 export interface Gate {
   readonly name: string
   /** Resolves when the gate is open. */
@@ -246,6 +265,7 @@ export interface Gate {
   open(): void
   readonly waiting: number
 }
+/** One event of the diagnostics channels. */
 export interface SeenEvent {
   readonly name: string
   readonly at: number

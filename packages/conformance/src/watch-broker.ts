@@ -1,6 +1,6 @@
 // A broker as applications have it, with every send and every handler start of it seen by the suite.
 
-import { isMessagingError, type Broker, type Handler, type Producer, type ProducerOptions, type Topic } from '@posthorn/core'
+import { type Broker, type Handler, isMessagingError, type Producer, type ProducerOptions, type Topic } from '@posthorn/core'
 import type { Journal } from './journal.ts'
 import type { Peer } from './peer.ts'
 import type { SendRecord } from './trial.ts'
@@ -46,8 +46,10 @@ export function watchBroker(inner: Broker, peer: Peer, tools: WatchTools): Broke
       }
       return watched
     },
-    consume: (topics, options, handler) => track('consume', inner.consume(topics, options, guarded(handler as Handler<never, never>) as typeof handler)),
-    consumeBatch: (topics, options, handler) => track('consumeBatch', inner.consumeBatch(topics, options, guarded(handler as never) as typeof handler)),
+    consume: (topics, options, handler) =>
+      track('consume', inner.consume(topics, options, guarded(handler as Handler<never, never>) as typeof handler)),
+    consumeBatch: (topics, options, handler) =>
+      track('consumeBatch', inner.consumeBatch(topics, options, guarded(handler as never) as typeof handler)),
     pull: (topics, options) => track('pull', inner.pull(topics, options)),
     declare: (topics, options) => track('declare', inner.declare(topics, options)),
     deadLetters: (topic, group) => inner.deadLetters(topic, group),

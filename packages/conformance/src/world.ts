@@ -39,7 +39,8 @@ export function simulatedWorld(clock: SteppedClock, pending: () => string): Worl
   failed.catch(() => {})
   const awaited = new Map<object, string>()
 
-  const waitsFor = (): string => [...awaited.values(), pending()].filter((text) => text !== '').join('; ') || 'nothing that the suite knows of'
+  const waitsFor = (): string =>
+    [...awaited.values(), pending()].filter((text) => text !== '').join('; ') || 'nothing that the suite knows of'
 
   async function pump(): Promise<void> {
     let idle = 0
@@ -53,7 +54,9 @@ export function simulatedWorld(clock: SteppedClock, pending: () => string): Worl
       }
       if (stopped || holds > 0) continue
       if (clock.monotonic() > limit) {
-        reject(new ClauseFailure('fail', `no end after ${patienceMs / 60_000} virtual minutes without progress; waiting for: ${waitsFor()}`))
+        reject(
+          new ClauseFailure('fail', `no end after ${patienceMs / 60_000} virtual minutes without progress; waiting for: ${waitsFor()}`),
+        )
         return
       }
       if (clock.step()) idle = 0

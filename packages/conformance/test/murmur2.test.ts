@@ -2,9 +2,13 @@ import { wire } from '@posthorn/core/adapter'
 import { expect, it } from 'vitest'
 import { keysOfPartitions, partitionOfKey } from '../src/murmur2.ts'
 
-it('places keys as Kafka\'s Java client does', () => {
+it("places keys as Kafka's Java client does", () => {
   // Published values of org.apache.kafka.common.utils.Utils.murmur2.
-  for (const [key, hash] of [['21', -973932308], ['foobar', -790332482], ['a-little-bit-long-string', -985981536]] as const) {
+  for (const [key, hash] of [
+    ['21', -973932308],
+    ['foobar', -790332482],
+    ['a-little-bit-long-string', -985981536],
+  ] as const) {
     expect(partitionOfKey(key, 1_000)).toBe((hash & 0x7fffffff) % 1_000)
   }
 })

@@ -1,6 +1,6 @@
 import type { Message } from '@posthorn/core'
 import { describe, expect, it } from 'vitest'
-import { order, type Order } from '../src/orders.ts'
+import { type Order, order } from '../src/orders.ts'
 import { createRecorder, type Recorder } from '../src/recorder.ts'
 
 function setUp(): { recorder: Recorder; harmed: string[]; message(value: Order, attempt?: number): Message<Order> } {

@@ -1,7 +1,7 @@
+import { type Clause, clauseLines, countLine, runSuite, type SuiteReport, when } from '@posthorn/conformance'
+import { memoryHarness } from '@posthorn/conformance/memory'
 import { topic } from '@posthorn/core'
 import { describe, expect, it } from 'vitest'
-import { type Clause, countLine, clauseLines, runSuite, type SuiteReport, when } from '@posthorn/conformance'
-import { memoryHarness } from '@posthorn/conformance/memory'
 
 async function runOne(clause: Partial<Clause>, others: readonly Clause[] = []): Promise<SuiteReport> {
   const whole: Clause = { id: 'X-1', title: 'a clause', needs: 'memory', ...clause }
@@ -15,7 +15,11 @@ describe('runSuite', () => {
         const jobs = t.topic('jobs')
         const broker = await t.connect()
         const seen = t.recorder()
-        await broker.consume(jobs, t.consumeOptions(), seen.handler(() => t.sleep(1000)))
+        await broker.consume(
+          jobs,
+          t.consumeOptions(),
+          seen.handler(() => t.sleep(1000)),
+        )
         const orders = t.orders(20)
         await t.send(broker, jobs, orders)
         await t.fence(broker, jobs, seen)
@@ -92,7 +96,10 @@ describe('runSuite', () => {
   it('reports an unhandled rejection under its own id', async () => {
     const standing: Clause = { id: 'LIFE-15', title: 'no rejection goes unhandled', needs: 'memory', standing: true }
     const report = await runOne({ run: async () => void Promise.reject(new Error('nobody caught me')) }, [standing])
-    expect(report.results.map(({ id, verdict }) => [id, verdict])).toEqual([['X-1', 'pass'], ['LIFE-15', 'fail']])
+    expect(report.results.map(({ id, verdict }) => [id, verdict])).toEqual([
+      ['X-1', 'pass'],
+      ['LIFE-15', 'fail'],
+    ])
     expect(report.results[1]?.reason).toContain('in X-1: unhandled rejection: Error: nobody caught me')
   })
 
@@ -139,10 +146,14 @@ describe('runSuite', () => {
         const jobs = t.topic('jobs')
         const broker = await t.connect({ jitter: 'free' })
         const seen = t.recorder()
-        await broker.consume(jobs, t.consumeOptions(), seen.handler(async (message) => {
-          await t.sleep(t.random() * 50)
-          if (message.attempt === 1 && t.random() < 0.5) throw new Error('on purpose')
-        }))
+        await broker.consume(
+          jobs,
+          t.consumeOptions(),
+          seen.handler(async (message) => {
+            await t.sleep(t.random() * 50)
+            if (message.attempt === 1 && t.random() < 0.5) throw new Error('on purpose')
+          }),
+        )
         await t.send(broker, jobs, t.orders(100))
         await t.settled(jobs, 'workers', 60_000)
         history.push(seen.starts.map((start) => `${start.id} ${start.at.toFixed(3)} ${start.attempt}`))

@@ -1,9 +1,9 @@
 // ERR-6, 7, 11, 18, 20, 21: what happens to the copies that retries and dead letters make.
 
 import { retry } from '@posthorn/core'
+import type { StoredMessage } from '../harness.ts'
 import type { Act } from '../member.ts'
 import type { Order } from '../orders.ts'
-import type { StoredMessage } from '../harness.ts'
 import type { Trial } from '../trial.ts'
 import { deadIds, deadLettersOf, failing } from './support.ts'
 
@@ -28,7 +28,12 @@ export async function wholeEntries(t: Trial): Promise<void> {
   const stored = new Map((await t.auditor.read(t.place(topic))).map((message) => [message.id, message]))
   gate.open()
   await t.settled(topic, 'workers', 30_000)
-  for (const order of orders) t.equal(seen.of(order).map((start) => start.attempt), [1, 2, 3], `attempts of ${order.id}`)
+  for (const order of orders)
+    t.equal(
+      seen.of(order).map((start) => start.attempt),
+      [1, 2, 3],
+      `attempts of ${order.id}`,
+    )
   t.equal((await t.auditor.read(t.place(topic, 'dead'))).length, 20, 'entries that the auditor finds')
   const letters = new Map((await deadLettersOf(broker, topic)).map((letter) => [letter.id, letter]))
   t.equal(letters.size, 20, 'entries that the library lists')
@@ -38,14 +43,27 @@ export async function wholeEntries(t: Trial): Promise<void> {
     const { key, value, headers, source, type, reason, attempts, topic: from, group } = letter
     t.equal(
       { key, value, headers: headers['x-shop'], source, type, reason, attempts, from, group },
-      { key: order.key ?? undefined, value: order, headers: 'north', source: 'suite', type: topic.name, reason: 'failed', attempts: 3, from: topic.name, group: 'workers' },
+      {
+        key: order.key ?? undefined,
+        value: order,
+        headers: 'north',
+        source: 'suite',
+        type: topic.name,
+        reason: 'failed',
+        attempts: 3,
+        from: topic.name,
+        group: 'workers',
+      },
       `dead letter of ${order.id}`,
     )
     t.equal(Buffer.from(letter.bytes).toString(), JSON.stringify(order), `bytes of the dead letter of ${order.id}`)
     t.atMost(Buffer.byteLength(letter.error ?? ''), 2048, `bytes of the error text of ${order.id}`)
     t.atLeast(letter.error?.length ?? 0, 10, `letters of the error text of ${order.id}`)
     const [first, last] = [letter.firstFailedAt.getTime(), letter.lastFailedAt.getTime()]
-    t.ok(first >= sentAt && last >= first + 200 && last <= t.wall(), `first failure ${first} and last failure ${last} of ${order.id} are true`)
+    t.ok(
+      first >= sentAt && last >= first + 200 && last <= t.wall(),
+      `first failure ${first} and last failure ${last} of ${order.id} are true`,
+    )
     if (t.capabilities.positions === 'native') t.equal(letter.position, stored.get(order.id)?.position, `position of ${order.id}`)
   }
 }
@@ -69,7 +87,11 @@ export async function crashBetween(t: Trial): Promise<void> {
       const entries = ids.filter((id) => id === order.id).length
       t.ok(entries === 1 || entries === 2, `${order.id} has ${entries} dead letters after a crash; 1 or 2 expected`, [order.id])
     }
-    t.equal(ids.filter((id) => !orders.some((order) => order.id === id)), [], 'dead letters of nobody')
+    t.equal(
+      ids.filter((id) => !orders.some((order) => order.id === id)),
+      [],
+      'dead letters of nobody',
+    )
   }
 }
 
@@ -88,7 +110,9 @@ export async function crashGuard(t: Trial): Promise<void> {
   for (; restarts < 10; restarts++) {
     const member = await t.member({ ...script, acts })
     const ended = member.died.then(() => true)
-    const through = t.until('all others are done', () => others.every((order) => seen.of(order).length > 0), t.takeoverMs + 20_000).then(() => false)
+    const through = t
+      .until('all others are done', () => others.every((order) => seen.of(order).length > 0), t.takeoverMs + 20_000)
+      .then(() => false)
     if (!(await Promise.race([ended, through]))) break
     through.catch(() => {})
   }
@@ -96,7 +120,11 @@ export async function crashGuard(t: Trial): Promise<void> {
   t.equal(seen.of(deadly).length, 5, 'starts of the message that kills its process')
   await t.settled(topic)
   const letters = await deadLettersOf(sender, topic)
-  t.equal(letters.map(({ id, reason }) => ({ id, reason })), [{ id: deadly.id, reason: 'crash-loop' }], 'dead letters')
+  t.equal(
+    letters.map(({ id, reason }) => ({ id, reason })),
+    [{ id: deadly.id, reason: 'crash-loop' }],
+    'dead letters',
+  )
   for (const order of others) t.atLeast(seen.of(order).filter((start) => start.end === 'done').length, 1, `times that ${order.id} was done`)
 }
 
@@ -110,7 +138,12 @@ export async function parkingLosesNothing(t: Trial): Promise<void> {
   await t.send(sender, topic, orders)
   let kills = 0
   for (let round = 0; round < 10; round++) {
-    const member = await t.member({ topic, recorder: seen, acts, dieAt: { operation: 'publish', role: 'retry', when: 'after', nth: 1 + Math.floor(t.random() * 3) } })
+    const member = await t.member({
+      topic,
+      recorder: seen,
+      acts,
+      dieAt: { operation: 'publish', role: 'retry', when: 'after', nth: 1 + Math.floor(t.random() * 3) },
+    })
     const died = await Promise.race([member.died.then(() => true), t.sleep(t.takeoverMs).then(() => false)])
     if (!died) member.kill()
     else kills++
@@ -144,14 +177,26 @@ export async function attemptsSurvive(t: Trial): Promise<void> {
   const second = t.recorder('in place again')
   await t.member({ ...script, recorder: second })
   await t.until('it is done', () => second.of(order).length === 1, t.takeoverMs + 10_000)
-  t.equal(first.of(order).concat(second.of(order)).map((start) => start.attempt), [1, 2, 3, 1], 'attempts over a crash')
+  t.equal(
+    first
+      .of(order)
+      .concat(second.of(order))
+      .map((start) => start.attempt),
+    [1, 2, 3, 1],
+    'attempts over a crash',
+  )
   await t.settled(inPlace)
 
   const parking = t.topic('parked', { keyed: false, partitions: 1 })
   const parked = t.recorder('parked')
   const [waiting] = t.orders(1, { keyNames: [] }) as [Order]
   const parker = await t.member({
-    topic: parking, recorder: parked, acts: [{ when: { attempts: 1 }, then: 'throw' }, { when: { attempts: 2 }, then: { retry: 40_000 } }],
+    topic: parking,
+    recorder: parked,
+    acts: [
+      { when: { attempts: 1 }, then: 'throw' },
+      { when: { attempts: 2 }, then: { retry: 40_000 } },
+    ],
   })
   await t.send(sender, parking, [waiting])
   await t.until('it is parked', () => t.events('parked').some(({ event }) => event['id'] === waiting.id))
@@ -160,7 +205,11 @@ export async function attemptsSurvive(t: Trial): Promise<void> {
   const later = t.recorder('parked, later')
   await t.member({ topic: parking, recorder: later })
   await t.until('it is done', () => later.of(waiting).length === 1, t.takeoverMs + 60_000)
-  t.equal(later.of(waiting).map((start) => start.attempt), [3], 'attempt of a parked copy with two failures')
+  t.equal(
+    later.of(waiting).map((start) => start.attempt),
+    [3],
+    'attempt of a parked copy with two failures',
+  )
   await t.settled(parking)
 
   const moving = t.topic('moving', { partitions: 1 })
@@ -170,7 +219,11 @@ export async function attemptsSurvive(t: Trial): Promise<void> {
   for (let round = 0; round < 5; round++) {
     const broker = await t.connect()
     const blocked = t.gate()
-    await broker.consume(moving, t.consumeOptions(), moves.handler(() => blocked.wait()))
+    await broker.consume(
+      moving,
+      t.consumeOptions(),
+      moves.handler(() => blocked.wait()),
+    )
     await t.until('it runs', () => moves.of(moved).length === round + 1, t.takeoverMs)
     await broker.close({ drainMs: 100 })
     blocked.open()
@@ -178,7 +231,11 @@ export async function attemptsSurvive(t: Trial): Promise<void> {
   const last = await t.connect()
   await last.consume(moving, t.consumeOptions(), moves.handler())
   await t.settled(moving, 'workers', t.takeoverMs)
-  t.equal(moves.of(moved).map((start) => start.attempt), [1, 1, 1, 1, 1, 1], 'attempts over five hand-overs')
+  t.equal(
+    moves.of(moved).map((start) => start.attempt),
+    [1, 1, 1, 1, 1, 1],
+    'attempts over five hand-overs',
+  )
   t.equal((await deadIds(last, moving)).length, 0, 'dead letters')
 }
 
@@ -207,7 +264,11 @@ export async function weakerNever(t: Trial): Promise<void> {
   const originals = new Map((await t.auditor.read(t.place(topic))).map((message) => [message.id, message]))
   await t.send(broker, topic, delayed, { headers, delayMs: 90_000 })
   gate.open()
-  await t.until('all are parked or dead', async () => (await t.auditor.read(t.place(topic, 'retry'))).length === 10 && (await t.auditor.read(t.place(topic, 'dead'))).length === 10)
+  await t.until(
+    'all are parked or dead',
+    async () =>
+      (await t.auditor.read(t.place(topic, 'retry'))).length === 10 && (await t.auditor.read(t.place(topic, 'dead'))).length === 10,
+  )
   const retries = await t.auditor.read(t.place(topic, 'retry'))
   const letters = await t.auditor.read(t.place(topic, 'dead'))
   if (t.capabilities.headers === 'native') {
@@ -226,11 +287,16 @@ export async function weakerNever(t: Trial): Promise<void> {
   }
   const alive = [...parked, ...delayed]
   await t.until('what was parked and delayed is done', () => alive.every((order) => seen.of(order).some((start) => start.end === 'done')), {
-    withinMs: 180_000, seen: () => alive.filter((order) => !seen.of(order).some((start) => start.end === 'done')).map((order) => order.id),
+    withinMs: 180_000,
+    seen: () => alive.filter((order) => !seen.of(order).some((start) => start.end === 'done')).map((order) => order.id),
   })
   await t.settled(topic, 'workers', 30_000)
   for (const letter of await deadLettersOf(broker, topic)) {
-    t.equal({ shop: letter.headers['x-shop'], value: letter.value }, { shop: 'north', value: orders.find((order) => order.id === letter.id) }, `dead letter of ${letter.id}`)
+    t.equal(
+      { shop: letter.headers['x-shop'], value: letter.value },
+      { shop: 'north', value: orders.find((order) => order.id === letter.id) },
+      `dead letter of ${letter.id}`,
+    )
   }
 }
 
@@ -240,7 +306,10 @@ function whatTravels(message: StoredMessage): unknown {
   const { traceparent, ...attributes } = message.attributes
   const made = traceparent ?? transport?.['traceparent']
   return {
-    id, key, time, headers: { ...headers },
+    id,
+    key,
+    time,
+    headers: { ...headers },
     body: body === null ? null : Buffer.from(body).toString('hex'),
     attributes,
     trace: transport?.['traceparent']?.split('-')[1],

@@ -40,7 +40,12 @@ export async function everyFailure(t: Trial): Promise<void> {
   })
   await t.send(broker, topic, orders)
   await t.settled(topic, 'workers', 30_000)
-  for (const order of orders) t.equal(seen.of(order).map((start) => start.attempt), [1, 2, 3], `attempts of the failure "${order.key}"`)
+  for (const order of orders)
+    t.equal(
+      seen.of(order).map((start) => start.attempt),
+      [1, 2, 3],
+      `attempts of the failure "${order.key}"`,
+    )
   const letters = await deadLettersOf(broker, topic)
   t.equal(letters.map((letter) => letter.key).sort(), [...keyNames].sort(), 'keys of the dead letters')
   for (const letter of letters) t.atMost(Buffer.byteLength(letter.error ?? ''), 2048, `bytes of the error text of "${letter.key}"`)
@@ -79,12 +84,19 @@ export async function waitingIsFree(t: Trial): Promise<void> {
     await t.send(broker, topic, slow)
     await t.until('4 wait', () => slow.every((order) => seen.of(order).length === 1) && seen.running === 0)
     const meanwhile = await flow()
-    t.ok(slow.every((order) => seen.of(order).length === 1), `the four still wait after ${meanwhile} ms`)
+    t.ok(
+      slow.every((order) => seen.of(order).length === 1),
+      `the four still wait after ${meanwhile} ms`,
+    )
     t.atMost(meanwhile, t.slack(normal * 2), `milliseconds for 100 messages while four ${kind} ones wait (${normal} without)`)
     await t.settled(topic, 'workers', 20_000)
-    t.equal(slow.map((order) => seen.of(order).length), [2, 2, 2, 2], 'starts of those that waited')
+    t.equal(
+      slow.map((order) => seen.of(order).length),
+      [2, 2, 2, 2],
+      'starts of those that waited',
+    )
     t.equal(t.events('lost').length, 0, 'assignments lost')
-    }
+  }
 }
 
 /** ERR-9 */
@@ -103,10 +115,14 @@ async function interrupted(t: Trial, cause: 'close' | 'rebalance' | 'cut', state
   const attempts = state === 'handler' ? 1 : 2
   const options = t.consumeOptions({ retry: { attempts, firstDelayMs: 20_000, factor: 1 } })
   // The last attempt that is left never gets to fail: it is only interrupted.
-  await broker.consume(topic, options, first.handler(async (message) => {
-    if (state === 'backoff' && first.of(message.value).length === 1) return failing()
-    await gate.wait()
-  }))
+  await broker.consume(
+    topic,
+    options,
+    first.handler(async (message) => {
+      if (state === 'backoff' && first.of(message.value).length === 1) return failing()
+      await gate.wait()
+    }),
+  )
   const orders = t.orders(16, { keys: 16 })
   await t.send(sender, topic, orders)
   if (state === 'handler') await t.until('8 handlers run', () => first.running === 8)
@@ -119,17 +135,33 @@ async function interrupted(t: Trial, cause: 'close' | 'rebalance' | 'cut', state
     await other.consume(topic, options, second.handler())
   }
   if (cause === 'rebalance') {
-    await t.until('partitions have moved', () => t.calls(broker).assignments.filter((each) => each.role === 'main').length < 4 && second.starts.length > 0, {
-      withinMs: t.takeoverMs + 30_000, seen: () => ({ first: first.starts.length, second: second.starts.length, owned: t.calls(broker).assignments }),
-    })
+    await t.until(
+      'partitions have moved',
+      () => t.calls(broker).assignments.filter((each) => each.role === 'main').length < 4 && second.starts.length > 0,
+      {
+        withinMs: t.takeoverMs + 30_000,
+        seen: () => ({ first: first.starts.length, second: second.starts.length, owned: t.calls(broker).assignments }),
+      },
+    )
   } else if (cause === 'cut') {
     await t.until('it is connected again', () => t.link(broker).connected, t.recoverMs + 10_000)
     await t.pass(1000)
   }
   gate.open()
-  await t.until('all are done', () => orders.every((order) => first.of(order).concat(second.of(order)).some((start) => start.end === 'done')), {
-    withinMs: t.takeoverMs + 60_000, seen: () => ({ first: first.finished, second: second.finished }),
-  })
+  await t.until(
+    'all are done',
+    () =>
+      orders.every((order) =>
+        first
+          .of(order)
+          .concat(second.of(order))
+          .some((start) => start.end === 'done'),
+      ),
+    {
+      withinMs: t.takeoverMs + 60_000,
+      seen: () => ({ first: first.finished, second: second.finished }),
+    },
+  )
   await t.settled(topic, 'workers', 30_000)
   t.equal(await deadIds(sender, topic), [], `dead letters after ${cause} in a ${state}`)
   for (const start of second.starts) t.equal(start.attempt, 1, `attempt of ${start.id} at the next member, after ${cause} in a ${state}`)
@@ -140,7 +172,9 @@ async function interrupted(t: Trial, cause: 'close' | 'rebalance' | 'cut', state
 export async function poisonKey(t: Trial): Promise<void> {
   // Where only prefixes can be settled, what comes behind the poison in its own partition fills the window in the end.
   const elsewhere = (key: string): boolean => t.capabilities.settlement === 'each' || partitionOfKey(key, 4) !== partitionOfKey('poison', 4)
-  const keys = Array.from({ length: 200 }, (_, index) => `good-${index}`).filter(elsewhere).slice(0, 63)
+  const keys = Array.from({ length: 200 }, (_, index) => `good-${index}`)
+    .filter(elsewhere)
+    .slice(0, 63)
   const measure = async (name: string, poisoned: boolean): Promise<{ p99: number; tookMs: number }> => {
     const topic = t.topic(name)
     const broker = await t.connect()
@@ -166,7 +200,8 @@ export async function poisonKey(t: Trial): Promise<void> {
       await t.sleep(2)
     }
     await t.until('the good keys are done', () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')), {
-      withinMs: 60_000, seen: () => seen.finished,
+      withinMs: 60_000,
+      seen: () => seen.finished,
     })
     const waits = orders.map((order) => (seen.of(order)[0]?.at as number) - (sentAt.get(order.id) as number)).sort((a, b) => a - b)
     seen.ordered()
@@ -175,7 +210,11 @@ export async function poisonKey(t: Trial): Promise<void> {
   }
   const baseline = await measure('healthy', false)
   const poisoned = await measure('poisoned', true)
-  t.atMost(poisoned.p99, t.slack(Math.max(3 * baseline.p99, 30)), `p99 of the other keys, in milliseconds (${baseline.p99} without the poison)`)
+  t.atMost(
+    poisoned.p99,
+    t.slack(Math.max(3 * baseline.p99, 30)),
+    `p99 of the other keys, in milliseconds (${baseline.p99} without the poison)`,
+  )
   t.atMost(poisoned.tookMs, t.slack(baseline.tookMs * 2), `milliseconds that the other keys took (${baseline.tookMs} without the poison)`)
 }
 
@@ -184,7 +223,8 @@ export async function userCode(t: Trial): Promise<void> {
   const broker = await t.connect({
     middleware: [
       async (context, next) => {
-        if (context.kind === 'handle' && context.messages.some((message) => message.attempt === 1 && message.key === 'middleware')) failing()
+        if (context.kind === 'handle' && context.messages.some((message) => message.attempt === 1 && message.key === 'middleware'))
+          failing()
         await next()
       },
     ],
@@ -239,7 +279,10 @@ async function brokenDecoding(t: Trial): Promise<void> {
     broken = true
     const consumer = await broker.consume(topic, t.consumeOptions(), seen.handler())
     await t.settled(topic)
-    seen.exactly(orders.filter((order) => order.key === 'whole'), `orders whose ${name} does not throw`)
+    seen.exactly(
+      orders.filter((order) => order.key === 'whole'),
+      `orders whose ${name} does not throw`,
+    )
     t.equal((await deadIds(broker, topic)).length, 5, `dead letters of a throwing ${name}`)
     t.equal(consumer.state, 'running', `state of the consumer with a throwing ${name}`)
   }

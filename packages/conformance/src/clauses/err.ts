@@ -64,7 +64,11 @@ export const err: readonly Clause[] = [
       await t.until('the long wait has begun', () => seen.of(long).length === 1 && seen.running === 0)
       await t.send(broker, topic, [short])
       await t.until('both are done', () => seen.finished === 2)
-      t.equal(seen.starts.slice(2).map((start) => start.id), [short.id, long.id], 'order of the second attempts')
+      t.equal(
+        seen.starts.slice(2).map((start) => start.id),
+        [short.id, long.id],
+        'order of the second attempts',
+      )
     },
   },
   { id: 'ERR-6', title: 'After the last attempt, once to the dead letters', needs: 'memory', run: wholeEntries },
@@ -92,7 +96,10 @@ export const err: readonly Clause[] = [
       await t.auditor.deny('publish', topic.name)
       gate.open()
       const refused = (): number => t.events('dead-letter-failed').length
-      await t.until('the refusal is reported for each', () => new Set(t.events('dead-letter-failed').map(({ event }) => event['id'])).size === 5)
+      await t.until(
+        'the refusal is reported for each',
+        () => new Set(t.events('dead-letter-failed').map(({ event }) => event['id'])).size === 5,
+      )
       const soon = refused()
       await t.until('it is tried again', () => refused() >= soon + 5, { withinMs: 60_000, seen: refused })
       t.equal(await t.auditor.remaining(topic.name, 'workers'), 5, 'not settled while the dead letters refuse')
@@ -144,14 +151,17 @@ export const err: readonly Clause[] = [
         const failed = t.recorder(name)
         const broker = await t.connect()
         await broker.consume(topic, t.consumeOptions(options), failed.handler(failing))
-        await t.until(
-          `everything failed ${rounds} times`,
-          () => orders.every((order) => failed.of(order).length >= rounds),
-          { withinMs: t.takeoverMs + 60_000, seen: () => failed.starts.length },
-        )
+        await t.until(`everything failed ${rounds} times`, () => orders.every((order) => failed.of(order).length >= rounds), {
+          withinMs: t.takeoverMs + 60_000,
+          seen: () => failed.starts.length,
+        })
         await broker.close()
         for (const order of orders) {
-          t.equal(attempts(failed.of(order)), failed.of(order).map((_, index) => index + 1), `attempts of ${order.id} at the ${name} member`)
+          t.equal(
+            attempts(failed.of(order)),
+            failed.of(order).map((_, index) => index + 1),
+            `attempts of ${order.id} at the ${name} member`,
+          )
         }
       }
       const last = t.recorder('last')
@@ -188,10 +198,15 @@ export const err: readonly Clause[] = [
         await broker.consume(topic, t.consumeOptions(options), seen.handler(play))
         await t.send(broker, topic, orders)
         await t.settled(topic)
-        t.equal(orders.map((order) => seen.of(order).length), orders.map(() => 1), `starts (${name})`)
+        t.equal(
+          orders.map((order) => seen.of(order).length),
+          orders.map(() => 1),
+          `starts (${name})`,
+        )
         const letters = await deadLettersOf(broker, topic)
         t.equal(letters.map((letter) => letter.id).sort(), orders.map((order) => order.id).sort(), `dead letters (${name})`)
-        for (const letter of letters) t.equal({ attempts: letter.attempts, reason: letter.reason }, { attempts: 1, reason }, `entry of ${letter.id} (${name})`)
+        for (const letter of letters)
+          t.equal({ attempts: letter.attempts, reason: letter.reason }, { attempts: 1, reason }, `entry of ${letter.id} (${name})`)
       }
     },
   },
@@ -216,7 +231,14 @@ export const err: readonly Clause[] = [
       t.equal(await deadIds(sender, topic), [], 'dead letters')
     },
   },
-  { id: 'ERR-18', title: 'A message that kills its process ends', needs: 'memory', gate: when('attempts', 'native'), run: crashGuard, other: noCrashGuard },
+  {
+    id: 'ERR-18',
+    title: 'A message that kills its process ends',
+    needs: 'memory',
+    gate: when('attempts', 'native'),
+    run: crashGuard,
+    other: noCrashGuard,
+  },
   { id: 'ERR-19', title: 'User code cannot break the machinery', needs: 'memory', run: userCode },
   { id: 'ERR-20', title: 'Parking loses nothing', needs: 'memory', run: parkingLosesNothing },
   { id: 'ERR-21', title: 'attempt is 1 + failures that are known', needs: 'memory', run: attemptsSurvive },
@@ -230,7 +252,12 @@ function gapsOf(starts: readonly Start[]): readonly number[] {
   return starts.slice(1).map((start, index) => start.at - ((starts[index] as Start).endedAt as number))
 }
 
-async function backoffOf(t: Trial, name: string, policy: { firstDelayMs: number; factor: number; maxDelayMs?: number }, expected: readonly number[]): Promise<void> {
+async function backoffOf(
+  t: Trial,
+  name: string,
+  policy: { firstDelayMs: number; factor: number; maxDelayMs?: number },
+  expected: readonly number[],
+): Promise<void> {
   for (const jitter of ['full', 'free'] as const) {
     const topic = t.topic(`${name}-${jitter}`)
     const broker = await t.connect({ jitter })
@@ -271,10 +298,19 @@ async function neverSilent(t: Trial): Promise<void> {
     const seen = t.recorder(onInvalid)
     const good = t.orders(2, { keys: 1 })
     const consumer = await broker.consume(topic, t.consumeOptions({ ...(onInvalid === undefined ? {} : { onInvalid }) }), seen.handler())
-    const died = consumer.closed.then(() => 'closed', (error: unknown) => error)
+    const died = consumer.closed.then(
+      () => 'closed',
+      (error: unknown) => error,
+    )
     await t.send(broker, topic, good.slice(0, 1))
     const body = new TextEncoder().encode('{"nothing":"of ours"}')
-    await t.auditor.write(topic.name, { id: `bad-${onInvalid}`, key: 'key-0', body, attributes: { datacontenttype: 'application/json', source: 'elsewhere' }, partition: 0 })
+    await t.auditor.write(topic.name, {
+      id: `bad-${onInvalid}`,
+      key: 'key-0',
+      body,
+      attributes: { datacontenttype: 'application/json', source: 'elsewhere' },
+      partition: 0,
+    })
     if (onInvalid === 'stop') {
       const end = await died
       t.ok(end instanceof Error, `closed rejects with the cause, but it ended with ${String(end)}`)
@@ -287,8 +323,16 @@ async function neverSilent(t: Trial): Promise<void> {
     seen.exactly(good)
     const reasons = (await deadLettersOf(broker, topic)).map((letter) => letter.reason)
     t.equal(reasons, onInvalid === 'drop' ? [] : ['invalid'], `dead letters (${onInvalid ?? 'default'})`)
-    if (onInvalid === 'drop') t.atLeast(t.events().filter(({ name, event }) => /^(?:dropped|invalid)$/.test(name) && event['topic'] === topic.name).length, 1, 'events about the drop')
-    t.ok(t.logs.some((entry) => entry.topic === topic.name && entry.level !== 'debug'), `a log line tells what became of the invalid message (${onInvalid ?? 'default'})`)
+    if (onInvalid === 'drop')
+      t.atLeast(
+        t.events().filter(({ name, event }) => /^(?:dropped|invalid)$/.test(name) && event['topic'] === topic.name).length,
+        1,
+        'events about the drop',
+      )
+    t.ok(
+      t.logs.some((entry) => entry.topic === topic.name && entry.level !== 'debug'),
+      `a log line tells what became of the invalid message (${onInvalid ?? 'default'})`,
+    )
   }
   const topic = t.topic('failing')
   const seen = t.recorder('failing')
@@ -296,9 +340,15 @@ async function neverSilent(t: Trial): Promise<void> {
   const orders = t.orders(3, { keys: 3 })
   await t.send(broker, topic, orders)
   await t.settled(topic)
-  const told = t.events('dead-lettered').filter(({ event }) => event['topic'] === topic.name).map(({ event }) => event['id'])
+  const told = t
+    .events('dead-lettered')
+    .filter(({ event }) => event['topic'] === topic.name)
+    .map(({ event }) => event['id'])
   t.equal([...told].sort(), orders.map((order) => order.id).sort(), 'dead letters that were reported')
-  t.ok(t.logs.some((entry) => entry.topic === topic.name && /dead/.test(entry.event)), 'a log line about dead letters')
+  t.ok(
+    t.logs.some((entry) => entry.topic === topic.name && /dead/.test(entry.event)),
+    'a log line about dead letters',
+  )
 }
 
 async function noCrashGuard(t: Trial): Promise<void> {
@@ -310,12 +360,21 @@ async function noCrashGuard(t: Trial): Promise<void> {
   const [deadly, other] = t.orders(2, { keys: 2 }) as [Order, Order]
   await t.send(broker, topic, [deadly, other])
   for (let round = 0; round < 6; round++) {
-    const member = await t.member({ topic, recorder: seen, options: { concurrency: 1 }, acts: [{ when: { ids: [deadly.id] }, then: 'exit' }] })
+    const member = await t.member({
+      topic,
+      recorder: seen,
+      options: { concurrency: 1 },
+      acts: [{ when: { ids: [deadly.id] }, then: 'exit' }],
+    })
     await member.died
   }
   t.equal(attempts(seen.of(deadly)), [1, 1, 1, 1, 1, 1], 'attempts of the message that kills its process')
   const survivor = t.recorder('survivor')
   await t.member({ topic, recorder: survivor })
-  await t.until('both are done', () => survivor.of(deadly).length === 1 && seen.of(other).length + survivor.of(other).length >= 1, t.takeoverMs + 10_000)
+  await t.until(
+    'both are done',
+    () => survivor.of(deadly).length === 1 && seen.of(other).length + survivor.of(other).length >= 1,
+    t.takeoverMs + 10_000,
+  )
   await t.settled(topic)
 }

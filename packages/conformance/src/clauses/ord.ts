@@ -11,7 +11,7 @@ export const ord: readonly Clause[] = [
   { id: 'ORD-2', title: 'One handler per key at a time', needs: 'memory', run: (t) => manyKeys(t, [5, 30]) },
   {
     id: 'ORD-3',
-    title: 'Retry keeps the key\'s order',
+    title: "Retry keeps the key's order",
     needs: 'memory',
     async run(t) {
       for (const afterMs of [undefined, 40_000]) {
@@ -19,7 +19,8 @@ export const ord: readonly Clause[] = [
         const broker = await t.connect()
         const seen = t.recorder()
         const orders = t.orders(200, { keys: 10 })
-        const tenth = new Set(orders.filter((order) => order.seq === orders[0]?.seq! + 9).map((order) => order.id))
+        const [first] = orders as readonly [Order, ...Order[]]
+        const tenth = new Set(orders.filter((order) => order.seq === first.seq + 9).map((order) => order.id))
         await broker.consume(
           topic,
           t.consumeOptions({ concurrency: 16, maxUnsettled: 256 }),
@@ -34,7 +35,12 @@ export const ord: readonly Clause[] = [
         await t.until('all are done', () => seen.finished === orders.length, { withinMs: 120_000, seen: () => seen.finished })
         await t.settled(topic)
         t.equal(tenth.size, 10, 'messages that fail')
-        for (const order of orders) t.equal(seen.of(order).map((start) => start.attempt), tenth.has(order.id) ? [1, 2, 3] : [1], `attempts of ${order.id}`)
+        for (const order of orders)
+          t.equal(
+            seen.of(order).map((start) => start.attempt),
+            tenth.has(order.id) ? [1, 2, 3] : [1],
+            `attempts of ${order.id}`,
+          )
         seen.ordered()
         t.equal(t.events('parked').length, 0, 'keyed messages that were parked')
         const gaps = [...tenth].map((id) => seen.of(id)).map(([first, second]) => (second?.at as number) - (first?.endedAt as number))
@@ -57,7 +63,10 @@ export const ord: readonly Clause[] = [
       for (let round = 1; round <= 3; round++) {
         const member = await t.member(script)
         const goal = Math.floor((orders.length * round) / 4)
-        await t.until(`${goal} are done`, () => seen.finished >= goal && member.running > 0, { withinMs: t.takeoverMs + 60_000, seen: () => seen.finished })
+        await t.until(`${goal} are done`, () => seen.finished >= goal && member.running > 0, {
+          withinMs: t.takeoverMs + 60_000,
+          seen: () => seen.finished,
+        })
         t.struck('running handlers', member.running)
         bound += await t.auditor.unsettled(topic.name, 'workers')
         member.kill()
@@ -122,7 +131,12 @@ export const ord: readonly Clause[] = [
         const orders = t.orders(t.size(1000) * 4, { keys: 4 })
         const producer = broker.producer(topic, { retryUnknown, timeoutMs: 30_000 })
         t.link(broker).delay(5, 4)
-        const sends = orders.map((order) => producer.send(order, { id: order.id }).then(() => order.id, () => undefined))
+        const sends = orders.map((order) =>
+          producer.send(order, { id: order.id }).then(
+            () => order.id,
+            () => undefined,
+          ),
+        )
         await t.until('publishes are on their way', () => t.calls(broker).openPublishes > 0)
         await t.sleep(3)
         t.struck('publishes', t.calls(broker).openPublishes)
@@ -137,7 +151,11 @@ export const ord: readonly Clause[] = [
           t.equal(first, expected, `first copies of key ${key} in the log (retryUnknown ${retryUnknown})`)
         }
         const kept = new Set(Object.values(log).flat())
-        t.equal([...stored].filter((id) => !kept.has(id)), [], 'stored according to the library, and not in the log')
+        t.equal(
+          [...stored].filter((id) => !kept.has(id)),
+          [],
+          'stored according to the library, and not in the log',
+        )
       }
     },
   },
@@ -150,7 +168,8 @@ export const ord: readonly Clause[] = [
       const plain = t.topic('plain', { keyed: false, partitions: 4 })
       for (const order of t.orders(40, { keyNames: [] })) await t.send(broker, plain, [order])
       const used = new Set((await t.auditor.read(t.place(plain))).map((message) => message.partition))
-      if ((await t.auditor.positions(plain.name, 'workers')).length > 1) t.atLeast(used.size, 2, 'partitions used by messages without a key')
+      if ((await t.auditor.positions(plain.name, 'workers')).length > 1)
+        t.atLeast(used.size, 2, 'partitions used by messages without a key')
 
       const topic = t.topic('empty')
       const orders = t.orders(20, { keyNames: [''] })
@@ -200,7 +219,7 @@ export const ord: readonly Clause[] = [
   },
   {
     id: 'ORD-10',
-    title: 'A repeated unknown keeps its key\'s order',
+    title: "A repeated unknown keeps its key's order",
     needs: 'memory',
     async run(t) {
       const topic = t.topic('jobs')
@@ -214,7 +233,11 @@ export const ord: readonly Clause[] = [
       const sends = orders.map((order) => producer.send(order, { id: order.id }))
       let overlapping = 0
       for (let round = 0; round < 5; round++) {
-        await t.until('publishes are on their way', () => t.calls(broker).openPublishes > 0 || producerIsDone(t, orders.length), t.recoverMs + 20_000)
+        await t.until(
+          'publishes are on their way',
+          () => t.calls(broker).openPublishes > 0 || producerIsDone(t, orders.length),
+          t.recoverMs + 20_000,
+        )
         if (producerIsDone(t, orders.length)) break
         link.withhold(['publish'])
         const before = link.withheld
@@ -244,7 +267,10 @@ export function onlyBehindUnfinished(t: Trial, seen: Recorder, orders: readonly 
   for (const order of orders) {
     const partition = partitionOfKey(order.key as string, 4)
     const before = latest.get(partition) ?? Number.NEGATIVE_INFINITY
-    if (seen.of(order).length > 1) t.ok(before > doneAt(order), `${order.id} was repeated by a polite hand-over, though all before it in its partition were done`, [order.id])
+    if (seen.of(order).length > 1)
+      t.ok(before > doneAt(order), `${order.id} was repeated by a polite hand-over, though all before it in its partition were done`, [
+        order.id,
+      ])
     latest.set(partition, Math.max(before, doneAt(order)))
   }
 }
@@ -255,7 +281,11 @@ function producerIsDone(t: Trial, count: number): boolean {
 
 function byKey(orders: readonly Order[]): Record<string, readonly string[]> {
   const found: Record<string, string[]> = {}
-  for (const { key, id } of orders) (found[key as string] ??= []).push(id)
+  for (const { key, id } of orders) {
+    const ids = found[key as string] ?? []
+    ids.push(id)
+    found[key as string] = ids
+  }
   return found
 }
 

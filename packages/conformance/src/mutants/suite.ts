@@ -3,14 +3,18 @@ import type { Mutant } from './mutant.ts'
 /** Bugs of the suite itself: a suite that cannot see must say so on an adapter that is right. */
 export const suite: readonly Mutant[] = [
   {
-    id: 'SUITE-1', where: 'suite', file: 'memory.ts',
+    id: 'SUITE-1',
+    where: 'suite',
+    file: 'memory.ts',
     find: 'read: async (place) => server.read(place),',
     replace: 'read: async (_place) => [],',
     killedBy: ['ERR-6', 'ORD-6'],
     what: 'the auditor returns an empty list',
   },
   {
-    id: 'SUITE-2', where: 'suite', file: 'memory.ts',
+    id: 'SUITE-2',
+    where: 'suite',
+    file: 'memory.ts',
     find: 'link: (instance): SimulatedLink => server.link(instance)',
     replace: `link: (instance): SimulatedLink => {
       const real = server.link(instance)
@@ -27,9 +31,12 @@ export const suite: readonly Mutant[] = [
     what: 'faults on links pass everything',
   },
   {
-    id: 'SUITE-3', where: 'suite', file: 'messages.ts',
+    id: 'SUITE-3',
+    where: 'suite',
+    file: 'messages.ts',
     find: 'export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, unknown, string>, orders: readonly T[], options: SendManyOptions = {}): Promise<void> {',
-    replace: 'export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, unknown, string>, all: readonly T[], options: SendManyOptions = {}): Promise<void> {\n  const orders = all.slice(1)',
+    replace:
+      'export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, unknown, string>, all: readonly T[], options: SendManyOptions = {}): Promise<void> {\n  const orders = all.slice(1)',
     killedBy: ['ERR-1', 'ORD-1'],
     what: 'a message that was never sent',
   },

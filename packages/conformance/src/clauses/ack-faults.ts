@@ -1,0 +1,366 @@
+// ACK-3 to 7, 12 and 17: what settlements survive.
+
+import type { Message, Pulled } from '@posthorn/core'
+import type { Assignment, Delivery } from '@posthorn/core/adapter'
+import { partitionOfKey } from '../murmur2.ts'
+import type { Order } from '../orders.ts'
+import type { Trial } from '../trial.ts'
+import { waitFor } from './support.ts'
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const mixed = [...items]
+  for (let index = mixed.length - 1; index > 0; index--) {
+    const other = Math.floor(random() * (index + 1))
+    ;[mixed[index], mixed[other]] = [mixed[other] as T, mixed[index] as T]
+  }
+  return mixed
+}
+
+function placesOf(orders: readonly Order[]): ReadonlyMap<string, { readonly partition: number; readonly offset: number }> {
+  const next = [0, 0, 0, 0]
+  return new Map(
+    orders.map((order) => {
+      const partition = partitionOfKey(order.key as string, 4)
+      const offset = next[partition] as number
+      next[partition] = offset + 1
+      return [order.id, { partition, offset }]
+    }),
+  )
+}
+
+function positionOf(orders: readonly Order[], order: Order): number {
+  return placesOf(orders).get(order.id)?.offset as number
+}
+
+export async function lateAtTheContract(t: Trial): Promise<void> {
+  const topic = t.topic('contract', { partitions: 1 })
+  const sender = await t.connect()
+  await sender.declare(topic)
+  await t.send(sender, topic, t.orders(2, { keys: 2 }))
+  const opened = await t.open()
+  const stop = new AbortController()
+  const found: Assignment[] = []
+  const all: Assignment[] = []
+  const source = {
+    topic: topic.name,
+    kind: 'group',
+    group: 'workers',
+    keyed: true,
+    settleFirst: false,
+    maxUnsettled: 32,
+    maxBytes: 1_048_576,
+    native: undefined,
+    atomic: false,
+    handOverMs: 5000,
+  } as const
+  const assignments = await opened.session.subscribe(source, stop.signal)
+  const collecting = (async () => {
+    for await (const assignment of assignments) {
+      all.push(assignment)
+      if (assignment.role === 'main') found.push(assignment)
+    }
+  })()
+  await t.until('an assignment', () => found.length === 1)
+  const old = found[0] as Assignment
+  const tokens = (await readAll(t, old, 2)).map((delivery) => delivery.token)
+  t.struck('unsettled deliveries', tokens.length)
+  t.link(opened).cut()
+  await t.until('the assignment is lost and comes again', () => old.lost.aborted && found.length === 2, {
+    withinMs: t.recoverMs + t.leaseMs,
+  })
+  const fresh = found[1] as Assignment
+  const again = await readAll(t, fresh, 2)
+  t.equal(await old.settle(tokens), 'stale', 'settling tokens of the connection before')
+  t.equal(await t.auditor.unsettled(topic.name, 'workers'), 2, 'unsettled after it')
+  t.equal(await fresh.settle(again.map((delivery) => delivery.token)), 'settled', 'settling the new tokens')
+  await t.settled(topic)
+  stop.abort()
+  await t.until('the member may leave', () => fresh.leaving.aborted || fresh.lost.aborted)
+  await Promise.all(all.map((assignment) => assignment.release()))
+  await collecting
+}
+
+async function readAll(t: Trial, assignment: Assignment, count: number): Promise<readonly Delivery[]> {
+  const all: Delivery[] = []
+  while (all.length < count) {
+    const some = await assignment.read(count)
+    if (some.length === 0) t.fail(`the assignment ended after ${all.length} of ${count} deliveries`)
+    all.push(...some)
+  }
+  return all
+}
+
+export async function lateByPull(t: Trial): Promise<void> {
+  const topic = t.topic('pulled', { partitions: 1 })
+  const sender = await t.connect()
+  const broker = await t.connect({ jitter: 'free' })
+  const puller = await broker.pull(topic, { group: 'workers', maxUnsettled: 32 })
+  await t.send(sender, topic, t.orders(2, { keys: 2 }))
+  const old: Pulled<Message<Order>>[] = []
+  while (old.length < 2) old.push(...(await puller.receive({ max: 2, waitMs: 5000 })))
+  t.struck('unsettled deliveries', old.length)
+  const before = t.now()
+  t.link(broker).cut()
+  await t.until(
+    'it owns the partition again',
+    () => t.calls(broker).assignments.some((each) => each.role === 'main' && each.since > before),
+    t.recoverMs + t.leaseMs,
+  )
+  for (const message of old) t.equal(await message.done(), 'stale', `done() of ${message.id} after its connection ended`)
+  // What was done here is not handed out here again (ACK-17): at most it comes, and its own settlement counts.
+  for (const message of await puller.receive({ max: 2, waitMs: 3000 })) t.equal(await message.done(), 'done', `done() of ${message.id}`)
+  await t.settled(topic)
+}
+
+export async function lateHandlers(t: Trial): Promise<void> {
+  const topic = t.topic('handled', { partitions: 1 })
+  const sender = await t.connect()
+  const broker = await t.connect({ jitter: 'free' })
+  const gate = t.gate()
+  const seen = t.recorder('handled')
+  const orders = t.orders(2, { keys: 2 })
+  await broker.consume(
+    topic,
+    t.consumeOptions(),
+    seen.handler(() => gate.wait()),
+  )
+  await t.send(sender, topic, orders)
+  await t.until('2 handlers run', () => seen.running === 2)
+  t.struck('running handlers', seen.running)
+  const before = t.now()
+  t.link(broker).cut()
+  await t.until(
+    'it owns the partition again',
+    () => t.calls(broker).assignments.some((each) => each.role === 'main' && each.since > before),
+    t.recoverMs + t.leaseMs,
+  )
+  await t.until('the server counts the new deliveries', async () => (await t.auditor.unsettled(topic.name, 'workers')) === 2)
+  gate.open()
+  await t.settled(topic)
+  await t.fence(sender, topic, seen)
+  seen.each(orders)
+  t.atMost(seen.repeats, 2, 'repeats')
+}
+
+export async function finishedAgain(t: Trial): Promise<void> {
+  const topic = t.topic('jobs')
+  const sender = await t.connect()
+  const broker = await t.connect({ jitter: 'free' })
+  const seen = t.recorder()
+  const orders: Order[] = []
+  let gate = t.gate()
+  await broker.consume(
+    topic,
+    t.consumeOptions({ concurrency: 20 }),
+    seen.handler(() => gate.wait()),
+  )
+  // First the frames are lost, so that the server hands the messages out again; then only the answers.
+  for (const lose of ['frames', 'answers']) {
+    gate = t.gate()
+    const some = t.orders(20, { keys: 20 })
+    orders.push(...some)
+    await t.send(sender, topic, some)
+    await t.until('20 handlers run', () => seen.running === 20, { seen: () => seen.running, withinMs: t.recoverMs + 10_000 })
+    if (lose === 'frames') t.link(broker).silence('up')
+    else t.link(broker).withhold(['settle'])
+    gate.open()
+    await t.until('settlements wait for their answers', () => t.calls(broker).openSettles > 0)
+    t.struck('settlements', t.calls(broker).openSettles)
+    t.link(broker).cut()
+    t.link(broker).heal()
+    await t.fence(sender, topic, seen)
+    await t.settled(topic, 'workers', t.recoverMs + 10_000)
+    t.equal(seen.repeats, 0, `second starts in the same process after ${lose} of settlements were lost`)
+  }
+  seen.exactly(orders)
+
+  const elsewhere = t.recorder('elsewhere')
+  const other = t.topic('elsewhere')
+  const blocked = t.gate()
+  const dying = await t.member({ topic: other, recorder: elsewhere, options: { concurrency: 20 }, acts: [{ gate: blocked }] })
+  const more = t.orders(20, { keys: 20 })
+  await t.send(sender, other, more)
+  await t.until('20 handlers run', () => dying.running === 20)
+  dying.link.silence('up')
+  blocked.open()
+  await t.until('settlements wait for their answers', () => dying.calls.openSettles > 0)
+  t.struck('settlements', dying.calls.openSettles)
+  dying.kill()
+  await t.member({ topic: other, recorder: elsewhere })
+  await waitFor(t, () => elsewhere.starts.length >= 20, 'the other process has them')
+  await t.fence(sender, other, elsewhere)
+  elsewhere.each(more)
+  t.atMost(elsewhere.repeats, 20, 'repeats at another process')
+  await t.settled(other)
+}
+
+/** ACK-3 */
+export async function settledStays(t: Trial): Promise<void> {
+  const topic = t.topic('jobs')
+  const orders = t.orders(t.size(1000))
+  const seen = t.recorder()
+  const sender = await t.connect({ jitter: 'free' })
+  const first = await t.member({ topic, recorder: seen, jitter: 'free' })
+  await t.send(sender, topic, orders)
+  await t.until('all are done', () => seen.finished === orders.length, { withinMs: 60_000, seen: () => seen.finished })
+  await t.settled(topic)
+
+  t.struck('assignments', first.calls.assignments.length)
+  first.cut()
+  await t.fence(sender, topic, seen)
+  t.equal(seen.starts.length, orders.length, 'starts after a cut')
+
+  first.kill()
+  await t.member({ topic, recorder: seen, jitter: 'free' })
+  await t.fence(sender, topic, seen)
+  t.equal(seen.starts.length, orders.length, 'starts after the client was killed')
+
+  await t.crash('SIGKILL')
+  await t.restart()
+  await t.fence(sender, topic, seen)
+  // Where the profile lets the server forget what it settled, what it repeats is the server's loss, not ours.
+  if (t.profile === 'durable') t.equal(seen.starts.length, orders.length, 'starts after the server was killed')
+  seen.each(orders)
+}
+
+/** ACK-5 */
+export async function onlyTheFinished(t: Trial): Promise<void> {
+  const topic = t.topic('jobs', { partitions: 1 })
+  const orders = t.orders(10, { keys: 10 })
+  const seventh = orders[6] as Order
+  const rest = orders.filter((order) => order !== seventh)
+  const gate = t.gate()
+  const first = t.recorder('first')
+  const second = t.recorder('second')
+  const sender = await t.connect()
+  const member = await t.member({
+    topic,
+    recorder: first,
+    options: { concurrency: 10 },
+    acts: [{ when: { ids: rest.map((order) => order.id) }, gate }],
+  })
+  await t.send(sender, topic, orders)
+  await t.until('nine run and the seventh is done', () => member.running === 9 && first.of(seventh).some((start) => start.end === 'done'))
+  if (t.capabilities.settlement === 'each') await t.until('the seventh is settled', () => member.calls.settled === 1)
+  else await t.pass(1000)
+  t.struck('running handlers', member.running)
+  member.kill()
+  await t.member({ topic, recorder: second })
+  await t.until('the others are done', () => rest.every((order) => second.of(order).some((start) => start.end === 'done')), {
+    withinMs: t.takeoverMs + 10_000,
+  })
+  await t.fence(sender, topic, second)
+  second.each(t.capabilities.settlement === 'each' ? rest : orders, 'unfinished orders')
+  t.equal(second.repeats, 0, 'repeats at the next member')
+  if (t.capabilities.settlement === 'each') t.equal(second.of(seventh).length, 0, 'starts of the one that was settled')
+  await t.settled(topic)
+}
+
+/** ACK-6 */
+export async function stuckPartition(t: Trial): Promise<void> {
+  const topic = t.topic('jobs')
+  const broker = await t.connect()
+  const gate = t.gate()
+  const seen = t.recorder()
+  const orders = t.orders(t.size(10_000))
+  const stuck = orders.find((order) => partitionOfKey(order.key as string, 4) === 0) as Order
+  const others = orders.filter((order) => partitionOfKey(order.key as string, 4) !== 0)
+  await broker.consume(
+    topic,
+    t.consumeOptions(),
+    seen.handler((message) => (message.value.id === stuck.id ? gate.wait() : undefined)),
+  )
+  await t.send(broker, topic, orders)
+  await t.until('all of the other partitions are done', () => others.every((order) => seen.of(order).length > 0), {
+    withinMs: 60_000,
+    seen: () => `${seen.done} done of ${orders.length}`,
+  })
+  const ends = [1, 2, 3].map((partition) => others.filter((order) => partitionOfKey(order.key as string, 4) === partition).length)
+  await t.until(
+    'their positions are at the end',
+    async () => (await t.auditor.positions(topic.name, 'workers')).slice(1).every((position, index) => position === ends[index]),
+    { seen: () => ends },
+  )
+  t.atMost(await t.auditor.unsettled(topic.name, 'workers'), 32, 'held of the partition that is stuck')
+  t.equal((await t.auditor.positions(topic.name, 'workers'))[0], positionOf(orders, stuck), 'position of the partition that is stuck')
+  gate.open()
+  await t.settled(topic, 'workers', 30_000)
+  seen.exactly(orders)
+  seen.ordered()
+}
+
+/** ACK-7 */
+export async function anyOrder(t: Trial): Promise<void> {
+  const broker = await t.connect()
+  for (let round = 0; round < 6; round++) {
+    const topic = t.topic(`jobs-${round}`)
+    const seen = t.recorder()
+    const orders = t.orders(100, { keys: 100 })
+    const ends = new Map<string, () => void>()
+    const handle = (message: Message<Order>): Promise<void> => new Promise((resolve) => ends.set(message.value.id, resolve))
+    const consumer = await broker.consume(topic, t.consumeOptions({ concurrency: 100, maxUnsettled: 128 }), seen.handler(handle))
+    await t.send(broker, topic, orders)
+    await t.until('100 handlers run', () => seen.running === 100, { seen: () => seen.running })
+    const order = round === 0 ? [...orders].reverse() : shuffled(orders, t.random)
+    const left = new Set(orders.map((each) => each.id))
+    const places = placesOf(orders)
+    for (const [index, each] of order.entries()) {
+      ends.get(each.id)?.()
+      left.delete(each.id)
+      if (index % 10 !== 0) continue
+      await t.sleep(20)
+      const positions = await t.auditor.positions(topic.name, 'workers')
+      for (const id of left) {
+        const place = places.get(id) as { partition: number; offset: number }
+        t.ok(
+          (positions[place.partition] as number) <= place.offset,
+          `the position of partition ${place.partition} passed ${id}, which still runs`,
+          [id],
+        )
+      }
+    }
+    await t.settled(topic)
+    seen.exactly(orders)
+    await consumer.close()
+  }
+}
+
+/** ACK-12 */
+export async function atMostOnce(t: Trial): Promise<void> {
+  const topic = t.topic('jobs')
+  const seen = t.recorder()
+  const sender = await t.connect()
+  const orders = t.orders(t.size(1000))
+  await t.send(sender, topic, orders)
+  const script = {
+    topic,
+    recorder: seen,
+    options: { settle: 'before' as const },
+    acts: [{ holdMs: [5, 50] as const }],
+    jitter: 'free' as const,
+  }
+  const members = []
+  for (let round = 0; round < 5; round++) {
+    const member = await t.member(script)
+    members.push(member)
+    const goal = member.starts + t.size(100)
+    await t.until('it handles', () => member.starts >= goal && member.running > 0, {
+      withinMs: t.takeoverMs + 20_000,
+      seen: () => member.starts,
+    })
+    member.link.withhold(['settle'])
+    await t.until('4 settle replies are lost', () => member.link.withheld >= 4 || member.calls.openSettles > 0)
+    t.struck('handlers or settlements', member.running + member.calls.openSettles)
+    member.kill()
+  }
+  const last = await t.member(script)
+  members.push(last)
+  await t.fence(sender, topic, seen)
+  await t.until('nothing runs', () => seen.running === 0)
+  t.equal(seen.repeats, 0, 'second starts')
+  t.equal(seen.starts.length, new Set(seen.starts.map((start) => start.id)).size, 'starts against different messages started')
+  const notStarted = orders.filter((order) => seen.of(order).length === 0).length
+  const givenUp = members.reduce((sum, member) => sum + member.calls.handedOut - member.starts, 0)
+  t.atMost(notStarted, givenUp, 'messages never started, against those handed out and given up')
+  t.atMost(notStarted, members.length * 4 * 32, 'messages never started, against what five kills can take with them')
+}
