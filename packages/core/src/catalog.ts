@@ -69,7 +69,12 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
     done.then(over, over)
   }
 
-  async function declare(topic: TopicDefinition, groups: ReadonlyMap<string, Start>, signal: AbortSignal, failing: (fault: unknown) => void): Promise<TopicState> {
+  async function declare(
+    topic: TopicDefinition,
+    groups: ReadonlyMap<string, Start>,
+    signal: AbortSignal,
+    failing: (fault: unknown) => void,
+  ): Promise<TopicState> {
     const plan: TopicPlan = {
       name: topic.name,
       keyed: topic.key !== undefined,
@@ -84,7 +89,8 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
       try {
         const states = await session.declare({ topics: [plan] }, signal)
         const state = states.find((each) => each.name === topic.name)
-        if (state === undefined) throw new MessagingError('INTERNAL', `${adapter.name} declared "${topic.name}" and did not say what it has`)
+        if (state === undefined)
+          throw new MessagingError('INTERNAL', `${adapter.name} declared "${topic.name}" and did not say what it has`)
         return state
       } catch (error) {
         if (signal.aborted || !explained(adapter, error).retryable) throw error
@@ -105,7 +111,13 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
   }
 
   // What one caller waits for: the shared declare, within its own deadline and signal. When nobody waits any more it is given up.
-  function outcome(running: Declaring, topic: TopicDefinition, attempted: string, deadline: number, options: EnsureOptions): Promise<TopicState> {
+  function outcome(
+    running: Declaring,
+    topic: TopicDefinition,
+    attempted: string,
+    deadline: number,
+    options: EnsureOptions,
+  ): Promise<TopicState> {
     const { signal } = options
     const closing = options.finish === true ? undefined : context.closing
     return new Promise((resolve, reject) => {

@@ -139,7 +139,7 @@ export function fromDeadLetter(capabilities: Capabilities, topic: TopicDefinitio
   const letter: DeadLetter = {
     id,
     key: key ?? undefined,
-    value: valueOf(topic, body),
+    value: decodedBody(topic, body),
     bytes: body ?? new Uint8Array(0),
     headers: { ...read.content.headers, ...rawHeaders(transport['ph-raw']) },
     type: attributes.type ?? (typeof topic.type === 'string' ? topic.type : topic.name),
@@ -173,7 +173,7 @@ function bodyOf(content: Received, ours: boolean): Uint8Array | null {
   return mark === 'empty' || mark === 'left' ? new Uint8Array(0) : content.body
 }
 
-function valueOf(topic: TopicDefinition, body: Uint8Array | null): unknown {
+function decodedBody(topic: TopicDefinition, body: Uint8Array | null): unknown {
   if (body === null) return null
   try {
     return topic.codec.decode(body)

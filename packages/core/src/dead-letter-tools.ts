@@ -67,7 +67,13 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
   }
 
   // Chosen entries among the first `count`, each slot once, a page at a time.
-  async function* choose(attempted: string, chosen: Chosen, count: number, most: number, signal: AbortSignal | undefined): AsyncGenerator<readonly Found[]> {
+  async function* choose(
+    attempted: string,
+    chosen: Chosen,
+    count: number,
+    most: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<readonly Found[]> {
     const taken = new Set<string>()
     let seen = 0
     if (most <= 0 || count === 0) return
@@ -93,7 +99,8 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
         inner,
       )
       // `stale`: somebody removed some of them first, which is as good. An unknown removal is done again.
-      if (result === 'unknown') throw new MessagingError('UNAVAILABLE', `${attempted}: the server did not confirm a removal`, { retryable: true })
+      if (result === 'unknown')
+        throw new MessagingError('UNAVAILABLE', `${attempted}: the server did not confirm a removal`, { retryable: true })
     })
   }
 
@@ -110,10 +117,15 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
       attempted,
       copy: true,
     })
-    if (telemetry.wants('replayed')) telemetry.emit('replayed', { topic: topic.name, group, id: entry.letter.id, key: entry.letter.key, reason: entry.letter.reason })
+    if (telemetry.wants('replayed'))
+      telemetry.emit('replayed', { topic: topic.name, group, id: entry.letter.id, key: entry.letter.key, reason: entry.letter.reason })
   }
 
-  async function replay(attempted: string, chosen: Chosen, options: ReplayOptions): Promise<{ readonly replayed: number; readonly left: number }> {
+  async function replay(
+    attempted: string,
+    chosen: Chosen,
+    options: ReplayOptions,
+  ): Promise<{ readonly replayed: number; readonly left: number }> {
     const { ratePerSecond, limit = Number.POSITIVE_INFINITY, signal, onProgress } = options
     const count = await countOf(attempted, signal)
     const chunk = ratePerSecond === undefined ? pageSize : Math.min(pageSize, Math.max(1, Math.floor(ratePerSecond / 10)))
@@ -156,9 +168,14 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     if (wait <= 0) return
     let cancel = (): void => undefined
     try {
-      await patiently(context, { attempted, withinMs: wait + stepWithinMs, signal }, () => new Promise<void>((resolve) => {
-        cancel = clock.timer(wait, resolve)
-      }))
+      await patiently(
+        context,
+        { attempted, withinMs: wait + stepWithinMs, signal },
+        () =>
+          new Promise<void>((resolve) => {
+            cancel = clock.timer(wait, resolve)
+          }),
+      )
     } finally {
       cancel()
     }
@@ -173,7 +190,12 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     async replay(choice: DeadLetterChoice, options?: ReplayOptions) {
       const attempted = `cannot replay ${named}`
       const chosen = choiceOf(attempted, choice)
-      const given = checkOptions<ReplayOptions>(attempted, options, { ratePerSecond: positive, limit: whole(0), signal: signalRule, onProgress: fn })
+      const given = checkOptions<ReplayOptions>(attempted, options, {
+        ratePerSecond: positive,
+        limit: whole(0),
+        signal: signalRule,
+        onProgress: fn,
+      })
       return replay(attempted, chosen, given)
     },
     async purge(choice: DeadLetterChoice, options?: PurgeOptions) {
@@ -197,7 +219,11 @@ function choiceOf(attempted: string, choice: unknown): Chosen {
     where: fn,
   })
   const { all, ids, where } = given
-  if (Object.keys(given).length !== 1) throw invalid(attempted, `${Object.keys(given).length === 0 ? 'nothing is chosen' : `${Object.keys(given).join(' and ')} are given together`}. ${next}`)
+  if (Object.keys(given).length !== 1)
+    throw invalid(
+      attempted,
+      `${Object.keys(given).length === 0 ? 'nothing is chosen' : `${Object.keys(given).join(' and ')} are given together`}. ${next}`,
+    )
   if (where !== undefined) return guarded(attempted, where)
   if (ids !== undefined) {
     const wanted = new Set(ids)

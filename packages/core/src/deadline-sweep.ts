@@ -18,7 +18,11 @@ export interface Sweep {
  * Ends what is out of time: one timer, set only while something is open, a twentieth of the shortest wait apart (10 to
  * 250 ms). `open` gives what is open; `expire` ends one of them.
  */
-export function createSweep<T extends Bounded>(clock: Clock, open: { readonly count: () => number; readonly entries: () => Iterable<T> }, expire: (entry: T) => void): Sweep {
+export function createSweep<T extends Bounded>(
+  clock: Clock,
+  open: { readonly count: () => number; readonly entries: () => Iterable<T> },
+  expire: (entry: T) => void,
+): Sweep {
   let cancel: (() => void) | null = null
   let sweepAt = 0
   let earliest = Number.POSITIVE_INFINITY

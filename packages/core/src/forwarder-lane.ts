@@ -168,7 +168,14 @@ export function runDelayLane(options: {
       each.failures++
       each.wakeAt = clock.now() + Math.min(30_000, 500 * 2 ** Math.min(each.failures, 6))
       const failure = context.wrap(error, `cannot forward a delayed message to "${topic.name}"`)
-      if (alive()) context.telemetry.emit('notice', { topic: topic.name, id: content.id, reason: 'delay', error: failure, note: `${failure.message}. it stays delayed and is tried again` })
+      if (alive())
+        context.telemetry.emit('notice', {
+          topic: topic.name,
+          id: content.id,
+          reason: 'delay',
+          error: failure,
+          note: `${failure.message}. it stays delayed and is tried again`,
+        })
     }
     if (!over) step()
     calm()

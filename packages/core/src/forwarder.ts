@@ -1,6 +1,6 @@
 import type { BrokerContext } from './context.ts'
 import type { Assignment } from './contract.ts'
-import { runDelayLane, type DelayLane } from './forwarder-lane.ts'
+import { type DelayLane, runDelayLane } from './forwarder-lane.ts'
 import type { TopicDefinition } from './topic.ts'
 import { within } from './within.ts'
 

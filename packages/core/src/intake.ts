@@ -1,5 +1,5 @@
-import type { Clock } from './contract.ts'
 import type { Feeder } from './context.ts'
+import type { Clock } from './contract.ts'
 import { createSweep } from './deadline-sweep.ts'
 import { MessagingError, type Receipt } from './errors.ts'
 import { onAbort } from './on-abort.ts'
@@ -53,7 +53,8 @@ export function createIntake(setup: IntakeSetup): Intake {
 
   const sweep = createSweep<Waiting>(clock, { count: () => all.size, entries: () => [...all] }, (waiting) => {
     if (waiting.stage === 'sending') return
-    const text = waiting.stage === 'preparing' ? 'its time was up before it could leave' : 'its time was up while a middleware was still running'
+    const text =
+      waiting.stage === 'preparing' ? 'its time was up before it could leave' : 'its time was up while a middleware was still running'
     end(waiting, { error: failure(waiting, 'TIMED_OUT', text, true) })
   })
   const feeder: Feeder = {

@@ -48,7 +48,10 @@ export async function runMiddleware(
     }
     let called = false
     await each(context, () => {
-      if (called) return Promise.reject(new MessagingError('INVALID_ARGUMENT', `${attempted}: a middleware called next() twice`, { outcome: 'none', messageId: id }))
+      if (called)
+        return Promise.reject(
+          new MessagingError('INVALID_ARGUMENT', `${attempted}: a middleware called next() twice`, { outcome: 'none', messageId: id }),
+        )
       called = true
       return run(index + 1)
     })
@@ -59,21 +62,31 @@ export async function runMiddleware(
   } catch (error) {
     if (refused !== undefined && error === refused) throw error
     if (receipt !== undefined) {
-      throw new MessagingError('INTERNAL', `${attempted}: it was stored, then a middleware failed: ${textOf(error)}. to repeat it, send it under the id in error.messageId`, {
-        outcome: 'unknown',
-        messageId: id,
-        cause: error,
-      })
+      throw new MessagingError(
+        'INTERNAL',
+        `${attempted}: it was stored, then a middleware failed: ${textOf(error)}. to repeat it, send it under the id in error.messageId`,
+        {
+          outcome: 'unknown',
+          messageId: id,
+          cause: error,
+        },
+      )
     }
     if (refused !== undefined || handed) throw refused ?? error
     if (isMessagingError(error)) throw error
-    throw new MessagingError('INTERNAL', `${attempted}: a middleware failed: ${textOf(error)}. it was not stored`, { outcome: 'failed', messageId: id, cause: error })
+    throw new MessagingError('INTERNAL', `${attempted}: a middleware failed: ${textOf(error)}. it was not stored`, {
+      outcome: 'failed',
+      messageId: id,
+      cause: error,
+    })
   }
   if (receipt !== undefined) return receipt
   if (refused !== undefined) throw refused
   throw new MessagingError(
     'CANCELLED',
-    handed ? `${attempted}: a middleware did not wait for next(), so its outcome is not known. it may be stored` : `${attempted}: a middleware did not call next(). it was not stored`,
+    handed
+      ? `${attempted}: a middleware did not wait for next(), so its outcome is not known. it may be stored`
+      : `${attempted}: a middleware did not call next(). it was not stored`,
     { outcome: handed ? 'unknown' : 'failed', messageId: id },
   )
 }
@@ -81,5 +94,7 @@ export async function runMiddleware(
 // Headers that are no object are refused with the others, by the header rules.
 function copied(headers: unknown): Record<string, string> {
   if (headers === undefined) return {}
-  return typeof headers === 'object' && headers !== null && !Array.isArray(headers) ? { ...(headers as Record<string, string>) } : (headers as Record<string, string>)
+  return typeof headers === 'object' && headers !== null && !Array.isArray(headers)
+    ? { ...(headers as Record<string, string>) }
+    : (headers as Record<string, string>)
 }

@@ -1,5 +1,5 @@
-import { type ErrorCode, MessagingError, type Receipt, textOf } from './errors.ts'
 import type { Adapter, Fault, PublishReport } from './contract.ts'
+import { type ErrorCode, MessagingError, type Receipt, textOf } from './errors.ts'
 import { explained } from './explained.ts'
 import type { SendEntry } from './send-lane.ts'
 
@@ -42,7 +42,12 @@ export function closed(entry: SendEntry): MessagingError {
   return made(entry, 'CLOSED', 'the broker was closed first', { retryable: false, cause: entry.fault })
 }
 
-function made(entry: SendEntry, code: ErrorCode, text: string, detail: { readonly retryable: boolean; readonly cause: unknown }): MessagingError {
+function made(
+  entry: SendEntry,
+  code: ErrorCode,
+  text: string,
+  detail: { readonly retryable: boolean; readonly cause: unknown },
+): MessagingError {
   const { attempted, content } = entry.request
   const outcome = outcomeOf(entry)
   const next =

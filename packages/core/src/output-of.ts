@@ -14,7 +14,8 @@ export function outputOf(context: Pick<BrokerContext, 'capabilities' | 'clock'>,
   const now = clock.now()
   const place: Place = { topic, role: 'main', group: null }
   if (due <= now) return outgoing(capabilities, content, { place, partition, delayMs: 0, slot: null })
-  if (capabilities.delay === 'native') return outgoing(capabilities, content, { place, partition, delayMs: Math.ceil(due - now), slot: null })
+  if (capabilities.delay === 'native')
+    return outgoing(capabilities, content, { place, partition, delayMs: Math.ceil(due - now), slot: null })
   const lane = laneFor(due - now)
   const to = { place: { topic, role: 'delay' as const, group: null }, partition: lane, delayMs: 0, slot: null }
   return outgoingCopy(capabilities, content, laneTransport(content.transport, due, now, delaySteps[lane] ?? 0), to)

@@ -20,7 +20,11 @@ export interface Bounds {
  *
  * @throws MessagingError the operation's own, TIMED_OUT, CANCELLED or CLOSED
  */
-export async function patiently<T>(context: Pick<BrokerContext, 'adapter' | 'clock' | 'random' | 'closing' | 'wrap'>, bounds: Bounds, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function patiently<T>(
+  context: Pick<BrokerContext, 'adapter' | 'clock' | 'random' | 'closing' | 'wrap'>,
+  bounds: Bounds,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const { clock, closing } = context
   const { attempted, signal } = bounds
   const stop = new AbortController()

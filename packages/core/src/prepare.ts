@@ -1,7 +1,7 @@
 import { show } from './check.ts'
 import type { BrokerContext } from './context.ts'
 import type { Content, Outgoing, Place } from './contract.ts'
-import { isThenable, issuesText } from './decode.ts'
+import { issuesText, isThenable } from './decode.ts'
 import { MessagingError, textOf } from './errors.ts'
 import { checkHeaders } from './headers.ts'
 import type { ForwardOptions } from './message.ts'
@@ -79,7 +79,13 @@ function checked(plan: SendPlan, result: StandardSchemaV1.Result<unknown>, id: s
   throw invalidMessage(plan, id, `its schema refuses the value. ${issuesText(result.issues)}`, { issues: result.issues })
 }
 
-function encoded(plan: SendPlan, validated: unknown, value: unknown, options: CheckedOptions, id: string | undefined): Draft | Promise<Draft> {
+function encoded(
+  plan: SendPlan,
+  validated: unknown,
+  value: unknown,
+  options: CheckedOptions,
+  id: string | undefined,
+): Draft | Promise<Draft> {
   return finished(plan, validated, bodyOf(plan, value, id), options, id)
 }
 
@@ -128,7 +134,11 @@ function keyOf(plan: SendPlan, validated: unknown, options: CheckedOptions, id: 
     throw invalidMessage(plan, id, `the topic's key cannot be taken from this value: ${textOf(error)}`, { cause: error })
   }
   if (typeof found !== 'string') {
-    throw invalidMessage(plan, id, `the topic's key must give a text for every value, not ${show(found)}. let the schema refuse values without a key`)
+    throw invalidMessage(
+      plan,
+      id,
+      `the topic's key must give a text for every value, not ${show(found)}. let the schema refuse values without a key`,
+    )
   }
   checkKey(plan.attempted, found)
   return found
@@ -159,10 +169,14 @@ function sized(plan: SendPlan, draft: Draft, id: string | undefined): Draft | Pr
   const { body } = draft
   const bytes = body?.length ?? 0
   if (bytes > plan.topic.maxBytes) {
-    throw new MessagingError('TOO_LARGE', `${plan.attempted}: the body has ${bytes} bytes; the topic allows ${plan.topic.maxBytes} (maxBytes). it was not sent`, {
-      outcome: 'failed',
-      messageId: id,
-    })
+    throw new MessagingError(
+      'TOO_LARGE',
+      `${plan.attempted}: the body has ${bytes} bytes; the topic allows ${plan.topic.maxBytes} (maxBytes). it was not sent`,
+      {
+        outcome: 'failed',
+        messageId: id,
+      },
+    )
   }
   if (!mustReadBack(plan.topic, plan.context.readBackAlways === true)) return draft
   const read = readBack(plan, body, id)
@@ -175,7 +189,14 @@ function sized(plan: SendPlan, draft: Draft, id: string | undefined): Draft | Pr
  *
  * @throws MessagingError INVALID_ARGUMENT, TOO_LARGE
  */
-export function contentOf(plan: SendPlan, draft: Draft, id: string, headers: unknown, options: CheckedOptions, parent?: Texts | null): Content {
+export function contentOf(
+  plan: SendPlan,
+  draft: Draft,
+  id: string,
+  headers: unknown,
+  options: CheckedOptions,
+  parent?: Texts | null,
+): Content {
   const { context } = plan
   const own = headers === undefined ? null : checkHeaders(plan.attempted, headers)
   const hop = own === null ? null : traceOf(own)
@@ -260,6 +281,14 @@ export interface Parent {
 
 const plans = new WeakMap<object, WeakMap<TopicDefinition, SendPlan>>()
 
+function rememberedPlan(context: BrokerContext, topic: TopicDefinition): SendPlan {
+  const ofContext = plans.get(context) ?? new WeakMap<TopicDefinition, SendPlan>()
+  plans.set(context, ofContext)
+  const plan = ofContext.get(topic) ?? planFor(context, topic)
+  ofContext.set(topic, plan)
+  return plan
+}
+
 /**
  * Prepares a message for `message.forward`: checked, encoded, its trace continued from `parent`, whose id becomes its
  * `causationid`; declares the topic if nobody did. Throws or rejects where `send` would reject.
@@ -271,11 +300,7 @@ export function prepare(
   options: ForwardOptions | undefined,
   parent?: Parent,
 ): Prepared | Promise<Prepared> {
-  let ofContext = plans.get(context)
-  if (ofContext === undefined) plans.set(context, (ofContext = new WeakMap()))
-  let plan = ofContext.get(topic)
-  if (plan === undefined) ofContext.set(topic, (plan = planFor(context, topic)))
-  const made = plan
+  const made = rememberedPlan(context, topic)
   const given = checkSendOptions(made.attempted, topic, options, 'forward', context.clock.now(), context.capabilities.limits.delayMs)
   const draft = draftOf(made, value, given, undefined)
   const whole = (ready: Draft): Prepared | Promise<Prepared> => {
@@ -304,11 +329,17 @@ export function invalidMessage(
   text: string,
   detail: { readonly issues?: readonly StandardSchemaV1.Issue[] | undefined; readonly cause?: unknown } = {},
 ): MessagingError {
-  return new MessagingError('INVALID_MESSAGE', `${plan.attempted}: ${text}. it was not sent`, { ...detail, outcome: 'failed', messageId: id })
+  return new MessagingError('INVALID_MESSAGE', `${plan.attempted}: ${text}. it was not sent`, {
+    ...detail,
+    outcome: 'failed',
+    messageId: id,
+  })
 }
 
 function unencodable(plan: SendPlan, id: string | undefined, error: unknown): MessagingError {
-  return invalidMessage(plan, id, `the value cannot be encoded as ${plan.topic.codec.contentType}: ${textOf(error)}`, { cause: typeof error === 'string' ? undefined : error })
+  return invalidMessage(plan, id, `the value cannot be encoded as ${plan.topic.codec.contentType}: ${textOf(error)}`, {
+    cause: typeof error === 'string' ? undefined : error,
+  })
 }
 
 function attempt<T>(run: () => T): { readonly value: T } | { readonly error: unknown } {

@@ -61,7 +61,13 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
   }
 
   // In one go where nothing is asynchronous and nothing waits before it; else through the intake, which keeps the order.
-  function one(value: unknown, raw: unknown, set: 'send' | 'batch', deadline: number, batchSignal: AbortSignal | undefined): Promise<Receipt> {
+  function one(
+    value: unknown,
+    raw: unknown,
+    set: 'send' | 'batch',
+    deadline: number,
+    batchSignal: AbortSignal | undefined,
+  ): Promise<Receipt> {
     let checked: CheckedOptions
     let id: string
     let draft: Draft | Promise<Draft>
@@ -86,12 +92,41 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
     }
   }
 
-  function requestOf(content: Content, outgoing: Outgoing | undefined, due: number, deadline: number, signal: AbortSignal | undefined, span: TallySpan): ProducerRequest {
+  function requestOf(
+    content: Content,
+    outgoing: Outgoing | undefined,
+    due: number,
+    deadline: number,
+    signal: AbortSignal | undefined,
+    span: TallySpan,
+  ): ProducerRequest {
     const partition = outgoing === undefined ? null : outgoing.partition
-    return { place, partition, content, outgoing, due, slot: null, deadline, retryUnknown, signal, allowed: undefined, attempted, copy: false, onEnd, span }
+    return {
+      place,
+      partition,
+      content,
+      outgoing,
+      due,
+      slot: null,
+      deadline,
+      retryUnknown,
+      signal,
+      allowed: undefined,
+      attempted,
+      copy: false,
+      onEnd,
+      span,
+    }
   }
 
-  function later(value: unknown, id: string, draft: Draft | Promise<Draft>, checked: CheckedOptions, deadline: number, signal: AbortSignal | undefined): Promise<Receipt> {
+  function later(
+    value: unknown,
+    id: string,
+    draft: Draft | Promise<Draft>,
+    checked: CheckedOptions,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Receipt> {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         request: { deadline },
@@ -108,7 +143,10 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
       intake.enter(waiting)
       carry(waiting, value, draft, checked).then(
         (receipt) => intake.end(waiting, { receipt }),
-        (error: unknown) => intake.end(waiting, { error: context.wrap(error, attempted, waiting.stage === 'preparing' ? { outcome: 'failed', messageId: id } : { messageId: id }) }),
+        (error: unknown) =>
+          intake.end(waiting, {
+            error: context.wrap(error, attempted, waiting.stage === 'preparing' ? { outcome: 'failed', messageId: id } : { messageId: id }),
+          }),
       )
     })
   }
@@ -121,20 +159,26 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
       if (!routable.now && (await routable.check(waiting.request.deadline)) === 'nowhere') return unrouted(id, undefined)
       return new Promise<Receipt>((resolve, reject) => {
         intake.ready(waiting, () => {
-          sender.send(requestOf(content, undefined, checked.due, waiting.request.deadline, waiting.signal, waiting.span)).then(resolve, reject)
+          sender
+            .send(requestOf(content, undefined, checked.due, waiting.request.deadline, waiting.signal, waiting.span))
+            .then(resolve, reject)
         })
       })
     }
     if (direct) return handOver(checked.headers)
-    return runMiddleware(middleware, { attempted, topic: topic.name, id, key: draft.key ?? undefined, value, headers: checked.headers }, handOver, () =>
-      intake.finishing(waiting),
+    return runMiddleware(
+      middleware,
+      { attempted, topic: topic.name, id, key: draft.key ?? undefined, value, headers: checked.headers },
+      handOver,
+      () => intake.finishing(waiting),
     )
   }
 
   // The server would drop it: rejected with what to do, or, where the topic says so, let go and counted.
   function unrouted(id: string, cause: unknown): Receipt {
     if (topic.unrouted === 'reject') throw nowhere(plan, id, cause)
-    if (telemetry.wants('dropped')) telemetry.emit('dropped', { topic: topic.name, id, reason: 'unrouted', note: `"${topic.name}" has no group` })
+    if (telemetry.wants('dropped'))
+      telemetry.emit('dropped', { topic: topic.name, id, reason: 'unrouted', note: `"${topic.name}" has no group` })
     return { id, position: null }
   }
 

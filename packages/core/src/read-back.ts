@@ -1,4 +1,4 @@
-import { decodeValue, isThenable, issuesText } from './decode.ts'
+import { decodeValue, issuesText, isThenable } from './decode.ts'
 import { isMessagingError, MessagingError, textOf } from './errors.ts'
 import type { SendPlan } from './prepare.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
@@ -46,17 +46,21 @@ function refused(plan: SendPlan, id: string | undefined, error: unknown): Messag
   const cure = /\bdate\b/i.test(what)
     ? `(a Date becomes text in JSON). write ${dateCure(plan.topic.schema)} in the schema`
     : `(it is encoded as ${plan.topic.codec.contentType} and checked again). let the schema take what the codec gives back`
-  return new MessagingError('INVALID_MESSAGE', `${plan.attempted}: receivers would refuse this message. ${what}\n${cure}. it was not sent`, {
-    outcome: 'failed',
-    messageId: id,
-    issues,
-    cause: error,
-  })
+  return new MessagingError(
+    'INVALID_MESSAGE',
+    `${plan.attempted}: receivers would refuse this message. ${what}\n${cure}. it was not sent`,
+    {
+      outcome: 'failed',
+      messageId: id,
+      issues,
+      cause: error,
+    },
+  )
 }
 
 function dateCure(schema: StandardSchemaV1 | undefined): string {
   const vendor = schema?.['~standard'].vendor
-  if (vendor === 'valibot') return "v.pipe(v.union([v.string(), v.date()]), v.transform((x) => new Date(x)))"
+  if (vendor === 'valibot') return 'v.pipe(v.union([v.string(), v.date()]), v.transform((x) => new Date(x)))'
   if (vendor === 'arktype') return "type('Date | string.date.parse')"
   return 'z.coerce.date()'
 }

@@ -1,5 +1,5 @@
-import type { Place } from './contract.ts'
 import type { Catalog, SendRequest } from './context.ts'
+import type { Place } from './contract.ts'
 import { delaySteps, laneFor } from './delay-lanes.ts'
 import { MessagingError } from './errors.ts'
 import { partitionOf } from './murmur2.ts'
@@ -45,7 +45,10 @@ export function createRouter(catalog: Catalog, delay: 'native' | 'none'): Router
       if (content.key === null) return null
       const state = catalog.state(place.topic)
       if (state === undefined) {
-        throw new MessagingError('INTERNAL', `${request.attempted}: the partitions of "${place.topic}" are not known`, { outcome: 'failed', messageId: content.id })
+        throw new MessagingError('INTERNAL', `${request.attempted}: the partitions of "${place.topic}" are not known`, {
+          outcome: 'failed',
+          messageId: content.id,
+        })
       }
       return partitionOf(content.key, state.partitions)
     },
@@ -61,8 +64,8 @@ export function createRouter(catalog: Catalog, delay: 'native' | 'none'): Router
       const step = delaySteps[lane] ?? 0
       if (request.place.role !== 'main') return { place: request.place, partition: lane, step }
       const { topic } = request.place
-      let place = delayPlaces.get(topic)
-      if (place === undefined) delayPlaces.set(topic, (place = Object.freeze({ topic, role: 'delay', group: null })))
+      const place: Place = delayPlaces.get(topic) ?? Object.freeze({ topic, role: 'delay', group: null })
+      delayPlaces.set(topic, place)
       return { place, partition: lane, step }
     },
   }

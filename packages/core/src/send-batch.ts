@@ -34,15 +34,21 @@ export function sendBatch(singles: SingleSends, messages: unknown, options: unkn
     const start = (index: number): void => {
       const entry = entries[index]
       let sent: Promise<Receipt>
-      if (object(entry) !== undefined) sent = Promise.reject(invalid(attempted, `message ${index} of the batch must be an object { value, … }, not ${show(entry)}`))
-      else if (!Object.hasOwn(entry as object, 'value')) sent = Promise.reject(invalid(attempted, `message ${index} of the batch has no "value"`))
+      if (object(entry) !== undefined)
+        sent = Promise.reject(invalid(attempted, `message ${index} of the batch must be an object { value, … }, not ${show(entry)}`))
+      else if (!Object.hasOwn(entry as object, 'value'))
+        sent = Promise.reject(invalid(attempted, `message ${index} of the batch has no "value"`))
       else {
         const { value, ...rest } = entry as { readonly value: unknown }
         sent = singles.one(value, isEmpty(rest) ? undefined : rest, deadline, batchSignal)
       }
       sent.then(
         (receipt) => settle(index, { status: 'stored', receipt }),
-        (error: unknown) => settle(index, { status: isMessagingError(error) && error.outcome === 'unknown' ? 'unknown' : 'failed', error: error as MessagingError }),
+        (error: unknown) =>
+          settle(index, {
+            status: isMessagingError(error) && error.outcome === 'unknown' ? 'unknown' : 'failed',
+            error: error as MessagingError,
+          }),
       )
     }
     // One at a time from the front of the line: answers false when the batch has been handed over.
@@ -65,11 +71,15 @@ function rejection(attempted: string, outcomes: readonly SendOutcome[]): Messagi
   for (const outcome of outcomes) if (outcome.status !== 'stored') errors.push(outcome.error)
   const first = errors[0] as MessagingError
   const unknown = outcomes.some((outcome) => outcome.status === 'unknown')
-  return new MessagingError(first.code, `${errors.length} of ${outcomes.length} messages were not stored, or not surely. the first: ${first.message}. see error.outcomes for each (${attempted})`, {
-    retryable: errors.every((error) => error.retryable),
-    outcome: unknown ? 'unknown' : 'failed',
-    issues: first.issues,
-    outcomes,
-    cause: first,
-  })
+  return new MessagingError(
+    first.code,
+    `${errors.length} of ${outcomes.length} messages were not stored, or not surely. the first: ${first.message}. see error.outcomes for each (${attempted})`,
+    {
+      retryable: errors.every((error) => error.retryable),
+      outcome: unknown ? 'unknown' : 'failed',
+      issues: first.issues,
+      outcomes,
+      cause: first,
+    },
+  )
 }

@@ -7,10 +7,10 @@ import { explained } from './explained.ts'
 import { onAbort } from './on-abort.ts'
 import { cancelled, closed, outOfTime, receiptOf, refusal } from './outcome.ts'
 import { outgoing, outgoingCopy, roughBytes } from './outgoing.ts'
+import { retraced } from './retraced.ts'
 import { createRouter } from './route.ts'
 import { createLanes, type SendEntry, type SendFlight, type SendLane } from './send-lane.ts'
 import { createTally } from './tally.ts'
-import { retraced } from './retraced.ts'
 
 // One publish is at most this large, and never larger for one partition than one message may be: some servers store what
 // one publish brings to a partition as one record set, under the limit of a message.
@@ -73,7 +73,9 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
     }
   }
 
-  const sweep = createSweep<SendEntry>(clock, { count: () => tally.open, entries: openEntries }, (entry) => refuse(entry, outOfTime(adapter, entry)))
+  const sweep = createSweep<SendEntry>(clock, { count: () => tally.open, entries: openEntries }, (entry) =>
+    refuse(entry, outOfTime(adapter, entry)),
+  )
 
   // ── the end of one message ───────────────────────────────────────────────────────────────────────────────────────
   function end(entry: SendEntry): void {
@@ -102,7 +104,14 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
     const { place, content, copy } = entry.request
     if (copy === true || place.role !== 'main' || !telemetry.wants(name)) return
     const { id, key } = content
-    telemetry.emit(name, { topic: place.topic, partition: entry.lane.partition, id, key: key ?? undefined, attempt: entry.publishes, error })
+    telemetry.emit(name, {
+      topic: place.topic,
+      partition: entry.lane.partition,
+      id,
+      key: key ?? undefined,
+      attempt: entry.publishes,
+      error,
+    })
   }
   function conclude(entry: SendEntry, outcome: Receipt | MessagingError): void {
     if (isMessagingError(outcome)) entry.reject(outcome)
@@ -181,7 +190,8 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
     const { request, lane, step } = entry
     entry.partition ??= lane.partition ?? router.spread(lane.place)
     if (entry.outgoing !== null) {
-      if (entry.outgoing.partition !== entry.partition) entry.outgoing = { ...entry.outgoing, partition: entry.partition }
+      // Made for this send alone, and not with the adapter yet where its partition is still open.
+      if (entry.outgoing.partition !== entry.partition) (entry.outgoing as { partition: number | null }).partition = entry.partition
       return entry.outgoing
     }
     const { due, slot } = request
@@ -195,7 +205,15 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
   function depart(load: Load): void {
     const { entries, batch } = load
     const controller = new AbortController()
-    const flight: SendFlight = { number: ++flown, entries, lanes: load.lanes, controller, live: entries.length, landed: false, cancelGrace: null }
+    const flight: SendFlight = {
+      number: ++flown,
+      entries,
+      lanes: load.lanes,
+      controller,
+      live: entries.length,
+      landed: false,
+      cancelGrace: null,
+    }
     for (const entry of entries) {
       entry.flight = flight
       entry.publishes++

@@ -1,5 +1,5 @@
-import type { Content, Outgoing, Place } from './contract.ts'
 import type { SendRequest } from './context.ts'
+import type { Content, Outgoing, Place } from './contract.ts'
 import type { MessagingError, Receipt } from './errors.ts'
 import type { TallySpan } from './tally.ts'
 
@@ -123,8 +123,8 @@ export function createLanes(): Lanes {
     let lanes = byObject.get(place)
     if (lanes === undefined) {
       const name = `${place.role} ${place.topic} ${place.group ?? ''}`
-      lanes = byName.get(name)
-      if (lanes === undefined) byName.set(name, (lanes = new Map()))
+      lanes = byName.get(name) ?? new Map<number, SendLane>()
+      byName.set(name, lanes)
       byObject.set(place, lanes)
     }
     lastPlace = place

@@ -14,7 +14,14 @@ export interface CheckedOptions {
   readonly signal: AbortSignal | undefined
 }
 /** A send without options. */
-export const noOptions: CheckedOptions = Object.freeze({ id: undefined, key: undefined, headers: undefined, due: 0, expiresAt: null, signal: undefined })
+export const noOptions: CheckedOptions = Object.freeze({
+  id: undefined,
+  key: undefined,
+  headers: undefined,
+  due: 0,
+  expiresAt: null,
+  signal: undefined,
+})
 
 const maxIdBytes = 1024
 const maxKeyBytes = 4096
@@ -22,7 +29,15 @@ const control = /[\u0000-\u001f\u007f]/
 const loneSurrogate = /\p{Surrogate}/u
 const anything: Rule = () => undefined
 
-const rules = { id: anyText, key: anyText, headers: anything, delayMs: whole(0, Number.MAX_SAFE_INTEGER), notBefore: date, expiresAt: date, signal }
+const rules = {
+  id: anyText,
+  key: anyText,
+  headers: anything,
+  delayMs: whole(0, Number.MAX_SAFE_INTEGER),
+  notBefore: date,
+  expiresAt: date,
+  signal,
+}
 const batchRules = { ...rules, value: anything }
 const { id: _id, signal: _signal, ...forwardRules } = rules
 
@@ -63,13 +78,15 @@ export function checkSendOptions(
 function checkId(attempted: string, id: string): void {
   if (id === '') throw invalid(attempted, 'the option "id" is empty')
   if (Buffer.byteLength(id) > maxIdBytes) throw invalid(attempted, `the option "id" is over ${maxIdBytes} bytes`)
-  if (control.test(id) || loneSurrogate.test(id)) throw invalid(attempted, `the option "id" holds a character that no header can carry: ${show(id)}`)
+  if (control.test(id) || loneSurrogate.test(id))
+    throw invalid(attempted, `the option "id" holds a character that no header can carry: ${show(id)}`)
 }
 
 /** @throws MessagingError `INVALID_ARGUMENT` for a key that would not come back as it is: half a character, or over 4 KiB. */
 export function checkKey(attempted: string, key: string): void {
   if (key.length * 3 > maxKeyBytes && Buffer.byteLength(key) > maxKeyBytes) throw invalid(attempted, `the key is over ${maxKeyBytes} bytes`)
-  if (loneSurrogate.test(key)) throw invalid(attempted, `the key holds half a character (a lone surrogate), which has no UTF-8: ${show(key)}`)
+  if (loneSurrogate.test(key))
+    throw invalid(attempted, `the key holds half a character (a lone surrogate), which has no UTF-8: ${show(key)}`)
 }
 
 function dueOf(attempted: string, delayMs: number | undefined, notBefore: Date | undefined, now: number, maxDelayMs: number): number {

@@ -4,14 +4,34 @@ import type { MessagingError } from '../src/errors.ts'
 import { definitionOf, topic } from '../src/topic.ts'
 import { pass, quiet, ScriptedError, scripted } from './support/scripted.ts'
 
-const orders = definitionOf('test', topic('orders', { key: () => 'k', groups: ['email', 'push'], partitions: 8, retentionMs: 5_000, native: { scripted: { own: 1 }, other: { theirs: 2 } } as never }))
-const state = (groups: readonly string[] = [], partitions = 4): readonly TopicState[] => [{ name: 'orders', partitions, groups, created: [] }]
-const rejected = (promise: Promise<unknown>): Promise<MessagingError> => promise.then(() => expect.unreachable('it resolved'), (error: MessagingError) => error)
+const orders = definitionOf(
+  'test',
+  topic('orders', {
+    key: () => 'k',
+    groups: ['email', 'push'],
+    partitions: 8,
+    retentionMs: 5_000,
+    native: { scripted: { own: 1 }, other: { theirs: 2 } } as never,
+  }),
+)
+const state = (groups: readonly string[] = [], partitions = 4): readonly TopicState[] => [
+  { name: 'orders', partitions, groups, created: [] },
+]
+const rejected = (promise: Promise<unknown>): Promise<MessagingError> =>
+  promise.then(
+    () => expect.unreachable('it resolved'),
+    (error: MessagingError) => error,
+  )
 
 describe('ensure', () => {
   test('declares a topic as it was defined, with its own groups from the earliest and others as asked', async () => {
     const world = scripted()
-    await world.context.catalog.ensure(orders, 'test', { groups: [{ name: 'audit', start: 'latest' }, { name: 'push', start: { at: 5 } }] })
+    await world.context.catalog.ensure(orders, 'test', {
+      groups: [
+        { name: 'audit', start: 'latest' },
+        { name: 'push', start: { at: 5 } },
+      ],
+    })
     expect(world.declared).toEqual([
       {
         topics: [
@@ -39,13 +59,19 @@ describe('ensure', () => {
   test('declares the steps of the delay lanes where the server has no delay', async () => {
     const world = scripted({ capabilities: { delay: 'none' } })
     await world.context.catalog.ensure(orders, 'test')
-    expect(world.declared[0]?.topics[0]?.delays).toEqual([1_000, 4_000, 16_000, 64_000, 256_000, 1_024_000, 4_096_000, 16_384_000, 65_536_000])
+    expect(world.declared[0]?.topics[0]?.delays).toEqual([
+      1_000, 4_000, 16_000, 64_000, 256_000, 1_024_000, 4_096_000, 16_384_000, 65_536_000,
+    ])
   })
 
   test('asks once for all who ask at the same time, and not at all afterwards', async () => {
     const world = scripted()
     const { catalog } = world.context
-    const all = await Promise.all([catalog.ensure(orders, 'a'), catalog.ensure(orders, 'b'), catalog.ensure(orders, 'c', { groups: [{ name: 'push', start: 'earliest' }] })])
+    const all = await Promise.all([
+      catalog.ensure(orders, 'a'),
+      catalog.ensure(orders, 'b'),
+      catalog.ensure(orders, 'c', { groups: [{ name: 'push', start: 'earliest' }] }),
+    ])
     expect(new Set(all).size).toBe(1)
     await catalog.ensure(orders, 'd')
     expect(world.declared).toHaveLength(1)
@@ -66,7 +92,9 @@ describe('ensure', () => {
       open--
       return state(topology.topics[0]?.groups.map((group) => group.name))
     }
-    const all = Promise.all(['a', 'b', 'c'].map((name) => world.context.catalog.ensure(orders, 'test', { groups: [{ name, start: 'earliest' }] })))
+    const all = Promise.all(
+      ['a', 'b', 'c'].map((name) => world.context.catalog.ensure(orders, 'test', { groups: [{ name, start: 'earliest' }] })),
+    )
     await pass(world.clock, 100)
     await all
     expect(most).toBe(1)

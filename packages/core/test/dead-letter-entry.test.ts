@@ -8,9 +8,34 @@ import { definitionOf, topic } from '../src/topic.ts'
 import { scriptedCapabilities } from './support/scripted.ts'
 
 const orders = definitionOf('test', topic('orders', { codec: 'text' }))
-const failure: Failure = { id: 'm', reason: 'failed', attempts: 3, error: 'boom', firstFailedAt: 10, lastFailedAt: 20, topic: 'orders', group: 'email', position: '0:7' }
-const delivery = (content: Received | Undecodable, position: string | null = '0:1'): Delivery => ({ token: 1, content, parked: false, deliveries: null, position: () => position })
-const message: Received = { id: 'm', key: 'k', body: Buffer.from('text'), time: 5, expiresAt: null, attributes: { source: 's', type: 't' }, headers: { own: '1' }, transport: null }
+const failure: Failure = {
+  id: 'm',
+  reason: 'failed',
+  attempts: 3,
+  error: 'boom',
+  firstFailedAt: 10,
+  lastFailedAt: 20,
+  topic: 'orders',
+  group: 'email',
+  position: '0:7',
+}
+const delivery = (content: Received | Undecodable, position: string | null = '0:1'): Delivery => ({
+  token: 1,
+  content,
+  parked: false,
+  deliveries: null,
+  position: () => position,
+})
+const message: Received = {
+  id: 'm',
+  key: 'k',
+  body: Buffer.from('text'),
+  time: 5,
+  expiresAt: null,
+  attributes: { source: 's', type: 't' },
+  headers: { own: '1' },
+  transport: null,
+}
 const read = (content: Content) => fromDeadLetter(scriptedCapabilities, orders, 'email', delivery(content))
 
 describe('a dead letter', () => {
@@ -32,8 +57,19 @@ describe('a dead letter', () => {
           expect(dead.body?.length).toBeGreaterThan(0)
           expect(dead.expiresAt).toBeNull()
           const { original, letter } = read(dead)
-          expect({ ...original, body: original.body === null ? null : Buffer.from(original.body), transport: null }).toEqual({ ...source, transport: null })
-          expect(letter).toMatchObject({ id: parts.id, reason: 'failed', attempts: 3, error: 'boom', position: '0:7', topic: 'orders', group: 'email' })
+          expect({ ...original, body: original.body === null ? null : Buffer.from(original.body), transport: null }).toEqual({
+            ...source,
+            transport: null,
+          })
+          expect(letter).toMatchObject({
+            id: parts.id,
+            reason: 'failed',
+            attempts: 3,
+            error: 'boom',
+            position: '0:7',
+            topic: 'orders',
+            group: 'email',
+          })
         },
       ),
     )
@@ -57,17 +93,29 @@ describe('a dead letter', () => {
     const { letter, original } = read({ ...message, id: null } as unknown as Content)
     expect(letter).toMatchObject({ id: 'orders@0:1', key: 'k', value: 'text', reason: 'server', attempts: 0 })
     expect(original.key).toBe('k')
-    const bare = fromDeadLetter(scriptedCapabilities, orders, 'email', delivery({ undecodable: 'torn', body: Buffer.from([255]), headers: null }, null))
+    const bare = fromDeadLetter(
+      scriptedCapabilities,
+      orders,
+      'email',
+      delivery({ undecodable: 'torn', body: Buffer.from([255]), headers: null }, null),
+    )
     expect(bare.letter).toMatchObject({ reason: 'undecodable', error: 'torn', value: undefined })
     expect(bare.letter.id).not.toBe('')
-    const structured = fromDeadLetter({ ...scriptedCapabilities, headers: 'envelope' }, orders, 'email', delivery({ ...message, id: null, attributes: {}, headers: null, body: toStructured(toDeadLetter(message, failure)) }))
+    const structured = fromDeadLetter(
+      { ...scriptedCapabilities, headers: 'envelope' },
+      orders,
+      'email',
+      delivery({ ...message, id: null, attributes: {}, headers: null, body: toStructured(toDeadLetter(message, failure)) }),
+    )
     expect(structured.letter).toMatchObject({ id: 'm', key: 'k', value: 'text', reason: 'failed' })
   })
 })
 
 test('slots tell sources apart', () => {
   expect(slotOf('a', 'x')).toBe(slotOf('a', 'x'))
-  expect(new Set([slotOf('a', 'x'), slotOf('b', 'x'), slotOf(undefined, 'x'), slotOf('', 'x'), slotOf('ax', ''), slotOf('', 'ax')]).size).toBe(6)
+  expect(
+    new Set([slotOf('a', 'x'), slotOf('b', 'x'), slotOf(undefined, 'x'), slotOf('', 'x'), slotOf('ax', ''), slotOf('', 'ax')]).size,
+  ).toBe(6)
 })
 
 test('forwarded ids differ whenever anything differs, and never otherwise', () => {

@@ -1,6 +1,6 @@
 import { type Broker, type DeadLetter, deadLetter, type Message, topic, unchecked } from '@posthorn/core'
 import { type Adapter, connectWith, type Session } from '@posthorn/core/adapter'
-import { memory, type MemoryServer, memoryServer } from '@posthorn/core/testing'
+import { type MemoryServer, memory, memoryServer } from '@posthorn/core/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type VirtualClock, virtualClock } from '../src/virtual-clock.ts'
 import { pass, quiet } from './support/scripted.ts'
@@ -44,9 +44,12 @@ afterEach(async () => {
 })
 async function listed(clock: VirtualClock, letters: AsyncIterable<DeadLetter>): Promise<DeadLetter[]> {
   const all: DeadLetter[] = []
-  await during(clock, (async () => {
-    for await (const letter of letters) all.push(letter)
-  })())
+  await during(
+    clock,
+    (async () => {
+      for await (const letter of letters) all.push(letter)
+    })(),
+  )
   return all
 }
 /** A consumer of the group that sets aside what its list of ids names, and remembers what it handled. */
@@ -71,13 +74,24 @@ describe.each(['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'] as const)('dead 
     await failing(made, broker, 'email', () => 'broken')
     await failing(made, broker, 'push', () => undefined)
     const values: unknown[] = [{ a: 1 }, null, '']
-    for (const [n, value] of values.entries()) await during(made.clock, broker.producer(orders).send(value, { id: `m${n}`, headers: { own: 'yes' } }))
+    for (const [n, value] of values.entries())
+      await during(made.clock, broker.producer(orders).send(value, { id: `m${n}`, headers: { own: 'yes' } }))
     await pass(made.clock, 2_000)
     const tool = broker.deadLetters(orders, 'email')
     const letters = await listed(made.clock, tool.list())
     expect(letters.map((each) => each.id).sort()).toEqual(['m0', 'm1', 'm2'])
     const [first, second] = ['m0', 'm1'].map((id) => letters.find((each) => each.id === id))
-    expect(first).toMatchObject({ value: { a: 1 }, key: undefined, headers: { own: 'yes' }, type: 'orders', source: 'tests', reason: 'broken', topic: 'orders', group: 'email', attempts: 1 })
+    expect(first).toMatchObject({
+      value: { a: 1 },
+      key: undefined,
+      headers: { own: 'yes' },
+      type: 'orders',
+      source: 'tests',
+      reason: 'broken',
+      topic: 'orders',
+      group: 'email',
+      attempts: 1,
+    })
     expect(Buffer.from(first?.bytes ?? []).toString()).toBe('{"a":1}')
     expect(first?.firstFailedAt.getTime()).toBeGreaterThanOrEqual(first?.time?.getTime() ?? Number.NaN)
     expect(second).toMatchObject({ value: null })
@@ -104,7 +118,10 @@ describe.each(['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'] as const)('dead 
     expect(await during(made.clock, tool.replay({ ids: ['m5', 'm7', 'nobody'] }))).toEqual({ replayed: 2, left: 248 })
     expect(await during(made.clock, tool.replay({ where: (letter) => letter.id === 'm9' }))).toEqual({ replayed: 1, left: 247 })
     expect(await during(made.clock, tool.replay({ all: true }, { limit: 10 }))).toEqual({ replayed: 10, left: 237 })
-    expect(await during(made.clock, tool.replay({ all: true }, { onProgress: (count) => progress.push(count) }))).toEqual({ replayed: 237, left: 0 })
+    expect(await during(made.clock, tool.replay({ all: true }, { onProgress: (count) => progress.push(count) }))).toEqual({
+      replayed: 237,
+      left: 0,
+    })
     await pass(made.clock, 3_000)
     expect(progress).toEqual(Array.from({ length: 237 }, (_, n) => n + 1))
     expect(email.sort()).toEqual(ids.map((id) => `${id} 1`).sort())
@@ -145,11 +162,19 @@ describe.each(['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'] as const)('dead 
     const made = world(profile)
     const broker = await made.open()
     await during(made.clock, broker.declare(orders))
-    made.server.write('orders', { body: Buffer.from([0xff, 0, 1]), undecodable: 'a truncated frame', rawHeaders: { good: Buffer.from('text'), bad: Buffer.from([0xff, 0xfe]) } })
+    made.server.write('orders', {
+      body: Buffer.from([0xff, 0, 1]),
+      undecodable: 'a truncated frame',
+      rawHeaders: { good: Buffer.from('text'), bad: Buffer.from([0xff, 0xfe]) },
+    })
     await failing(made, broker, 'email', () => undefined)
     await pass(made.clock, 2_000)
     const [letter] = await listed(made.clock, broker.deadLetters(orders, 'email').list())
-    expect(letter).toMatchObject({ reason: 'undecodable', value: undefined, headers: { good: 'text', bad: Buffer.from([0xff, 0xfe]).toString('base64url') } })
+    expect(letter).toMatchObject({
+      reason: 'undecodable',
+      value: undefined,
+      headers: { good: 'text', bad: Buffer.from([0xff, 0xfe]).toString('base64url') },
+    })
     expect(Buffer.from(letter?.bytes ?? [])).toEqual(Buffer.from([0xff, 0, 1]))
     expect(letter?.error).toContain('a truncated frame')
   })
@@ -160,11 +185,14 @@ describe.each(['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'] as const)('dead 
     const broker = await made.open()
     let broken = true
     const keys: (string | undefined)[] = []
-    await during(made.clock, broker.consume(keyed, { group: 'email' }, (message) => {
-      if (broken) return deadLetter('broken')
-      keys.push(message.key)
-      return undefined
-    }))
+    await during(
+      made.clock,
+      broker.consume(keyed, { group: 'email' }, (message) => {
+        if (broken) return deadLetter('broken')
+        keys.push(message.key)
+        return undefined
+      }),
+    )
     await during(made.clock, broker.producer(keyed).sendBatch(['', 'ä☺', 'plain'].map((value) => ({ value, id: `id ${value}` }))))
     const another = await made.open(undefined, 'another')
     await during(made.clock, another.producer(keyed).send('plain', { id: 'id plain' }))
@@ -186,16 +214,32 @@ describe('a replay', () => {
     const broker = await made.open()
     let broken = true
     const handled: string[] = []
-    await during(made.clock, broker.consume(orders, { group: 'email' }, (message) => {
-      if (broken) return deadLetter('broken')
-      handled.push(message.id)
-      return undefined
-    }))
+    await during(
+      made.clock,
+      broker.consume(orders, { group: 'email' }, (message) => {
+        if (broken) return deadLetter('broken')
+        handled.push(message.id)
+        return undefined
+      }),
+    )
     await during(made.clock, broker.producer(orders).sendBatch(['a', 'b', 'c'].map((id) => ({ value: id, id }))))
     await pass(made.clock, 1_000)
     broken = false
-    const dying = await made.open((session) => ({ ...session, capabilities: session.capabilities, client: null, declare: session.declare.bind(session), publish: session.publish.bind(session), browse: session.browse.bind(session), close: session.close.bind(session), subscribe: session.subscribe.bind(session), inspect: session.inspect.bind(session), remove: () => Promise.reject(new Error('the process died here')) }))
-    await expect(during(made.clock, dying.deadLetters(orders, 'email').replay({ all: true }))).rejects.toMatchObject({ name: 'MessagingError' })
+    const dying = await made.open((session) => ({
+      ...session,
+      capabilities: session.capabilities,
+      client: null,
+      declare: session.declare.bind(session),
+      publish: session.publish.bind(session),
+      browse: session.browse.bind(session),
+      close: session.close.bind(session),
+      subscribe: session.subscribe.bind(session),
+      inspect: session.inspect.bind(session),
+      remove: () => Promise.reject(new Error('the process died here')),
+    }))
+    await expect(during(made.clock, dying.deadLetters(orders, 'email').replay({ all: true }))).rejects.toMatchObject({
+      name: 'MessagingError',
+    })
     await pass(made.clock, 1_000)
     expect(handled.sort()).toEqual(['a', 'b', 'c'])
     const tool = broker.deadLetters(orders, 'email')
@@ -211,7 +255,10 @@ describe('a replay', () => {
     await during(made.clock, broker.declare([orders, topic('secret', { groups: ['x'] })]))
     const handled: string[] = []
     await failing(made, broker, 'email', () => undefined)
-    await during(made.clock, broker.consume(orders, { group: 'push' }, () => undefined))
+    await during(
+      made.clock,
+      broker.consume(orders, { group: 'push' }, () => undefined),
+    )
     const forged = broker as unknown as { native(name: string): unknown }
     expect(forged.native('memory')).toBeDefined()
     const raw = await made.open((session) => {
@@ -219,13 +266,34 @@ describe('a replay', () => {
       return session
     })
     await during(made.clock, raw.declare(orders))
-    await during(made.clock, (stolen as Session).publish(
-      [{ id: 'f', key: null, body: Buffer.from('1'), time: 1, expiresAt: null, attributes: { source: 'evil', type: 't' }, headers: null, transport: { 'ph-reason': 'x', 'ph-topic': 'secret', 'ph-group': 'x' }, place: { topic: 'orders', role: 'dead', group: 'email' }, partition: 0, delayMs: 0, slot: 'slot' }],
-      new AbortController().signal,
-    ))
+    await during(
+      made.clock,
+      (stolen as Session).publish(
+        [
+          {
+            id: 'f',
+            key: null,
+            body: Buffer.from('1'),
+            time: 1,
+            expiresAt: null,
+            attributes: { source: 'evil', type: 't' },
+            headers: null,
+            transport: { 'ph-reason': 'x', 'ph-topic': 'secret', 'ph-group': 'x' },
+            place: { topic: 'orders', role: 'dead', group: 'email' },
+            partition: 0,
+            delayMs: 0,
+            slot: 'slot',
+          },
+        ],
+        new AbortController().signal,
+      ),
+    )
     const tool = broker.deadLetters(orders, 'email')
     expect(await listed(made.clock, tool.list())).toMatchObject([{ id: 'f', topic: 'orders', group: 'email' }])
-    await during(made.clock, broker.consume(orders, { group: 'email' }, (message) => void handled.push(message.id)))
+    await during(
+      made.clock,
+      broker.consume(orders, { group: 'email' }, (message) => void handled.push(message.id)),
+    )
     expect((await during(made.clock, tool.replay({ all: true }))).replayed).toBe(1)
     expect(made.server.read({ topic: 'secret', role: 'main', group: null })).toEqual([])
     expect(made.server.read({ topic: 'orders', role: 'main', group: null })).toEqual([])
@@ -237,11 +305,14 @@ describe('a replay', () => {
     const broker = await made.open()
     let broken = true
     const at: number[] = []
-    await during(made.clock, broker.consume(orders, { group: 'email' }, () => {
-      if (broken) return deadLetter('broken')
-      at.push(made.clock.monotonic())
-      return undefined
-    }))
+    await during(
+      made.clock,
+      broker.consume(orders, { group: 'email' }, () => {
+        if (broken) return deadLetter('broken')
+        at.push(made.clock.monotonic())
+        return undefined
+      }),
+    )
     await during(made.clock, broker.producer(orders).sendBatch(Array.from({ length: 20 }, (_, n) => ({ value: n }))))
     await pass(made.clock, 1_000)
     broken = false

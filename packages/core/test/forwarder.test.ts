@@ -1,6 +1,6 @@
 import { type Broker, type Message, topic, unchecked } from '@posthorn/core'
 import { connectWith } from '@posthorn/core/adapter'
-import { memory, type MemoryServer, memoryServer } from '@posthorn/core/testing'
+import { type MemoryServer, memory, memoryServer } from '@posthorn/core/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 import { delaySteps, laneFor, laneTransport, nextHop, withoutHop } from '../src/delay-lanes.ts'
 import { partitionOf } from '../src/murmur2.ts'
@@ -12,7 +12,11 @@ const plain = topic('plain', { schema: unchecked<number>(), groups: ['email'] })
 const brokers: Broker[] = []
 const clocks: VirtualClock[] = []
 
-function world(profile: 'kafka' | 'mqtt' | 'redis' = 'kafka'): { readonly clock: VirtualClock; readonly server: MemoryServer; open(): Promise<Broker> } {
+function world(profile: 'kafka' | 'mqtt' | 'redis' = 'kafka'): {
+  readonly clock: VirtualClock
+  readonly server: MemoryServer
+  open(): Promise<Broker>
+} {
   const clock = virtualClock()
   clocks.push(clock)
   const server = memoryServer({ profile, clock, capabilities: { delay: 'none' } })
@@ -89,7 +93,10 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     const { clock, open } = world(profile)
     const broker = await open()
     const handled: { message: Message; at: number }[] = []
-    await during(clock, broker.consume(ticks, { group: 'email' }, (message) => void handled.push({ message, at: clock.now() })))
+    await during(
+      clock,
+      broker.consume(ticks, { group: 'email' }, (message) => void handled.push({ message, at: clock.now() })),
+    )
     const producer = broker.producer(ticks)
     const start = clock.now()
     const waits = [5_000, 100, 1_000, 30_000, 0]
@@ -124,7 +131,12 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
         )
       }
     }
-    await during(clock, Promise.all(Array.from({ length: 40 }, (_, n) => broker.producer(ticks).send({ n, user: `u${n % 8}` }, { delayMs: 2_500, id: `m${n}` }))))
+    await during(
+      clock,
+      Promise.all(
+        Array.from({ length: 40 }, (_, n) => broker.producer(ticks).send({ n, user: `u${n % 8}` }, { delayMs: 2_500, id: `m${n}` })),
+      ),
+    )
     await pass(clock, 8_000)
     expect(handled).toHaveLength(120)
     expect(new Set(handled).size).toBe(120)
@@ -135,7 +147,10 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     const { clock, open } = world(profile)
     const first = await open()
     const early: string[] = []
-    await during(clock, first.consume(plain, { group: 'email' }, (message) => void early.push(message.id)))
+    await during(
+      clock,
+      first.consume(plain, { group: 'email' }, (message) => void early.push(message.id)),
+    )
     await during(clock, Promise.all(Array.from({ length: 20 }, (_, n) => first.producer(plain).send(n, { delayMs: 5_000, id: `m${n}` }))))
     await pass(clock, 2_000)
     await during(clock, first.close())
@@ -143,7 +158,10 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     await pass(clock, 1_000)
     const late: string[] = []
     const second = await open()
-    await during(clock, second.consume(plain, { group: 'email' }, (message) => void late.push(message.id)))
+    await during(
+      clock,
+      second.consume(plain, { group: 'email' }, (message) => void late.push(message.id)),
+    )
     await pass(clock, 10_000)
     expect(early).toEqual([])
     expect(late.sort()).toEqual(Array.from({ length: 20 }, (_, n) => `m${n}`).sort())
@@ -154,8 +172,15 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     const handled: string[] = []
     const victim = await open()
     const other = await open()
-    for (const each of [victim, other]) await during(clock, each.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)))
-    await during(clock, Promise.all(Array.from({ length: 50 }, (_, n) => other.producer(plain).send(n, { delayMs: 1_500 + n * 10, id: `m${n}` }))))
+    for (const each of [victim, other])
+      await during(
+        clock,
+        each.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)),
+      )
+    await during(
+      clock,
+      Promise.all(Array.from({ length: 50 }, (_, n) => other.producer(plain).send(n, { delayMs: 1_500 + n * 10, id: `m${n}` }))),
+    )
     await pass(clock, 1_750)
     server.links()[0]?.kill()
     await pass(clock, 40_000)
@@ -170,7 +195,10 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     const { clock, server, open } = world(profile)
     const broker = await open()
     const handled: string[] = []
-    await during(clock, broker.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)))
+    await during(
+      clock,
+      broker.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)),
+    )
     const producer = broker.producer(plain, { maxBuffered: 5_000 })
     await during(clock, producer.sendBatch(Array.from({ length: 3_000 }, (_, n) => ({ value: n, delayMs: 60_000, id: `d${n}` }))))
     const timers = clock.pending()
@@ -188,7 +216,10 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     const { clock, server, open } = world(profile)
     const broker = await open()
     const handled: string[] = []
-    await during(clock, broker.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)))
+    await during(
+      clock,
+      broker.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)),
+    )
     await during(clock, broker.producer(plain).send(1, { delayMs: 1_000, id: 'a' }))
     server.deny('publish', 'plain')
     await pass(clock, 5_000)
@@ -202,7 +233,10 @@ describe.each(['kafka', 'redis'] as const)('delayed messages through lanes (%s)'
     const { clock, open } = world(profile)
     const broker = await open()
     const handled: string[] = []
-    await during(clock, broker.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)))
+    await during(
+      clock,
+      broker.consume(plain, { group: 'email' }, (message) => void handled.push(message.id)),
+    )
     await during(clock, broker.producer(plain).send(1, { delayMs: 600_000, id: 'a' }))
     await pass(clock, 1_000)
     clock.stepWall(3_600_000)

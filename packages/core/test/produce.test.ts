@@ -6,7 +6,7 @@ import type { MessagingError } from '../src/errors.ts'
 import type { Middleware } from '../src/middleware.ts'
 import { createProducer } from '../src/produce.ts'
 import type { Producer, ProducerOptions } from '../src/producer.ts'
-import { definitionOf, type Topic, topic, type TopicOptions, unchecked } from '../src/topic.ts'
+import { definitionOf, type Topic, type TopicOptions, topic, unchecked } from '../src/topic.ts'
 import { pass, quiet, type Scripted, ScriptedError, scripted } from './support/scripted.ts'
 
 function make(world: Scripted, of: Topic = topic('ticks'), options: ProducerOptions = {}): Producer<unknown> {
@@ -17,7 +17,11 @@ function answering(options: Parameters<typeof scripted>[0] = {}): Scripted {
   world.onPublish = (one) => one.answer()
   return world
 }
-const rejected = (promise: Promise<unknown>): Promise<MessagingError> => promise.then(() => expect.unreachable('it resolved'), (error: MessagingError) => error)
+const rejected = (promise: Promise<unknown>): Promise<MessagingError> =>
+  promise.then(
+    () => expect.unreachable('it resolved'),
+    (error: MessagingError) => error,
+  )
 const text = (body: Uint8Array | null | undefined): string => Buffer.from(body ?? []).toString()
 
 describe('a send', () => {
@@ -80,8 +84,21 @@ describe('a send', () => {
     const world = answering()
     const producer = make(world, topic('keyed', { schema: unchecked<string>(), key: (value) => value }))
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-    await producer.send('v', { id: 'mine', key: '', headers: { a: '1', traceparent, tracestate: 'x=y' }, expiresAt: new Date(9), delayMs: 1_500 })
-    expect(world.sent()[0]).toMatchObject({ id: 'mine', key: '', headers: { a: '1' }, expiresAt: 9, delayMs: 1_500, transport: { traceparent, tracestate: 'x=y' } })
+    await producer.send('v', {
+      id: 'mine',
+      key: '',
+      headers: { a: '1', traceparent, tracestate: 'x=y' },
+      expiresAt: new Date(9),
+      delayMs: 1_500,
+    })
+    expect(world.sent()[0]).toMatchObject({
+      id: 'mine',
+      key: '',
+      headers: { a: '1' },
+      expiresAt: 9,
+      delayMs: 1_500,
+      transport: { traceparent, tracestate: 'x=y' },
+    })
     expect(world.sent()[0]?.headers).not.toHaveProperty('traceparent')
     await producer.send('v', { notBefore: new Date(world.clock.now() + 2_000) })
     expect(world.sent()[1]?.delayMs).toBe(2_000)
@@ -208,12 +225,54 @@ describe('values', () => {
   })
 
   test.each<[string, TopicOptions<ReturnType<typeof unchecked<unknown>>>, string]>([
-    ['a key that throws', { key: () => { throw new Error('no user') } }, 'no user'],
+    [
+      'a key that throws',
+      {
+        key: () => {
+          throw new Error('no user')
+        },
+      },
+      'no user',
+    ],
     ['a key that is no text', { key: () => 5 as never }, 'must give a text'],
-    ['a type that throws', { type: () => { throw new Error('no kind') } }, 'no kind'],
+    [
+      'a type that throws',
+      {
+        type: () => {
+          throw new Error('no kind')
+        },
+      },
+      'no kind',
+    ],
     ['an empty type', { type: () => '' }, 'must give a text'],
-    ['a schema that throws', { schema: { '~standard': { version: 1, vendor: 'x', validate: () => { throw new Error('broken schema') } } } as never }, 'broken schema'],
-    ['a codec that throws', { codec: { contentType: 'x/y', encode: () => { throw new Error('no bytes') }, decode: () => 1 } }, 'no bytes'],
+    [
+      'a schema that throws',
+      {
+        schema: {
+          '~standard': {
+            version: 1,
+            vendor: 'x',
+            validate: () => {
+              throw new Error('broken schema')
+            },
+          },
+        } as never,
+      },
+      'broken schema',
+    ],
+    [
+      'a codec that throws',
+      {
+        codec: {
+          contentType: 'x/y',
+          encode: () => {
+            throw new Error('no bytes')
+          },
+          decode: () => 1,
+        },
+      },
+      'no bytes',
+    ],
     ['a codec that gives no bytes', { codec: { contentType: 'x/y', encode: () => 'text' as never, decode: () => 1 } }, 'instead of bytes'],
   ])('%s rejects that send only', async (_, options, words) => {
     const world = answering()
@@ -233,7 +292,9 @@ describe('values', () => {
   test('asynchronous schemas keep the order of sends that are not awaited', async () => {
     const world = answering()
     const waits = [30, 1, 10, 0]
-    const schema = z.object({ n: z.number() }).refine((value) => new Promise<boolean>((resolve) => world.clock.timer(waits[value.n] ?? 0, () => resolve(true))))
+    const schema = z
+      .object({ n: z.number() })
+      .refine((value) => new Promise<boolean>((resolve) => world.clock.timer(waits[value.n] ?? 0, () => resolve(true))))
     const producer = make(world, topic('slow', { schema, key: () => 'k' }))
     const all = Promise.all([0, 1, 2, 3].map((n) => producer.send({ n })))
     await pass(world.clock, 100)
@@ -243,7 +304,9 @@ describe('values', () => {
 
   test('one that is refused, cancelled or never ready holds nobody up for longer than its time', async () => {
     const world = answering()
-    const schema = z.object({ n: z.number() }).refine((value) => (value.n === 0 ? new Promise<boolean>(() => undefined) : Promise.resolve(value.n !== 1)))
+    const schema = z
+      .object({ n: z.number() })
+      .refine((value) => (value.n === 0 ? new Promise<boolean>(() => undefined) : Promise.resolve(value.n !== 1)))
     const producer = make(world, topic('stuck', { schema }), { timeoutMs: 1_000 })
     const controller = new AbortController()
     const stuck = rejected(producer.send({ n: 0 }))
@@ -358,8 +421,30 @@ describe('sendBatch', () => {
     const producer = make(world, topic('mixed', { schema: z.string() }))
     const values: unknown[] = ['a', 'b', 5, 'c', 'x'.repeat(2_000), 'd', 'e', 'f', 'g', 'h']
     const error = await rejected(producer.sendBatch(values.map((value, index) => ({ value, id: `m${index}` }))))
-    expect(error.outcomes.map((each) => each.status)).toEqual(['stored', 'stored', 'failed', 'stored', 'failed', 'stored', 'stored', 'stored', 'stored', 'stored'])
-    expect(error.outcomes.map((each) => (each.status === 'stored' ? each.receipt.id : each.error.code))).toEqual(['m0', 'm1', 'INVALID_MESSAGE', 'm3', 'TOO_LARGE', 'm5', 'm6', 'm7', 'm8', 'm9'])
+    expect(error.outcomes.map((each) => each.status)).toEqual([
+      'stored',
+      'stored',
+      'failed',
+      'stored',
+      'failed',
+      'stored',
+      'stored',
+      'stored',
+      'stored',
+      'stored',
+    ])
+    expect(error.outcomes.map((each) => (each.status === 'stored' ? each.receipt.id : each.error.code))).toEqual([
+      'm0',
+      'm1',
+      'INVALID_MESSAGE',
+      'm3',
+      'TOO_LARGE',
+      'm5',
+      'm6',
+      'm7',
+      'm8',
+      'm9',
+    ])
     expect(error).toMatchObject({ code: 'INVALID_MESSAGE', outcome: 'failed' })
     expect(error.message).toContain('2 of 10 messages')
     expect(world.sent().map((out) => out.id)).toEqual(['m0', 'm1', 'm3', 'm5', 'm6', 'm7', 'm8', 'm9'])
@@ -368,7 +453,14 @@ describe('sendBatch', () => {
   test('resolves with the receipts, in order; of nothing with nothing', async () => {
     const world = answering()
     const producer = make(world)
-    expect((await producer.sendBatch([{ value: 1, id: 'a' }, { value: 2, id: 'b' }])).map((each) => each.id)).toEqual(['a', 'b'])
+    expect(
+      (
+        await producer.sendBatch([
+          { value: 1, id: 'a' },
+          { value: 2, id: 'b' },
+        ])
+      ).map((each) => each.id),
+    ).toEqual(['a', 'b'])
     expect(await producer.sendBatch([])).toEqual([])
   })
 
@@ -387,7 +479,12 @@ describe('sendBatch', () => {
     const world = scripted()
     const producer = make(world, topic('ticks'), { maxBuffered: 2 })
     const controller = new AbortController()
-    const sent = rejected(producer.sendBatch([1, 2, 3, 4].map((value) => ({ value })), { signal: controller.signal }))
+    const sent = rejected(
+      producer.sendBatch(
+        [1, 2, 3, 4].map((value) => ({ value })),
+        { signal: controller.signal },
+      ),
+    )
     await quiet()
     controller.abort()
     const error = await sent
@@ -428,7 +525,8 @@ describe('a topic that nobody would get', () => {
 
   test('is seen too when the server says so itself', async () => {
     const world = scripted(queue)
-    world.onPublish = (one) => one.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ code: 'NOT_FOUND', retryable: false, outcome: 'failed' }) }])
+    world.onPublish = (one) =>
+      one.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ code: 'NOT_FOUND', retryable: false, outcome: 'failed' }) }])
     const groups = { groups: ['email'] }
     expect((await rejected(make(world, topic('a', groups)).send(1))).message).toContain('it has no group')
     expect((await make(world, topic('b', { ...groups, unrouted: 'drop' })).send(1)).position).toBeNull()
@@ -459,10 +557,14 @@ describe('middleware', () => {
   })
 
   test('keeps the order of the calls even where it waits', async () => {
-    const world = answering({ middleware: [async (context, next) => {
-      if (context.kind === 'send' && context.value === 0) await new Promise<void>((resolve) => world.clock.timer(50, resolve))
-      await next()
-    }] })
+    const world = answering({
+      middleware: [
+        async (context, next) => {
+          if (context.kind === 'send' && context.value === 0) await new Promise<void>((resolve) => world.clock.timer(50, resolve))
+          await next()
+        },
+      ],
+    })
     const producer = make(world)
     const all = Promise.all([0, 1, 2].map((n) => producer.send(n)))
     await pass(world.clock, 60)
@@ -471,11 +573,38 @@ describe('middleware', () => {
   })
 
   test.each<[string, Middleware, object]>([
-    ['a throw before next() fails the send', async () => { throw new Error('no') }, { code: 'INTERNAL', outcome: 'failed' }],
+    [
+      'a throw before next() fails the send',
+      async () => {
+        throw new Error('no')
+      },
+      { code: 'INTERNAL', outcome: 'failed' },
+    ],
     ['not calling next() is not success', async () => undefined, { code: 'CANCELLED', outcome: 'failed' }],
-    ['a throw after it was stored is not "surely not stored"', async (_, next) => { await next(); throw new Error('late') }, { code: 'INTERNAL', outcome: 'unknown' }],
-    ['a reserved header is refused', async (context, next) => { if (context.kind === 'send') context.headers['ce_id'] = 'x'; await next() }, { code: 'INVALID_ARGUMENT', outcome: 'failed' }],
-    ['next() twice is refused', async (_, next) => { await next(); await next() }, { outcome: 'unknown' }],
+    [
+      'a throw after it was stored is not "surely not stored"',
+      async (_, next) => {
+        await next()
+        throw new Error('late')
+      },
+      { code: 'INTERNAL', outcome: 'unknown' },
+    ],
+    [
+      'a reserved header is refused',
+      async (context, next) => {
+        if (context.kind === 'send') context.headers['ce_id'] = 'x'
+        await next()
+      },
+      { code: 'INVALID_ARGUMENT', outcome: 'failed' },
+    ],
+    [
+      'next() twice is refused',
+      async (_, next) => {
+        await next()
+        await next()
+      },
+      { outcome: 'unknown' },
+    ],
   ])('%s', async (_, middleware, expected) => {
     const world = answering({ middleware: [middleware] })
     expect(await rejected(make(world).send(1))).toMatchObject(expected)
@@ -483,12 +612,20 @@ describe('middleware', () => {
 
   test('swallowing the rejection of next() does not make it stored', async () => {
     const world = scripted({ middleware: [async (_, next) => next().catch(() => undefined)] })
-    world.onPublish = (one) => one.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ code: 'UNAUTHORIZED', retryable: false, outcome: 'failed' }) }])
+    world.onPublish = (one) =>
+      one.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ code: 'UNAUTHORIZED', retryable: false, outcome: 'failed' }) }])
     expect(await rejected(make(world).send(1))).toMatchObject({ code: 'UNAUTHORIZED', outcome: 'failed' })
   })
 
   test('one that hangs ends with its send', async () => {
-    const world = answering({ middleware: [async (_, next) => { await next(); await new Promise(() => undefined) }] })
+    const world = answering({
+      middleware: [
+        async (_, next) => {
+          await next()
+          await new Promise(() => undefined)
+        },
+      ],
+    })
     const sent = rejected(make(world, topic('ticks'), { timeoutMs: 1_000 }).send(1))
     await pass(world.clock, 1_100)
     expect(await sent).toMatchObject({ code: 'TIMED_OUT', outcome: 'unknown' })

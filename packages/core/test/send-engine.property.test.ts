@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { SendRequest } from '../src/context.ts'
 import type { Outgoing, Place, PublishFailure } from '../src/contract.ts'
 import type { MessagingError } from '../src/errors.ts'
-import { pass, type Published, quiet, ScriptedError, scripted } from './support/scripted.ts'
+import { type Published, pass, quiet, ScriptedError, scripted } from './support/scripted.ts'
 
 const main: Place = { topic: 'orders', role: 'main', group: null }
 
@@ -49,7 +49,8 @@ test('whatever the server does, every send ends once and truly, and no partition
           if (one.batch.length > batch) problems.push(`a batch of ${one.batch.length}`)
           for (const other of live) {
             for (const { partition } of one.batch) {
-              if (partition !== null && other.batch.some((each) => each.partition === partition)) problems.push(`partition ${partition} is published twice at once`)
+              if (partition !== null && other.batch.some((each) => each.partition === partition))
+                problems.push(`partition ${partition} is published twice at once`)
             }
           }
           open.add(one)
@@ -80,7 +81,15 @@ test('whatever the server does, every send ends once and truly, and no partition
           if (plan.replies === 'when-aborted') one.signal.addEventListener('abort', reply)
         }
 
-        const sends: { id: string; partition: number | null; by: number; receipts: number; error?: MessagingError; errors: number; at?: number }[] = []
+        const sends: {
+          id: string
+          partition: number | null
+          by: number
+          receipts: number
+          error?: MessagingError
+          errors: number
+          at?: number
+        }[] = []
         for (const each of steps) {
           if (each.kind === 'wait') {
             await pass(clock, each.ms)
@@ -88,7 +97,13 @@ test('whatever the server does, every send ends once and truly, and no partition
           }
           const id = `m${sends.length}`
           const controller = new AbortController()
-          const made = { id, partition: each.partition, by: clock.monotonic() + each.timeoutMs, receipts: 0, errors: 0 } as (typeof sends)[number]
+          const made = {
+            id,
+            partition: each.partition,
+            by: clock.monotonic() + each.timeoutMs,
+            receipts: 0,
+            errors: 0,
+          } as (typeof sends)[number]
           sends.push(made)
           const request: SendRequest = {
             place: main,
@@ -135,6 +150,9 @@ test('whatever the server does, every send ends once and truly, and no partition
         expect(clock.pending()).toBe(0)
       },
     ),
-    { numRuns: Number(process.env['PROPERTY_RUNS'] ?? 150), ...(process.env['PROPERTY_SEED'] === undefined ? {} : { seed: Number(process.env['PROPERTY_SEED']) }) },
+    {
+      numRuns: Number(process.env['PROPERTY_RUNS'] ?? 150),
+      ...(process.env['PROPERTY_SEED'] === undefined ? {} : { seed: Number(process.env['PROPERTY_SEED']) }),
+    },
   )
 }, 60_000)

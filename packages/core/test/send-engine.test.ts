@@ -9,7 +9,17 @@ import { pass, quiet, type Scripted, ScriptedError, scripted } from './support/s
 const main: Place = { topic: 'orders', role: 'main', group: null }
 
 function content(id: string, key: string | null = null, more: Partial<Content> = {}): Content {
-  return { id, key, body: Buffer.from(id), time: 1, expiresAt: null, attributes: { source: 's', type: 't' }, headers: null, transport: null, ...more }
+  return {
+    id,
+    key,
+    body: Buffer.from(id),
+    time: 1,
+    expiresAt: null,
+    attributes: { source: 's', type: 't' },
+    headers: null,
+    transport: null,
+    ...more,
+  }
 }
 function request(world: Scripted, id: string, more: Partial<SendRequest> = {}): SendRequest {
   return {
@@ -82,12 +92,18 @@ describe('batches', () => {
 
   test('one publish brings no more bytes to a partition than one message may have', async () => {
     const world = scripted({ limits: { messageBytes: 10_000 } })
-    for (let i = 0; i < 4; i++) void world.context.sender.send(request(world, `m${i}`, { partition: 1, content: content(`m${i}`, 'k', { body: Buffer.alloc(4_000) }) }))
+    for (let i = 0; i < 4; i++)
+      void world.context.sender.send(
+        request(world, `m${i}`, { partition: 1, content: content(`m${i}`, 'k', { body: Buffer.alloc(4_000) }) }),
+      )
     await quiet()
     expect(ids(world)).toEqual([['m0', 'm1']])
     world.published[0]?.answer()
     await quiet()
-    expect(ids(world)).toEqual([['m0', 'm1'], ['m2', 'm3']])
+    expect(ids(world)).toEqual([
+      ['m0', 'm1'],
+      ['m2', 'm3'],
+    ])
   })
 
   test('a message larger than any bound still leaves, by itself', async () => {
@@ -107,7 +123,10 @@ describe('order', () => {
     expect(ids(world)).toEqual([['m0', 'm1']])
     world.published[0]?.answer()
     await quiet()
-    expect(ids(world)).toEqual([['m0', 'm1'], ['m2', 'm3']])
+    expect(ids(world)).toEqual([
+      ['m0', 'm1'],
+      ['m2', 'm3'],
+    ])
   })
 
   test('an unknown goes back to the front, in order, and leaves again after a pause', async () => {
@@ -165,12 +184,20 @@ describe('order', () => {
     void world.context.sender.send(request(world, 'x', { content: content('x', 'ada') }))
     void world.context.sender.send(request(world, 'y', { content: content('y', '') }))
     await quiet()
-    expect(world.sent().map((each) => each.partition).sort()).toEqual([partitionOf('ada', 4), partitionOf('', 4)].sort())
+    expect(
+      world
+        .sent()
+        .map((each) => each.partition)
+        .sort(),
+    ).toEqual([partitionOf('ada', 4), partitionOf('', 4)].sort())
   })
 
   test('a keyed message whose partitions are not known is refused, not spread', async () => {
     const world = scripted()
-    await expect(world.context.sender.send(request(world, 'x', { content: content('x', 'ada') }))).rejects.toMatchObject({ code: 'INTERNAL', outcome: 'failed' })
+    await expect(world.context.sender.send(request(world, 'x', { content: content('x', 'ada') }))).rejects.toMatchObject({
+      code: 'INTERNAL',
+      outcome: 'failed',
+    })
     expect(world.published).toHaveLength(0)
   })
 })
@@ -180,7 +207,9 @@ describe('outcomes', () => {
     const world = scripted()
     const sent = watched(world.context.sender.send(request(world, 'a')))
     await quiet()
-    world.published[0]?.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ code: 'UNAUTHORIZED', retryable: false, outcome: 'failed' }) }])
+    world.published[0]?.answer([
+      { index: 0, outcome: 'failed', error: new ScriptedError({ code: 'UNAUTHORIZED', retryable: false, outcome: 'failed' }) },
+    ])
     await pass(world.clock, 2_000)
     expect(sent.error).toMatchObject({ code: 'UNAUTHORIZED', outcome: 'failed', messageId: 'a' })
     expect(sent.error?.message).toContain('cannot send to "orders": the scripted server says no. it was not stored')
@@ -214,7 +243,9 @@ describe('outcomes', () => {
     await quiet()
     world.published[0]?.answer([unknown(0)])
     await pass(world.clock, 60)
-    world.published[1]?.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ code: 'TOO_LARGE', retryable: false, outcome: 'failed' }) }])
+    world.published[1]?.answer([
+      { index: 0, outcome: 'failed', error: new ScriptedError({ code: 'TOO_LARGE', retryable: false, outcome: 'failed' }) },
+    ])
     await quiet()
     expect(sent.error).toMatchObject({ code: 'TOO_LARGE', outcome: 'unknown' })
   })
@@ -282,7 +313,8 @@ describe('deadlines', () => {
   test('the code at the deadline is what kept it from being stored', async () => {
     const world = scripted()
     const sent = watched(world.context.sender.send(request(world, 'a', { deadline: world.clock.monotonic() + 3_000 })))
-    world.onPublish = (one) => one.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ outcome: 'failed' }, 'connection refused') }])
+    world.onPublish = (one) =>
+      one.answer([{ index: 0, outcome: 'failed', error: new ScriptedError({ outcome: 'failed' }, 'connection refused') }])
     await pass(world.clock, 3_200)
     expect(sent.error).toMatchObject({ code: 'UNAVAILABLE', outcome: 'failed', messageId: 'a' })
     expect(sent.error?.message).toContain('connection refused')
@@ -318,7 +350,10 @@ describe('giving up', () => {
     await quiet()
     expect(sent.error).toMatchObject({ code: 'CANCELLED', outcome: 'failed', retryable: false })
     expect(world.published).toHaveLength(0)
-    await expect(world.context.sender.send(request(world, 'b', { signal: controller.signal }))).rejects.toMatchObject({ code: 'CANCELLED', outcome: 'failed' })
+    await expect(world.context.sender.send(request(world, 'b', { signal: controller.signal }))).rejects.toMatchObject({
+      code: 'CANCELLED',
+      outcome: 'failed',
+    })
   })
 
   test('in flight it is unknown, within the tick, and the others of the publish are not touched', async () => {
@@ -374,11 +409,17 @@ describe('delays', () => {
   test('without one, the message goes into the lane of the longest step that is not longer', async () => {
     const world = scripted({ capabilities: { delay: 'none' } })
     const now = world.clock.now()
-    for (const wait of [100, 1_000, 3_999, 4_000, 70_000_000]) void world.context.sender.send(request(world, `w${wait}`, { due: now + wait }))
+    for (const wait of [100, 1_000, 3_999, 4_000, 70_000_000])
+      void world.context.sender.send(request(world, `w${wait}`, { due: now + wait }))
     void world.context.sender.send(request(world, 'past', { due: now - 1 }))
     await quiet()
     const sent = Object.fromEntries(world.sent().map((each) => [each.id, each]))
-    expect(sent['w100']).toMatchObject({ place: { role: 'delay' }, partition: 0, delayMs: 0, transport: { 'ph-due': String(now + 100), 'ph-hop': String(now + 100) } })
+    expect(sent['w100']).toMatchObject({
+      place: { role: 'delay' },
+      partition: 0,
+      delayMs: 0,
+      transport: { 'ph-due': String(now + 100), 'ph-hop': String(now + 100) },
+    })
     expect(sent['w1000']).toMatchObject({ partition: 0, transport: { 'ph-hop': String(now + 1_000) } })
     expect(sent['w3999']).toMatchObject({ partition: 0, transport: { 'ph-due': String(now + 3_999), 'ph-hop': String(now + 1_000) } })
     expect(sent['w4000']).toMatchObject({ partition: 1, transport: { 'ph-hop': String(now + 4_000) } })
@@ -390,7 +431,11 @@ describe('delays', () => {
     const world = scripted({ capabilities: { delay: 'none' } })
     void world.context.sender.send(request(world, 'again', { place: { topic: 'orders', role: 'retry', group: 'email' } }))
     await quiet()
-    expect(world.sent()[0]).toMatchObject({ place: { role: 'retry', group: 'email' }, partition: 0, transport: { 'ph-due': String(world.clock.now()) } })
+    expect(world.sent()[0]).toMatchObject({
+      place: { role: 'retry', group: 'email' },
+      partition: 0,
+      transport: { 'ph-due': String(world.clock.now()) },
+    })
   })
 })
 

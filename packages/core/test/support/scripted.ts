@@ -1,6 +1,16 @@
 import { createCatalog } from '../../src/catalog.ts'
 import type { BrokerContext } from '../../src/context.ts'
-import type { Adapter, Capabilities, Fault, Outgoing, PublishFailure, PublishReport, Session, Topology, TopicState } from '../../src/contract.ts'
+import type {
+  Adapter,
+  Capabilities,
+  Fault,
+  Outgoing,
+  PublishFailure,
+  PublishReport,
+  Session,
+  TopicState,
+  Topology,
+} from '../../src/contract.ts'
 import { fromFault } from '../../src/errors.ts'
 import type { Middleware } from '../../src/middleware.ts'
 import { createIds } from '../../src/random-id.ts'
@@ -56,7 +66,13 @@ export const scriptedCapabilities: Capabilities = {
 
 /** A broker context over a session whose every answer the test writes, under a virtual clock. */
 export function scripted(
-  options: { readonly capabilities?: Partial<Capabilities>; readonly limits?: Partial<Capabilities['limits']>; readonly middleware?: readonly Middleware[]; readonly partitions?: number; readonly random?: () => number } = {},
+  options: {
+    readonly capabilities?: Partial<Capabilities>
+    readonly limits?: Partial<Capabilities['limits']>
+    readonly middleware?: readonly Middleware[]
+    readonly partitions?: number
+    readonly random?: () => number
+  } = {},
 ): Scripted {
   const clock = virtualClock()
   const capabilities = { ...scriptedCapabilities, ...options.capabilities, limits: { ...scriptedCapabilities.limits, ...options.limits } }
@@ -136,7 +152,12 @@ export function scripted(
     closing,
     onPublish: undefined,
     onDeclare: async (topology) =>
-      topology.topics.map((plan) => ({ name: plan.name, partitions: options.partitions ?? plan.partitions ?? 4, groups: plan.groups.map((group) => group.name), created: [] })),
+      topology.topics.map((plan) => ({
+        name: plan.name,
+        partitions: options.partitions ?? plan.partitions ?? 4,
+        groups: plan.groups.map((group) => group.name),
+        created: [],
+      })),
     sent: () => published.flatMap((one) => one.batch),
   }
   return made
