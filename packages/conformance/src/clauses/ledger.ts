@@ -38,7 +38,12 @@ function database(): Ledger {
       for (let other = working.get(name); other !== undefined; other = working.get(name)) await other
       if (records.has(name)) return 'repeat'
       let end: () => void = () => {}
-      working.set(name, new Promise((resolve) => { end = resolve }))
+      working.set(
+        name,
+        new Promise((resolve) => {
+          end = resolve
+        }),
+      )
       const tx: Transaction = { effects: [] }
       try {
         await work(tx)

@@ -11,7 +11,12 @@ import { failing } from './support.ts'
 type Play = (message: Message<Order>) => Promise<Decision | void> | Decision | void
 
 /** A member whose transactions are rolled back when it dies. */
-async function memberWith(t: Trial, ledger: Ledger, script: Script, between?: () => Promise<void>): Promise<Awaited<ReturnType<Trial['member']>>> {
+async function memberWith(
+  t: Trial,
+  ledger: Ledger,
+  script: Script,
+  between?: () => Promise<void>,
+): Promise<Awaited<ReturnType<Trial['member']>>> {
   const own = processOf()
   const member = await t.member({ ...script, once: storeIn(own, ledger, between) })
   void member.died.then(own.end)
@@ -47,7 +52,11 @@ export async function oneEffect(t: Trial): Promise<void> {
     const extra = await writtenTwice(t, topic, 10)
     let kills = 0
     for (let round = 0; round < 10; round++) {
-      const dying = await memberWith(t, ledger, { topic, recorder: seen, dieAt: { operation: 'settle', role: 'main', when: 'before', nth: 1 + Math.floor(t.random() * 3) } })
+      const dying = await memberWith(t, ledger, {
+        topic,
+        recorder: seen,
+        dieAt: { operation: 'settle', role: 'main', when: 'before', nth: 1 + Math.floor(t.random() * 3) },
+      })
       await Promise.race([dying.died, t.sleep(t.takeoverMs)])
       if (!dying.alive) kills++
     }
@@ -83,7 +92,11 @@ export async function recordAndEffect(t: Trial): Promise<void> {
         await dying.died
         t.struck(`kills ${point} the effect and its record`, seen.of(order).length)
         const key = { group: 'workers', topic: topic.name, source: 'suite', id: order.id }
-        t.equal({ recorded: await ledger.recorded(key), effects: effectsOf(ledger, [order.id])[0] }, point === 'after' ? { recorded: true, effects: 1 } : { recorded: false, effects: 0 }, `record and effect of ${order.id}, killed ${point}`)
+        t.equal(
+          { recorded: await ledger.recorded(key), effects: effectsOf(ledger, [order.id])[0] },
+          point === 'after' ? { recorded: true, effects: 1 } : { recorded: false, effects: 0 },
+          `record and effect of ${order.id}, killed ${point}`,
+        )
         const next = await memberWith(t, ledger, { topic, recorder: seen })
         await t.settled(topic, 'workers', t.takeoverMs + 10_000)
         t.equal(effectsOf(ledger, [order.id]), [1], `effects of ${order.id} in the end, killed ${point} (store ${ledger.name})`)
@@ -104,15 +117,23 @@ export async function windowIsTrue(t: Trial): Promise<void> {
   await t.send(broker, topic, orders)
   const stored = await t.auditor.read(t.place(topic))
   const again = async (): Promise<void> => {
-    for (const { position: _position, dueAt: _due, undecodable: _undecodable, ...message } of stored) await t.auditor.write(topic.name, message)
+    for (const { position: _position, dueAt: _due, undecodable: _undecodable, ...message } of stored)
+      await t.auditor.write(topic.name, message)
   }
   await broker.consume(topic, t.consumeOptions({ once: whole(ledger) }), seen.handler())
   await t.settled(topic)
   const doneAt = Math.max(...seen.starts.map((start) => start.endedAt as number))
   const firstDone = Math.min(...seen.starts.map((start) => start.endedAt as number))
   const notices = t.events('notice').filter(({ event }) => event['reason'] === 'once-window')
-  t.equal(notices.map(({ event }) => event['delayMs']), [windowMs], 'warnings about a window that is shorter than a redelivery may take')
-  t.ok(t.logs.some((entry) => entry.level === 'warn' && entry.message.includes(String(windowMs))), 'a log line warns of the short window')
+  t.equal(
+    notices.map(({ event }) => event['delayMs']),
+    [windowMs],
+    'warnings about a window that is shorter than a redelivery may take',
+  )
+  t.ok(
+    t.logs.some((entry) => entry.level === 'warn' && entry.message.includes(String(windowMs))),
+    'a log line warns of the short window',
+  )
 
   await t.pass(firstDone + windowMs - 500 - t.now())
   await again()
@@ -124,11 +145,19 @@ export async function windowIsTrue(t: Trial): Promise<void> {
   await t.settled(topic)
   t.equal(seen.starts.length, 2 * orders.length, 'starts after repeats just outside the window')
   t.equal(t.events('repeat').length, orders.length, 'repeats that were counted just outside the window')
-  t.equal(effectsOf(ledger, idsOf(orders)), orders.map(() => 2), 'effects')
+  t.equal(
+    effectsOf(ledger, idsOf(orders)),
+    orders.map(() => 2),
+    'effects',
+  )
 
   const wide = t.topic('wide')
   await broker.consume(wide, t.consumeOptions({ once: whole((ledgers(t) as [Ledger])[0]) }), seen.handler())
-  t.equal(t.events('notice').filter(({ event }) => event['topic'] === wide.name && event['reason'] === 'once-window').length, 0, 'warnings about the default window')
+  t.equal(
+    t.events('notice').filter(({ event }) => event['topic'] === wide.name && event['reason'] === 'once-window').length,
+    0,
+    'warnings about the default window',
+  )
 }
 
 /** ONCE-4 */
@@ -137,14 +166,19 @@ export async function atTheSameTime(t: Trial): Promise<void> {
     const topic = t.topic(`jobs-${index}`, { partitions: 2 })
     const seen = t.recorder(ledger.name)
     const broker = await t.connect()
-    await t.team(2, { topic, recorder: seen, acts: [{ when: { first: 1 }, holdMs: 500, then: 'throw' }, { holdMs: 500 }], once: whole(ledger) })
+    await t.team(2, {
+      topic,
+      recorder: seen,
+      acts: [{ when: { first: 1 }, holdMs: 500, then: 'throw' }, { holdMs: 500 }],
+      once: whole(ledger),
+    })
     const [order] = t.orders(1) as [Order]
     await broker.declare(topic)
     // One id, at both members within the time of one handler.
     for (const partition of [0, 1]) await t.auditor.write(topic.name, foreignOrder(t, order, topic.name, { partition }))
     await t.until('one of them works', () => seen.of(order).length >= 1)
     await t.pass(200)
-    t.struck('copies handed out together', await t.auditor.remaining(topic.name, 'workers') === 2)
+    t.struck('copies handed out together', (await t.auditor.remaining(topic.name, 'workers')) === 2)
     t.equal(seen.of(order).length, 1, `handlers of one id at the same time (store ${ledger.name})`)
     await t.settled(topic, 'workers', 10_000)
     t.equal(seen.mostRunning, 1, `handlers of one id at the same time, in the end (store ${ledger.name})`)
@@ -154,7 +188,12 @@ export async function atTheSameTime(t: Trial): Promise<void> {
   }
 }
 
-function foreignOrder(t: Trial, order: Order, topic: string, more: { readonly partition?: number; readonly source?: string; readonly id?: string }): ReturnType<typeof foreign> {
+function foreignOrder(
+  t: Trial,
+  order: Order,
+  topic: string,
+  more: { readonly partition?: number; readonly source?: string; readonly id?: string },
+): ReturnType<typeof foreign> {
   const { partition, source = 'elsewhere', id = order.id } = more
   return foreign(t, {
     id,
@@ -177,7 +216,11 @@ export async function noRecordOfFailure(t: Trial): Promise<void> {
     await broker.consume(topic, t.consumeOptions({ once: whole(ledger) }), seen.handler(play))
     await t.send(broker, topic, orders)
     await t.settled(topic, 'workers', 10_000)
-    t.equal(orders.map((order) => seen.of(order).map((start) => start.attempt)), orders.map(() => [1, 2]), `attempts (store ${ledger.name})`)
+    t.equal(
+      orders.map((order) => seen.of(order).map((start) => start.attempt)),
+      orders.map(() => [1, 2]),
+      `attempts (store ${ledger.name})`,
+    )
     t.equal(effectsOf(ledger, idsOf(orders)), ones(orders), `effects (store ${ledger.name})`)
   }
 }
@@ -211,19 +254,34 @@ export async function foreignIds(t: Trial): Promise<void> {
     const giant = 'i'.repeat(65_536)
     // Made to meet where fields are joined with a separator, or where only the beginning of an id is looked at.
     const strange: readonly (readonly [source: string, id: string])[] = [
-      ['s', giant], ['s', `${giant}j`], [giant.slice(0, 60_000), 's'], ['s', 'a\u0000b\nc\r'], ['s', 'b'], ['s\nb', 'c'], ['s', 'b\nc'], ['', 's\nb\nc'], ['"', '","'], ['","', '"'],
+      ['s', giant],
+      ['s', `${giant}j`],
+      [giant.slice(0, 60_000), 's'],
+      ['s', 'a\u0000b\nc\r'],
+      ['s', 'b'],
+      ['s\nb', 'c'],
+      ['s', 'b\nc'],
+      ['', 's\nb\nc'],
+      ['"', '","'],
+      ['","', '"'],
     ]
     const orders = t.orders(strange.length, { keys: strange.length })
     for (const topic of topics) {
       for (const [at, [source, id]] of strange.entries()) {
-        for (let copy = 0; copy < 2; copy++) await t.auditor.write(topic.name, foreignOrder(t, orders[at] as Order, topic.name, { partition: 0, source, id }))
+        for (let copy = 0; copy < 2; copy++)
+          await t.auditor.write(topic.name, foreignOrder(t, orders[at] as Order, topic.name, { partition: 0, source, id }))
       }
     }
     for (const group of ['north', 'south']) {
       const seen = t.recorder(`${group} ${ledger.name}`)
       await broker.consume(topics, t.consumeOptions({ group, once: whole(ledger) }), seen.handler())
       for (const topic of topics) await t.settled(topic, group, 10_000)
-      for (const order of orders) t.equal(seen.of(order).length, topics.length, `starts of the message with the id and source ${JSON.stringify(strange[orders.indexOf(order)]).slice(0, 60)} in the group ${group} (store ${ledger.name})`)
+      for (const order of orders)
+        t.equal(
+          seen.of(order).length,
+          topics.length,
+          `starts of the message with the id and source ${JSON.stringify(strange[orders.indexOf(order)]).slice(0, 60)} in the group ${group} (store ${ledger.name})`,
+        )
     }
     t.equal(ledger.effects.size, 2 * topics.length * strange.length, `messages that took effect (store ${ledger.name})`)
     t.equal([...new Set(ledger.effects.values())], [1], `how often each took effect (store ${ledger.name})`)
@@ -238,7 +296,8 @@ export async function sameIdElsewhere(t: Trial): Promise<void> {
     await broker.declare(topics)
     const [order] = t.orders(1) as [Order]
     for (const topic of topics) {
-      for (const source of ['shop', 'shop', 'bank']) await t.auditor.write(topic.name, foreignOrder(t, order, topic.name, { source, partition: 0 }))
+      for (const source of ['shop', 'shop', 'bank'])
+        await t.auditor.write(topic.name, foreignOrder(t, order, topic.name, { source, partition: 0 }))
     }
     for (const group of ['north', 'south']) {
       const seen = t.recorder(`${group} ${ledger.name}`)
@@ -246,6 +305,10 @@ export async function sameIdElsewhere(t: Trial): Promise<void> {
       for (const topic of topics) await t.settled(topic, group, 10_000)
       t.equal(seen.starts.length, 4, `starts of one id on two topics from two sources, in the group ${group} (store ${ledger.name})`)
     }
-    t.equal([...ledger.effects.values()], Array.from({ length: 8 }, () => 1), `effects of one id on two topics, from two sources, in two groups (store ${ledger.name})`)
+    t.equal(
+      [...ledger.effects.values()],
+      Array.from({ length: 8 }, () => 1),
+      `effects of one id on two topics, from two sources, in two groups (store ${ledger.name})`,
+    )
   }
 }

@@ -20,7 +20,10 @@ export async function atomicForward(t: Trial): Promise<void> {
   const script: Script = { topic, recorder: seen, options: { forward: { atomic: true, to: [target] } }, acts: [{ forward: target }] }
   const failed: Script = { ...script, acts: [{ when: { attempts: 1, first: 5 }, forward: target, then: 'throw' }, { forward: target }] }
   for (let round = 0; round < 5; round++) {
-    const dying = await t.member({ ...failed, dieAt: { operation: 'settle', role: 'main', when: round % 2 === 0 ? 'before' : 'after', nth: 1 + Math.floor(t.random() * 3) } })
+    const dying = await t.member({
+      ...failed,
+      dieAt: { operation: 'settle', role: 'main', when: round % 2 === 0 ? 'before' : 'after', nth: 1 + Math.floor(t.random() * 3) },
+    })
     await dying.died
     t.struck('unsettled deliveries', await t.auditor.remaining(topic.name, 'workers'))
   }
@@ -50,7 +53,10 @@ export async function zombies(t: Trial): Promise<void> {
   const settledBefore = zombie.calls.settled
   zombie.freeze()
   await t.member({ ...script, recorder: quick, acts: [{ forward: target }] })
-  await t.until('another member has done them', () => quick.finished === orders.length, { withinMs: t.takeoverMs + 10_000, seen: () => quick.finished })
+  await t.until('another member has done them', () => quick.finished === orders.length, {
+    withinMs: t.takeoverMs + 10_000,
+    seen: () => quick.finished,
+  })
   await t.settled(topic)
   zombie.thaw()
   gate.open()
@@ -85,7 +91,11 @@ export async function outputsFollow(t: Trial): Promise<void> {
   await broker.declare([topic, target])
   const seen = t.recorder()
   const receiver = await t.connect()
-  await receiver.consume(topic, t.consumeOptions(), seen.handler((message) => message.forward(target, message.value)))
+  await receiver.consume(
+    topic,
+    t.consumeOptions(),
+    seen.handler((message) => message.forward(target, message.value)),
+  )
   t.link(receiver).withhold(['publish'])
   const orders = t.orders(3, { keys: 3 })
   await t.send(broker, topic, orders)
@@ -155,7 +165,9 @@ export async function idsOfForwards(t: Trial): Promise<void> {
   const fixed: Order = { ...same, id: 'fixed', key: 'k' }
   const idsBy = new Map<string, string[]>()
   const collect = async (label: string, count: number): Promise<readonly string[]> => {
-    await t.until(`outputs of ${label}`, async () => (await storedIds(t, target)).length === total + count, { withinMs: t.takeoverMs + 10_000 })
+    await t.until(`outputs of ${label}`, async () => (await storedIds(t, target)).length === total + count, {
+      withinMs: t.takeoverMs + 10_000,
+    })
     const fresh = (await storedIds(t, target)).slice(total)
     total += count
     idsBy.set(label, [...fresh])
@@ -172,7 +184,13 @@ export async function idsOfForwards(t: Trial): Promise<void> {
     })
   }
   const write = async (pad: string, id: string, source: string): Promise<void> => {
-    const event = { id, key: 'k', body: Buffer.from(JSON.stringify({ ...fixed, pad })), attributes: { specversion: '1.0', source, type: topic.name, datacontenttype: 'application/json' }, partition: 0 }
+    const event = {
+      id,
+      key: 'k',
+      body: Buffer.from(JSON.stringify({ ...fixed, pad })),
+      attributes: { specversion: '1.0', source, type: topic.name, datacontenttype: 'application/json' },
+      partition: 0,
+    }
     await t.auditor.write(topic.name, foreign(t, event))
   }
   await write('plain', 'first', 'shop')
@@ -183,13 +201,24 @@ export async function idsOfForwards(t: Trial): Promise<void> {
   await write('twice', 'first', 'shop')
   const twice = await collect('the same value twice', 4)
   t.equal(new Set(twice).size, 4, 'ids of one value forwarded twice by two groups')
-  t.ok(plain.every((id) => twice.includes(id)), 'the first of two equal outputs has the id that a single one has')
+  t.ok(
+    plain.every((id) => twice.includes(id)),
+    'the first of two equal outputs has the id that a single one has',
+  )
   await write('twice', 'first', 'shop')
   t.equal([...(await collect('twice, again', 4))].sort(), [...twice].sort(), 'ids of two equal outputs when the message is handled again')
-  for (const [pad, id, source] of [['plain', 'second', 'shop'], ['plain', 'first', 'bank'], ['other key', 'first', 'shop']] as const) {
+  for (const [pad, id, source] of [
+    ['plain', 'second', 'shop'],
+    ['plain', 'first', 'bank'],
+    ['other key', 'first', 'shop'],
+  ] as const) {
     await write(pad, id, source)
     const ids = await collect(`${pad} ${id} ${source}`, 2)
-    t.equal(ids.filter((each) => plain.includes(each)), [], `ids that meet those of another message (${pad}, ${id}, ${source})`)
+    t.equal(
+      ids.filter((each) => plain.includes(each)),
+      [],
+      `ids that meet those of another message (${pad}, ${id}, ${source})`,
+    )
     t.equal(new Set(ids).size, 2, `ids of two groups (${pad}, ${id}, ${source})`)
   }
   await write('other body', 'first', 'shop')
@@ -208,7 +237,11 @@ export async function neighbours(t: Trial): Promise<void> {
     // Confirmed inside the transaction: while the confirmation is away there is no commit.
     const receiver = await t.connect()
     const seen = t.recorder(ledger.name)
-    await receiver.consume(topic, t.consumeOptions({ once: storeIn(processOf(), ledger) }), seen.handler((message) => message.forward(target, message.value)))
+    await receiver.consume(
+      topic,
+      t.consumeOptions({ once: storeIn(processOf(), ledger) }),
+      seen.handler((message) => message.forward(target, message.value)),
+    )
     t.link(receiver).withhold(['publish'])
     const [first, second] = t.orders(2, { keys: 2 }) as [Order, Order]
     await t.send(sender, topic, [first])
@@ -225,7 +258,13 @@ export async function neighbours(t: Trial): Promise<void> {
 
     // Killed between the output and the commit.
     const own = processOf()
-    const dying = await t.member({ topic, recorder: seen, acts: [{ forward: target }], once: storeIn(own, ledger), dieAt: { operation: 'publish', role: 'main', when: 'after' } })
+    const dying = await t.member({
+      topic,
+      recorder: seen,
+      acts: [{ forward: target }],
+      once: storeIn(own, ledger),
+      dieAt: { operation: 'publish', role: 'main', when: 'after' },
+    })
     void dying.died.then(own.end)
     await t.send(sender, topic, [second])
     await dying.died
@@ -263,11 +302,25 @@ async function deadThenReplayed(t: Trial, index: number): Promise<void> {
   await t.send(broker, topic, orders)
   await lettersWhen(t, broker, topic, orders.length)
   await t.settled(topic)
-  t.equal(effectsOf(ledger, orders.map(({ id }) => id)), orders.map(() => 0), `effects of what went to the dead letters (store ${ledger.name})`)
+  t.equal(
+    effectsOf(
+      ledger,
+      orders.map(({ id }) => id),
+    ),
+    orders.map(() => 0),
+    `effects of what went to the dead letters (store ${ledger.name})`,
+  )
   healthy = true
   const { replayed } = await broker.deadLetters(topic, 'workers').replay({ all: true })
   t.equal(replayed, orders.length, 'replayed')
   await t.until('the replayed ones are done', () => seen.finished === orders.length, { seen: () => seen.finished })
   await t.settled(topic)
-  t.equal(effectsOf(ledger, orders.map(({ id }) => id)), orders.map(() => 1), `effects after the replay (store ${ledger.name})`)
+  t.equal(
+    effectsOf(
+      ledger,
+      orders.map(({ id }) => id),
+    ),
+    orders.map(() => 1),
+    `effects after the replay (store ${ledger.name})`,
+  )
 }

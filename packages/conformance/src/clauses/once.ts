@@ -1,6 +1,15 @@
 import type { Clause } from '../clause.ts'
 import { when } from '../clause.ts'
-import { oneEffect, atTheSameTime, foreignIds, noClaim, noRecordOfFailure, recordAndEffect, sameIdElsewhere, windowIsTrue } from './once-effects.ts'
+import {
+  atTheSameTime,
+  foreignIds,
+  noClaim,
+  noRecordOfFailure,
+  oneEffect,
+  recordAndEffect,
+  sameIdElsewhere,
+  windowIsTrue,
+} from './once-effects.ts'
 import { atomicForward, idsOfForwards, neighbours, noAtomicForward, outputsFollow, zombies } from './once-forward.ts'
 
 /** The ONCE clauses, in the order of the page. */
@@ -12,7 +21,14 @@ export const once: readonly Clause[] = [
   { id: 'ONCE-5', title: 'A failed attempt leaves no record', needs: 'memory', run: noRecordOfFailure },
   { id: 'ONCE-6', title: 'No claim without means', needs: 'memory', run: noClaim },
   { id: 'ONCE-7', title: 'Atomic forward', needs: 'memory', gate: when('forward', 'atomic'), run: atomicForward, other: noAtomicForward },
-  { id: 'ONCE-8', title: 'Zombies are fenced in transactions', needs: 'memory', gate: when('forward', 'atomic'), run: zombies, other: noAtomicForward },
+  {
+    id: 'ONCE-8',
+    title: 'Zombies are fenced in transactions',
+    needs: 'memory',
+    gate: when('forward', 'atomic'),
+    run: zombies,
+    other: noAtomicForward,
+  },
   { id: 'ONCE-9', title: 'Outputs follow the handler', needs: 'memory', run: outputsFollow },
   { id: 'ONCE-10', title: 'Foreign ids cannot abuse the store', needs: 'memory', run: foreignIds },
   { id: 'ONCE-11', title: 'Forwarded ids repeat themselves and never collide', needs: 'memory', run: idsOfForwards },

@@ -15,7 +15,12 @@ export async function countersAreTrue(t: Trial): Promise<void> {
   const broker = await t.connect()
   const seen = t.recorder()
   const [good, flaky, parked, hopeless, refused, unwanted] = [20, 10, 5, 4, 3, 2].map((n) => t.orders(n, { keyNames: [] })) as [
-    readonly Order[], readonly Order[], readonly Order[], readonly Order[], readonly Order[], readonly Order[],
+    readonly Order[],
+    readonly Order[],
+    readonly Order[],
+    readonly Order[],
+    readonly Order[],
+    readonly Order[],
   ]
   const has = (orders: readonly Order[], id: string): boolean => orders.some((order) => order.id === id)
   const consumer = await broker.consume(
@@ -51,29 +56,66 @@ export async function countersAreTrue(t: Trial): Promise<void> {
   await t.until('what was stored without a reply is done too', () => lost.every((order) => seen.of(order).length > 0), t.recoverMs + 10_000)
   await t.settled(topic, 'workers', 10_000)
 
-  const ended = (outcome: string): readonly string[] => t.sends.filter((send) => send.topic === topic.name && send.outcome === outcome).map((send) => send.id as string)
-  t.equal({ stored: ended('stored').length, unknown: ended('unknown').length, failed: ended('failed').length }, { stored: all.length, unknown: lost.length, failed: denied.length }, 'outcomes of the sends')
-  for (const [name, outcome] of [['sent', 'stored'], ['send-unknown', 'unknown'], ['send-failed', 'failed']] as const) {
+  const ended = (outcome: string): readonly string[] =>
+    t.sends.filter((send) => send.topic === topic.name && send.outcome === outcome).map((send) => send.id as string)
+  t.equal(
+    { stored: ended('stored').length, unknown: ended('unknown').length, failed: ended('failed').length },
+    { stored: all.length, unknown: lost.length, failed: denied.length },
+    'outcomes of the sends',
+  )
+  for (const [name, outcome] of [
+    ['sent', 'stored'],
+    ['send-unknown', 'unknown'],
+    ['send-failed', 'failed'],
+  ] as const) {
     t.equal(sorted(idsOf(t, name)), sorted(ended(outcome)), `ids of the event "${name}"`)
   }
   t.equal(sorted(idsOf(t, 'start')), sorted(seen.starts.map((start) => start.id)), 'ids of the event "start"')
-  t.equal(sorted(idsOf(t, 'done')), sorted(seen.starts.filter((start) => start.end === 'done').map((start) => start.id)), 'ids of the event "done"')
+  t.equal(
+    sorted(idsOf(t, 'done')),
+    sorted(seen.starts.filter((start) => start.end === 'done').map((start) => start.id)),
+    'ids of the event "done"',
+  )
   const repeated = [...flaky, ...flaky, ...parked, ...hopeless, ...hopeless].map(({ id }) => id)
   t.equal(sorted(idsOf(t, 'waiting')), sorted(repeated), 'ids of the event "waiting"')
-  t.equal(sorted(idsOf(t, 'failed')), sorted([...repeated, ...hopeless.map(({ id }) => id), ...refused.map(({ id }) => id)]), 'ids of the event "failed"')
+  t.equal(
+    sorted(idsOf(t, 'failed')),
+    sorted([...repeated, ...hopeless.map(({ id }) => id), ...refused.map(({ id }) => id)]),
+    'ids of the event "failed"',
+  )
   for (const { id } of parked) t.ok(idsOf(t, 'parked').includes(id), `${id} is reported as parked`)
   t.equal(sorted(idsOf(t, 'dead-lettered')), sorted([...hopeless, ...refused].map(({ id }) => id)), 'ids of the event "dead-lettered"')
   t.equal(sorted(idsOf(t, 'dropped')), sorted(unwanted.map(({ id }) => id)), 'ids of the event "dropped"')
   const { handled, failed, deadLettered, running, unsettled } = consumer.stats()
   t.equal(
     { handled, failed, deadLettered, running, unsettled },
-    { handled: done.length + lost.length, failed: repeated.length + hopeless.length + refused.length, deadLettered: hopeless.length + refused.length, running: 0, unsettled: 0 },
+    {
+      handled: done.length + lost.length,
+      failed: repeated.length + hopeless.length + refused.length,
+      deadLettered: hopeless.length + refused.length,
+      running: 0,
+      unsettled: 0,
+    },
     'what stats() says',
   )
 }
 
 const fields = new Set([
-  'event', 'adapter', 'broker', 'topic', 'group', 'partition', 'id', 'ids', 'key', 'attempt', 'count', 'reason', 'delayMs', 'note', 'error',
+  'event',
+  'adapter',
+  'broker',
+  'topic',
+  'group',
+  'partition',
+  'id',
+  'ids',
+  'key',
+  'attempt',
+  'count',
+  'reason',
+  'delayMs',
+  'note',
+  'error',
 ])
 const mostText = 4096
 
@@ -99,7 +141,14 @@ export async function telemetryIsSafe(t: Trial): Promise<void> {
     { id: huge, body: Buffer.from(JSON.stringify({ secretBody })), key: 'k' },
     { id: 'undecodable', body: Buffer.from(`{"${secretBody}`), key: 'k' },
   ]
-  for (const { id, body, key } of bodies) await t.auditor.write(topic.name, { id, key, body, attributes: { specversion: '1.0', source: 's', type: 't', datacontenttype: 'application/json' }, partition: 0 })
+  for (const { id, body, key } of bodies)
+    await t.auditor.write(topic.name, {
+      id,
+      key,
+      body,
+      attributes: { specversion: '1.0', source: 's', type: 't', datacontenttype: 'application/json' },
+      partition: 0,
+    })
   await t.settled(topic, 'workers', 20_000)
   await broker.close()
   t.atLeast(t.events().length, 20, 'events')
@@ -119,9 +168,19 @@ export async function telemetryIsSafe(t: Trial): Promise<void> {
     if (event['topic'] !== undefined) t.equal(event['topic'], topic.name, `the topic that "${name}" names`)
     if (event['group'] !== undefined) t.equal(event['group'], 'workers', `the group that "${name}" names`)
     const { partition = null } = event as { partition?: number | null }
-    t.ok(partition === null || (Number.isInteger(partition) && partition >= 0 && partition < 64), `"${name}" names one of a few partitions: ${partition}`)
-    t.ok(event['reason'] === undefined || /^[a-z][a-z0-9 _:-]{0,63}$/i.test(String(event['reason'])), `the reason of "${name}" is a word: ${String(event['reason']).slice(0, 100)}`)
-    t.equal({ adapter: event['adapter'], broker: event['broker'] }, { adapter: broker.adapter, broker: 'suite' }, `who "${name}" says it is about`)
+    t.ok(
+      partition === null || (Number.isInteger(partition) && partition >= 0 && partition < 64),
+      `"${name}" names one of a few partitions: ${partition}`,
+    )
+    t.ok(
+      event['reason'] === undefined || /^[a-z][a-z0-9 _:-]{0,63}$/i.test(String(event['reason'])),
+      `the reason of "${name}" is a word: ${String(event['reason']).slice(0, 100)}`,
+    )
+    t.equal(
+      { adapter: event['adapter'], broker: event['broker'] },
+      { adapter: broker.adapter, broker: 'suite' },
+      `who "${name}" says it is about`,
+    )
   }
   for (const entry of t.logs) {
     t.atMost(Buffer.byteLength(entry.message), mostText, 'bytes of a log line')

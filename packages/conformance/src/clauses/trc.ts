@@ -4,7 +4,7 @@ import type { Order } from '../orders.ts'
 import type { Trial } from '../trial.ts'
 import { foreign, lettersWhen, readMeant } from './stored.ts'
 import { failing } from './support.ts'
-import { hopOf, isHop, type Seen, traceIdOf, traced } from './traced.ts'
+import { hopOf, isHop, type Seen, traced, traceIdOf } from './traced.ts'
 import { countersAreTrue, telemetryIsSafe } from './trc-telemetry.ts'
 
 const given = {
@@ -28,7 +28,11 @@ async function travels(t: Trial): Promise<void> {
     const { traceparent, tracestate, baggage } = stored.get(id)?.transport ?? {}
     t.equal({ traceparent, tracestate, baggage }, given, `the trace of ${id} at the server`)
     const shown = headers.get(id)?.[0] ?? {}
-    t.equal({ traceparent: shown['traceparent'], tracestate: shown['tracestate'], baggage: shown['baggage'], shop: shown['x-shop'] }, { ...given, shop: 'north' }, `the trace of ${id} at its handler`)
+    t.equal(
+      { traceparent: shown['traceparent'], tracestate: shown['tracestate'], baggage: shown['baggage'], shop: shown['x-shop'] },
+      { ...given, shop: 'north' },
+      `the trace of ${id} at its handler`,
+    )
   }
   const traces = new Set<string>()
   for (const { id } of without) {
@@ -50,13 +54,28 @@ async function redelivered(t: Trial): Promise<void> {
     await broker.consume(topic, t.consumeOptions(), seen)
     const orders = keyed ? t.orders(5, { keys: 5 }) : t.orders(5, { keyNames: [] })
     await t.send(broker, topic, orders, { headers: given })
-    await t.until('all are done', () => orders.every(({ id }) => headers.get(id)?.length === 3), { withinMs: 120_000, seen: () => [...headers].map(([id, all]) => `${id}: ${all.length}`) })
+    await t.until('all are done', () => orders.every(({ id }) => headers.get(id)?.length === 3), {
+      withinMs: 120_000,
+      seen: () => [...headers].map(([id, all]) => `${id}: ${all.length}`),
+    })
     await t.settled(topic)
     for (const { id } of orders) {
       const spans = t.events('start').filter(({ event }) => event['id'] === id)
-      t.equal(spans.map(({ event }) => event['attempt']), [1, 2, 3], `attempts that the starts of ${id} name`)
-      t.equal(new Set(headers.get(id)?.map((each) => traceIdOf(each['traceparent']))), new Set([traceIdOf(given.traceparent)]), `traces of the three starts of ${id}`)
-      t.equal(headers.get(id)?.map((each) => each['baggage']), [given.baggage, given.baggage, given.baggage], `baggage of the three starts of ${id}`)
+      t.equal(
+        spans.map(({ event }) => event['attempt']),
+        [1, 2, 3],
+        `attempts that the starts of ${id} name`,
+      )
+      t.equal(
+        new Set(headers.get(id)?.map((each) => traceIdOf(each['traceparent']))),
+        new Set([traceIdOf(given.traceparent)]),
+        `traces of the three starts of ${id}`,
+      )
+      t.equal(
+        headers.get(id)?.map((each) => each['baggage']),
+        [given.baggage, given.baggage, given.baggage],
+        `baggage of the three starts of ${id}`,
+      )
     }
   }
 }
@@ -79,21 +98,32 @@ async function copies(t: Trial): Promise<void> {
   await t.send(broker, topic, delayed, { headers: given, delayMs: 30_000 })
   const letters = await lettersWhen(t, broker, topic, dead.length)
   t.equal(letters.length, dead.length, 'dead letters')
-  for (const [role, messages] of [['retry', parked], ['dead', dead]] as const) {
+  for (const [role, messages] of [
+    ['retry', parked],
+    ['dead', dead],
+  ] as const) {
     const found = await readMeant(t, t.place(topic, role))
     t.equal(found.map(({ id }) => id).sort(), messages.map(({ id }) => id).sort(), `copies of the role ${role}`)
     for (const copy of found) {
       const original = hopOf(sent, copy.id)
       t.equal(copy.attributes['traceparent'], original, `where ${copy.id} was created, as its ${role} copy says`)
       newHop(t, copy.transport['traceparent'], original, `the ${role} copy of ${copy.id}`)
-      t.equal({ tracestate: copy.transport['tracestate'], baggage: copy.transport['baggage'] }, { tracestate: given.tracestate, baggage: given.baggage }, `what goes along with the ${role} copy of ${copy.id}`)
+      t.equal(
+        { tracestate: copy.transport['tracestate'], baggage: copy.transport['baggage'] },
+        { tracestate: given.tracestate, baggage: given.baggage },
+        `what goes along with the ${role} copy of ${copy.id}`,
+      )
     }
   }
   healthy = true
   const { replayed } = await broker.deadLetters(topic, 'workers').replay({ all: true })
   t.equal(replayed, dead.length, 'replayed')
   const all = [...parked, ...dead, ...delayed]
-  await t.until('all are done', () => all.every(({ id }) => (headers.get(id)?.length ?? 0) >= (delayed.some((each) => each.id === id) ? 1 : 2)), { withinMs: 120_000 })
+  await t.until(
+    'all are done',
+    () => all.every(({ id }) => (headers.get(id)?.length ?? 0) >= (delayed.some((each) => each.id === id) ? 1 : 2)),
+    { withinMs: 120_000 },
+  )
   await t.settled(topic, 'workers', 10_000)
   for (const { id } of all) {
     const last = headers.get(id)?.at(-1)?.['traceparent']
@@ -104,7 +134,8 @@ async function copies(t: Trial): Promise<void> {
   }
   if (t.capabilities.delay === 'none') {
     const copied = (await readMeant(t, t.place(topic))).filter(({ id }) => delayed.some((each) => each.id === id))
-    for (const copy of copied) t.equal(copy.attributes['traceparent'], given.traceparent, `where the delayed message ${copy.id} was created`)
+    for (const copy of copied)
+      t.equal(copy.attributes['traceparent'], given.traceparent, `where the delayed message ${copy.id} was created`)
   }
 }
 
@@ -142,11 +173,20 @@ async function malformedDropped(t: Trial): Promise<void> {
   const orders = t.orders(malformed.length, { keyNames: [] })
   for (const [index, order] of orders.entries()) {
     const { id } = order
-    const event = { id, body: Buffer.from(JSON.stringify(order)), attributes: { specversion: '1.0', source: 'elsewhere', type: topic.name, datacontenttype: 'application/json' }, partition: 0 }
+    const event = {
+      id,
+      body: Buffer.from(JSON.stringify(order)),
+      attributes: { specversion: '1.0', source: 'elsewhere', type: topic.name, datacontenttype: 'application/json' },
+      partition: 0,
+    }
     const raw = foreign(t, event)
     const bad = malformed[index] as Readonly<Record<string, string>>
     if (t.capabilities.headers === 'native') await t.auditor.write(topic.name, { ...raw, transport: bad })
-    else await t.auditor.write(topic.name, { ...raw, body: Buffer.from(JSON.stringify({ ...(JSON.parse(Buffer.from(raw.body ?? []).toString()) as object), ...bad })) })
+    else
+      await t.auditor.write(topic.name, {
+        ...raw,
+        body: Buffer.from(JSON.stringify({ ...(JSON.parse(Buffer.from(raw.body ?? []).toString()) as object), ...bad })),
+      })
   }
   await broker.consume(topic, t.consumeOptions(), seen)
   await t.until('all are done', () => orders.every(({ id }) => headers.get(id)?.length === 2), { seen: () => headers.size })
@@ -157,11 +197,19 @@ async function malformedDropped(t: Trial): Promise<void> {
     const bad = malformed[index] as Readonly<Record<string, string>>
     const valid = bad['traceparent'] === given.traceparent ? given.traceparent : undefined
     for (const shown of headers.get(id) ?? []) {
-      t.equal({ traceparent: shown['traceparent'], tracestate: shown['tracestate'], baggage: shown['baggage'] }, { traceparent: valid, tracestate: undefined, baggage: undefined }, `what is shown of ${JSON.stringify(bad).slice(0, 100)}`)
+      t.equal(
+        { traceparent: shown['traceparent'], tracestate: shown['tracestate'], baggage: shown['baggage'] },
+        { traceparent: valid, tracestate: undefined, baggage: undefined },
+        `what is shown of ${JSON.stringify(bad).slice(0, 100)}`,
+      )
     }
     const copy = forwarded.find(({ attributes }) => attributes['causationid'] === id)
     t.ok(isHop(copy?.transport['traceparent']), `what ${id} forwards has a trace of its own`, [id])
-    t.equal({ tracestate: copy?.transport['tracestate'], baggage: copy?.transport['baggage'] }, { tracestate: undefined, baggage: undefined }, `what goes along from ${id}`)
+    t.equal(
+      { tracestate: copy?.transport['tracestate'], baggage: copy?.transport['baggage'] },
+      { tracestate: undefined, baggage: undefined },
+      `what goes along from ${id}`,
+    )
     if (valid !== undefined) t.equal(traceIdOf(copy?.transport['traceparent']), traceIdOf(valid), `the trace that ${id} forwards`)
   }
 }
@@ -179,8 +227,17 @@ async function joined(t: Trial): Promise<void> {
   // One from a system that correlates.
   const correlated = t.orders(1)[0] as Order
   const event = {
-    id: correlated.id, key: correlated.key, body: Buffer.from(JSON.stringify(correlated)), partition: 0,
-    attributes: { specversion: '1.0', source: 'elsewhere', type: first.name, datacontenttype: 'application/json', correlationid: 'conversation-7' },
+    id: correlated.id,
+    key: correlated.key,
+    body: Buffer.from(JSON.stringify(correlated)),
+    partition: 0,
+    attributes: {
+      specversion: '1.0',
+      source: 'elsewhere',
+      type: first.name,
+      datacontenttype: 'application/json',
+      correlationid: 'conversation-7',
+    },
   }
   await t.auditor.write(first.name, foreign(t, event))
   await t.until('all went on twice', async () => (await readMeant(t, t.place(third))).length === orders.length + 1)
@@ -189,7 +246,11 @@ async function joined(t: Trial): Promise<void> {
   const middle = await originals(t, second.name, headers)
   const last = await readMeant(t, t.place(third))
   for (const order of [...orders, correlated]) {
-    const end = last.find(({ body }) => Buffer.from(body ?? []).toString().includes(`"${order.id}"`))
+    const end = last.find(({ body }) =>
+      Buffer.from(body ?? [])
+        .toString()
+        .includes(`"${order.id}"`),
+    )
     const causation = end?.attributes['causationid'] ?? ''
     t.ok(middle.has(causation), `the id of the message that caused the last one of ${order.id}: ${causation}`, [order.id])
     const source = headers.get(order.id)?.[0]?.['traceparent']
@@ -198,13 +259,20 @@ async function joined(t: Trial): Promise<void> {
       t.equal(traceIdOf(end?.transport['traceparent']), traceIdOf(source), `the trace of ${order.id} two topics later`)
       t.ok(end?.transport['traceparent'] !== source, `the last message of ${order.id} is a hop of its own`)
     }
-    t.equal(end?.attributes['correlationid'], order === correlated ? 'conversation-7' : undefined, `the correlation id of ${order.id} two topics later`)
+    t.equal(
+      end?.attributes['correlationid'],
+      order === correlated ? 'conversation-7' : undefined,
+      `the correlation id of ${order.id} two topics later`,
+    )
   }
 }
 
 /** Ids that handlers of this topic saw. */
 async function originals(t: Trial, topic: string, headers: Seen): Promise<ReadonlySet<string>> {
-  const started = t.events('start').filter(({ event }) => event['topic'] === topic).map(({ event }) => String(event['id']))
+  const started = t
+    .events('start')
+    .filter(({ event }) => event['topic'] === topic)
+    .map(({ event }) => String(event['id']))
   for (const id of started) t.ok(headers.has(id), `${id} was handled`)
   return new Set(started)
 }
