@@ -5,6 +5,7 @@ import type { StoredMessage } from '../harness.ts'
 import type { Act } from '../member.ts'
 import type { Order } from '../orders.ts'
 import type { Trial } from '../trial.ts'
+import { readMeant } from './stored.ts'
 import { deadIds, deadLettersOf, failing } from './support.ts'
 
 /** ERR-6 */
@@ -25,7 +26,7 @@ export async function wholeEntries(t: Trial): Promise<void> {
   )
   await t.send(broker, topic, orders, { headers: { 'x-shop': 'north' } })
   await t.until('20 handlers run', () => seen.running === 20)
-  const stored = new Map((await t.auditor.read(t.place(topic))).map((message) => [message.id, message]))
+  const stored = new Map((await readMeant(t, t.place(topic))).map((message) => [message.id, message]))
   gate.open()
   await t.settled(topic, 'workers', 30_000)
   for (const order of orders)

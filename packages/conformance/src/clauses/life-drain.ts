@@ -284,7 +284,7 @@ export const lifeDrain: readonly Clause[] = [
         return { startedAt, faultAt, abortedAt: abortedAt ?? 0 }
       }
 
-      const lost = await abortTimes('lost', {}, async (broker) => t.link(broker).cut())
+      const lost = await abortTimes('lost', {}, (broker) => Promise.resolve(t.link(broker).cut()))
       t.atMost(lost.abortedAt - lost.faultAt, t.slack(100), 'time from the loss to the signal')
       const expelled = await abortTimes('expelled', {}, async () => {
         for (const instance of await t.auditor.members(t.topic('expelled').name, 'workers')) await t.auditor.expel(instance)
