@@ -1,5 +1,5 @@
 import type { Adapter, Fault, PublishReport } from './contract.ts'
-import { type ErrorCode, MessagingError, type Receipt, textOf } from './errors.ts'
+import { type ErrorCode, isMessagingError, MessagingError, type Receipt, textOf } from './errors.ts'
 import { explained } from './explained.ts'
 import type { SendEntry } from './send-lane.ts'
 
@@ -60,4 +60,9 @@ function made(
 // A publish that was aborted because its time was up says so in the adapter's words; the caller asked for neither.
 function codeAtDeadline(fault: Fault): ErrorCode {
   return fault.code === 'CANCELLED' || fault.code === 'CLOSED' || fault.code === 'INTERNAL' ? 'TIMED_OUT' : fault.code
+}
+
+/** The promise of a send that has its outcome already. */
+export function settled(outcome: Receipt | MessagingError): Promise<Receipt> {
+  return isMessagingError(outcome) ? Promise.reject(outcome) : Promise.resolve(outcome)
 }

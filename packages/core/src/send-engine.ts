@@ -1,12 +1,12 @@
 import type { BrokerContext, Feeder, Sender, SendRequest } from './context.ts'
 import type { Outgoing, PublishReport } from './contract.ts'
 import { createSweep } from './deadline-sweep.ts'
-import { laneTransport } from './delay-lanes.ts'
+import { formOf } from './entry-form.ts'
 import { isMessagingError, MessagingError, type Receipt } from './errors.ts'
 import { explained } from './explained.ts'
 import { onAbort } from './on-abort.ts'
-import { cancelled, closed, outOfTime, receiptOf, refusal } from './outcome.ts'
-import { outgoing, outgoingCopy, roughBytes } from './outgoing.ts'
+import { cancelled, closed, outOfTime, receiptOf, refusal, settled } from './outcome.ts'
+import { roughBytes } from './outgoing.ts'
 import { retraced } from './retraced.ts'
 import { createRouter } from './route.ts'
 import { createLanes, type SendEntry, type SendFlight, type SendLane } from './send-lane.ts'
@@ -179,28 +179,12 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
     else if (request.allowed !== undefined && !request.allowed()) refuse(entry, cancelled(entry, 'what it belongs to is over'))
     else {
       try {
-        return formOf(entry, wall)
+        return formOf(capabilities, router, entry, wall)
       } catch (error) {
         refuse(entry, refusal(adapter, entry, error))
       }
     }
     return undefined
-  }
-  function formOf(entry: SendEntry, wall: number): Outgoing {
-    const { request, lane, step } = entry
-    entry.partition ??= lane.partition ?? router.spread(lane.place)
-    if (entry.outgoing !== null) {
-      // Made for this send alone, and not with the adapter yet where its partition is still open.
-      if (entry.outgoing.partition !== entry.partition) (entry.outgoing as { partition: number | null }).partition = entry.partition
-      return entry.outgoing
-    }
-    const { due, slot } = request
-    const { content } = entry
-    const to = { place: lane.place, partition: entry.partition, delayMs: 0, slot }
-    if (step !== null) return outgoingCopy(capabilities, content, laneTransport(content.transport, due > 0 ? due : wall, wall, step), to)
-    if (due > wall && capabilities.delay === 'native') return outgoing(capabilities, content, { ...to, delayMs: Math.ceil(due - wall) })
-    entry.outgoing = outgoing(capabilities, content, to)
-    return entry.outgoing
   }
   function depart(load: Load): void {
     const { entries, batch } = load
@@ -403,8 +387,4 @@ export function createSender(context: Omit<BrokerContext, 'sender'>): Sender {
       return { buffered: tally.open, open }
     },
   }
-}
-
-function settled(outcome: Receipt | MessagingError): Promise<Receipt> {
-  return isMessagingError(outcome) ? Promise.reject(outcome) : Promise.resolve(outcome)
 }
