@@ -34,9 +34,8 @@ export const suite: readonly Mutant[] = [
     id: 'SUITE-3',
     where: 'suite',
     file: 'messages.ts',
-    find: 'export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, unknown, string>, orders: readonly T[], options: SendManyOptions = {}): Promise<void> {',
-    replace:
-      'export async function sendMany<T extends Order>(broker: Broker, topic: Topic<T, unknown, string>, all: readonly T[], options: SendManyOptions = {}): Promise<void> {\n  const orders = all.slice(1)',
+    find: 'const { awaited = false, batch = false, producer: given, ...each } = options',
+    replace: 'const { awaited = false, batch = false, producer: given, ...each } = options\n  orders = orders.slice(1)',
     killedBy: ['ERR-1', 'ORD-1'],
     what: 'a message that was never sent',
   },
