@@ -63,6 +63,7 @@ async function byArgument(t: Trial): Promise<void> {
 }
 
 async function byFileAndEnvironment(t: Trial): Promise<void> {
+  if (!/^(?:memory|kafka|amqps?|rediss?|mqtts?):/.test(t.server.address)) t.notProven('no URL scheme names this adapter, so no configuration can')
   const folder = await t.real(mkdtemp(join(tmpdir(), 'posthorn-conformance-')))
   const file = join(folder, 'posthorn.config.json')
   const { address } = t.server

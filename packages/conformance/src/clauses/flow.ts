@@ -288,6 +288,7 @@ export const flow: readonly Clause[] = [
       t.atMost(freed, t.slack(6500), 'time until its slot was free')
       await t.until('the next attempt is done', () => seen.of(stuck).length === 2, 5000)
       t.equal(seen.of(stuck).map((start) => start.attempt), [1, 2], 'attempts of the stuck message')
+      await t.settled(topic)
       const settles = (await t.auditor.settles(topic.name, 'workers')).settled
       gate.open()
       await t.fence(broker, topic, seen)
