@@ -1,0 +1,18 @@
+// Real time and what it cost, the only place of this package that asks for either.
+
+import { performance } from 'node:perf_hooks'
+
+/** Milliseconds that only grow. */
+export const monotonic = (): number => performance.now()
+
+/** Milliseconds of processor time that this process took, all its threads together. */
+export function processorMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** Resolves after `ms` milliseconds. */
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
+
+/** Resolves in a later turn of the event loop. */
+export const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))

@@ -1,0 +1,36 @@
+import { type Topic, topic, unchecked } from '@posthorn/core'
+
+/** What is sent: about as large as an order, padded to the size that is asked for. */
+export interface Work {
+  readonly n: number
+  readonly user: string
+  readonly text: string
+}
+
+const users: readonly string[] = Array.from({ length: 1000 }, (_, index) => `u${String(index).padStart(3, '0')}`)
+const laneOfUser = new Map<string, number>(users.map((user, index) => [user, index]))
+// Numbers begin here, so that all of them have the same length.
+const first = 1_000_000
+
+/** Keys of a run that does not say otherwise. */
+export const keys: number = users.length
+
+/** Makes message `n`, whose JSON has `bytes` bytes, with one of `among` keys. */
+export function workOf(bytes: number, among: number = keys): (n: number) => Work {
+  const make = (n: number, text: string): Work => ({ n: first + n, user: users[n % among] ?? '', text })
+  const text = 'x'.repeat(Math.max(0, bytes - JSON.stringify(make(0, '')).length))
+  return (n) => make(n, text)
+}
+
+/** The number that `workOf` was given. */
+export const numberOf = (work: Work): number => work.n - first
+
+/** The number of its key. */
+export const laneOf = (work: Work): number => laneOfUser.get(work.user) ?? -1
+
+/** The topic of a run. */
+export function workTopic(keyed: boolean): Topic<Work, Work, 'bench.work'> {
+  return keyed
+    ? topic('bench.work', { schema: unchecked<Work>(), key: (work) => work.user, groups: ['bench'] })
+    : topic('bench.work', { schema: unchecked<Work>(), groups: ['bench'] })
+}
