@@ -1,48 +1,15 @@
-import type { Consumption, ReadyQueue } from './consumption.ts'
 import type { PullResult } from './consumer.ts'
+import type { AssignmentRunner, Consumption } from './consumption.ts'
 import type { Assignment, Delivery, SettleResult } from './contract.ts'
 import { createEntry, type Entry } from './entry.ts'
 import { examine, type Refusal } from './examine.ts'
-import { createSettlement } from './settlement.ts'
 import { keyLanes } from './key-lanes.ts'
+import { watchProof } from './proof-watch.ts'
 import { readyList } from './ready-list.ts'
 import { passLane } from './retry-lane.ts'
+import { createSettlement } from './settlement.ts'
 import type { TopicDefinition } from './topic.ts'
 import { within } from './within.ts'
-
-/** Reads one assignment, keeps its keys in order, and gives it up when asked. */
-export interface AssignmentRunner extends ReadyQueue {
-  readonly topic: TopicDefinition
-  readonly assignment: Assignment
-  /** Nothing of it is ours any more. */
-  readonly over: boolean
-  /** No new handler starts here. */
-  readonly leaving: boolean
-  /** May something be started or published for it now? */
-  alive(): boolean
-  /** Held and not settled. */
-  readonly unsettled: number
-  /** Entries waiting for another attempt. */
-  readonly waiting: number
-  /** Reads on: there is room, or the pause is over. */
-  wake(): void
-  /** This entry's handler starts. */
-  started(entry: Entry): void
-  /** This entry may start (again). */
-  makeReady(entry: Entry): void
-  /** This entry waits for another attempt; `run` is called then, unless the assignment is left before. */
-  waitFor(entry: Entry, ms: number, run: () => void): void
-  /** Nothing more is to be done for this entry but to settle it, and to let the next of its key go on. */
-  finish(entry: Entry): void
-  /** How its settlement will be answered; where only prefixes are settled, `done` as soon as it is recorded. */
-  answerOf(entry: Entry): Promise<PullResult>
-  /** Its handler ended and its outcome is not to be acted upon: it stays unsettled. */
-  leave(entry: Entry): void
-  /** Finishes what runs, settles, releases. Resolves soon after `deadline` at the latest; twice is the same promise. */
-  handOver(deadline: number): Promise<void>
-  /** Resolves when the assignment ended, however. */
-  readonly ended: Promise<void>
-}
 
 export interface RunnerHooks {
   readonly topic: TopicDefinition
@@ -57,8 +24,8 @@ interface Admitted {
 }
 
 const settlesInFlight = 10_000
-const stallCheckMs = 50
 
+/** Begins to work on an assignment. */
 export function runAssignment(consumption: Consumption, assignment: Assignment, hooks: RunnerHooks): AssignmentRunner {
   const { context, plan, dispatch, finished, busy } = consumption
   const { clock, telemetry } = context
@@ -72,8 +39,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   let waiting = 0
   let over = false
   let leaving = false
-  let stalled = false
-  let cancelLook: (() => void) | null = null
+  let releasing = false
   let wakeRead: (() => void) | null = null
   let quiet: (() => void) | null = null
   let handing: Promise<void> | null = null
@@ -110,29 +76,24 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   // With atomic outputs a copy comes back only if neither was done, so it has to run.
   function remember(entries: readonly Entry[], result: 'stale' | 'unknown'): void {
     for (const entry of entries) if (entry.outputs === null) finished.add(entry.identity)
-    if (entries.length > 0) telemetry.emit(result === 'stale' ? 'settle-stale' : 'settle-unknown', { ...about, count: entries.length, ids: entries.map((each) => each.id) })
+    if (entries.length > 0)
+      telemetry.emit(result === 'stale' ? 'settle-stale' : 'settle-unknown', {
+        ...about,
+        count: entries.length,
+        ids: entries.map((each) => each.id),
+      })
   }
 
   function alive(): boolean {
     return !over && !assignment.lost.aborted && clock.monotonic() < assignment.aliveUntil
   }
 
-  // Past the proof of ownership nothing starts; when the adapter has a newer proof, or the assignment is lost, it goes on.
-  function watchProof(): void {
-    if (stalled || over) return
-    stalled = true
-    telemetry.emit('stalled', { ...about, note: 'the last proof of ownership is too old: nothing starts until there is a new one' })
-    const look = (): void => {
-      if (over) return
-      if (!alive()) {
-        cancelLook = clock.timer(stallCheckMs, look)
-        return
-      }
-      stalled = false
-      dispatch.offer(runner)
-    }
-    cancelLook = clock.timer(stallCheckMs, look)
-  }
+  const proof = watchProof(clock, {
+    alive,
+    stalled: () =>
+      telemetry.emit('stalled', { ...about, note: 'the last proof of ownership is too old: nothing starts until there is a new one' }),
+    resumed: () => dispatch.offer(runner),
+  })
 
   function wake(): void {
     const resume = wakeRead
@@ -188,7 +149,12 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     }
     for (const { entry } of admitted) {
       entry.state = 'gone'
-      telemetry.emit('dropped', { ...about, id: entry.id, reason: over ? 'lost' : `settle-${result}`, note: 'its settlement before handling is not confirmed, so it is not handled' })
+      telemetry.emit('dropped', {
+        ...about,
+        id: entry.id,
+        reason: over ? 'lost' : `settle-${result}`,
+        note: 'its settlement before handling is not confirmed, so it is not handled',
+      })
     }
   }
 
@@ -258,7 +224,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       for (const entry of left.behind) if (entry.outputs === null) finished.add(entry.identity)
       telemetry.emit('behind-waiting', { ...about, count: left.behind.length, ids: left.behind.map((each) => each.id) })
     }
-    cancelLook?.()
+    proof.stop()
     for (const resolve of answers.values()) resolve('unknown')
     answers.clear()
     lanes.clear()
@@ -291,20 +257,32 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     // A close may have less time than the hand-over that it finds running: then the wait begins again with the new deadline.
     for (let until = handOverUntil + 1; active.size > 0 && !over && handOverUntil < until; ) {
       until = handOverUntil
-      await before(until, new Promise<void>((resolve) => { quiet = resolve }))
+      await before(
+        until,
+        new Promise<void>((resolve) => {
+          quiet = resolve
+        }),
+      )
     }
     quiet = null
     const deadline = handOverUntil
     if (!over && active.size > 0) {
       const ids = [...active].map((each) => each.id)
-      telemetry.emit('abandoned', { ...about, ids, count: ids.length, note: 'still running at the deadline: left unsettled, to be delivered again' })
+      telemetry.emit('abandoned', {
+        ...about,
+        ids,
+        count: ids.length,
+        note: 'still running at the deadline: left unsettled, to be delivered again',
+      })
       for (const entry of active) abandon(entry, 'the time to finish is over')
       active.clear()
     }
     if (!over) await before(Math.max(deadline, clock.monotonic() + 250), settlement.flush())
     if (!over) {
+      // The adapter ends the assignment with its release: that is no loss.
+      releasing = true
       await before(Math.max(deadline, clock.monotonic() + 400), assignment.release())
-      if (!over) telemetry.emit('released', about)
+      telemetry.emit('released', about)
       stop('the assignment was handed over')
     }
   }
@@ -333,7 +311,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     ready() {
       if (over || leaving || queue.size === 0) return 0
       if (!alive()) {
-        watchProof()
+        proof.stalled()
         return 0
       }
       return queue.size
@@ -396,7 +374,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     void runner.handOver(clock.monotonic() + hooks.drainMs)
   }
   const onLost = (): void => {
-    if (!over && !leaving) telemetry.emit('lost', about)
+    if (!over && !releasing) telemetry.emit('lost', about)
     stop('the message was taken away: its partition is owned elsewhere, or the link is lost')
   }
   assignment.leaving.addEventListener('abort', onLeaving, { once: true })

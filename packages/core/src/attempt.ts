@@ -1,14 +1,14 @@
 import type { Conclusions } from './conclude.ts'
-import type { Consumption } from './consumption.ts'
 import type { Handler } from './consumer.ts'
+import type { Consumption } from './consumption.ts'
 import { type Decided, decided } from './decision.ts'
 import { decodeValue, isThenable } from './decode.ts'
 import type { Entry } from './entry.ts'
 import { isMessagingError } from './errors.ts'
-import { createOutputs } from './outputs.ts'
 import { IncomingMessage } from './incoming-message.ts'
 import type { Message } from './message.ts'
 import type { HandleContext } from './middleware.ts'
+import { createOutputs } from './outputs.ts'
 
 /** After its time a handler has this long to react to its signal, in milliseconds. */
 const graceMs = 5_000
@@ -74,10 +74,26 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
   function invoke(entry: Entry, freed: () => void, value: unknown): void {
     const { runner } = entry
     const content = entry.content as NonNullable<Entry['content']>
-    const message = new IncomingMessage(runner.topic, plan.group, entry.id, value, entry.failures + 1, content, entry.delivery, outputs.queue)
+    const message = new IncomingMessage(
+      runner.topic,
+      plan.group,
+      entry.id,
+      value,
+      entry.failures + 1,
+      content,
+      entry.delivery,
+      outputs.queue,
+    )
     entry.message = message
     if (telemetry.wants('start')) {
-      telemetry.emit('start', { topic: runner.topic.name, group: plan.group, partition: runner.assignment.partition, id: entry.id, key: content.key ?? undefined, attempt: entry.failures + 1 })
+      telemetry.emit('start', {
+        topic: runner.topic.name,
+        group: plan.group,
+        partition: runner.assignment.partition,
+        id: entry.id,
+        key: content.key ?? undefined,
+        attempt: entry.failures + 1,
+      })
     }
     let result: unknown
     try {
@@ -101,7 +117,13 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
       cancel = clock.timer(graceMs, () => {
         open = false
         const over = new Error(`the handler ran longer than ${limitMs} ms (handlerTimeoutMs), and ${graceMs} ms of grace`)
-        telemetry.emit('timed-out', { topic: entry.runner.topic.name, group: plan.group, id: entry.id, attempt: entry.failures + 1, note: over.message })
+        telemetry.emit('timed-out', {
+          topic: entry.runner.topic.name,
+          group: plan.group,
+          id: entry.id,
+          attempt: entry.failures + 1,
+          note: over.message,
+        })
         entry.overdue = Promise.resolve(result).then(
           () => undefined,
           () => undefined,
@@ -153,7 +175,8 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
         }
         decision = decided(returned)
         // Only what is done, or let go for good, leaves a record: everything else has to be able to run again.
-        if (decision !== undefined && decision['~decision'] !== 'drop') throw new Error('the handler decided otherwise: nothing is recorded')
+        if (decision !== undefined && decision['~decision'] !== 'drop')
+          throw new Error('the handler decided otherwise: nothing is recorded')
         if (decision === undefined && message.outputs !== undefined) await outputs.send(entry, message)
       })
       return verdict === 'repeat' ? repeat : decision

@@ -33,9 +33,25 @@ export function createBatchAttempt(
     if (ready.length === 0) return
     const messages = ready.map(({ entry, value }) => {
       const content = entry.content as NonNullable<Entry['content']>
-      const message = new IncomingMessage(entry.runner.topic, plan.group, entry.id, value, entry.failures + 1, content, entry.delivery, outputs.queue)
+      const message = new IncomingMessage(
+        entry.runner.topic,
+        plan.group,
+        entry.id,
+        value,
+        entry.failures + 1,
+        content,
+        entry.delivery,
+        outputs.queue,
+      )
       entry.message = message
-      telemetry.emit('start', { topic: message.topic, group: plan.group, partition: entry.runner.assignment.partition, id: entry.id, key: message.key, attempt: message.attempt })
+      telemetry.emit('start', {
+        topic: message.topic,
+        group: plan.group,
+        partition: entry.runner.assignment.partition,
+        id: entry.id,
+        key: message.key,
+        attempt: message.attempt,
+      })
       return message
     })
     const entries = ready.map((each) => each.entry)
@@ -91,18 +107,25 @@ export function createBatchAttempt(
   }
 
   async function handle(messages: readonly Message[]): Promise<readonly (Decision | void)[] | void> {
-    let decisions: readonly (Decision | void)[] | void = undefined
+    let decisions: readonly (Decision | void)[] | undefined
     const chain = [...context.middleware, ...plan.middleware]
     const call = async (): Promise<void> => {
-      decisions = await handler(messages)
-      if (decisions === undefined) return
-      if (!Array.isArray(decisions) || decisions.length !== messages.length) {
+      const returned: unknown = await handler(messages)
+      if (returned === undefined) return
+      if (!Array.isArray(returned) || returned.length !== messages.length) {
         throw new TypeError(`a batch handler returns nothing, or one decision per message: ${messages.length} were given`)
       }
+      decisions = returned
     }
     if (chain.length === 0) await call()
     else {
-      const handling: HandleContext = { kind: 'handle', topic: (messages[0] as Message).topic, group: plan.group, messages, decision: undefined }
+      const handling: HandleContext = {
+        kind: 'handle',
+        topic: (messages[0] as Message).topic,
+        group: plan.group,
+        messages,
+        decision: undefined,
+      }
       const step = (index: number): Promise<void> => chain[index]?.(handling, () => step(index + 1)) ?? call()
       await step(0)
       // A decision that middleware made is for the whole batch.

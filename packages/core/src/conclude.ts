@@ -55,7 +55,13 @@ export function createConclusions(consumption: Consumption): Conclusions {
     const attempt = entry.failures + 1
     entry.failures++
     counts.failed++
-    telemetry.emit('failed', { ...about(entry), attempt, reason: 'failed', note: entry.lastError, error: isMessagingError(error) ? error : undefined })
+    telemetry.emit('failed', {
+      ...about(entry),
+      attempt,
+      reason: 'failed',
+      note: entry.lastError,
+      error: isMessagingError(error) ? error : undefined,
+    })
   }
 
   function failed(entry: Entry, error: unknown, decision?: Decided): void {
@@ -151,7 +157,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
         partition: 0,
         content,
         due: 0,
-        slot: slotOf(content.attributes['source'], entry.id),
+        slot: slotOf(content.attributes.source, entry.id),
         deadline: clock.monotonic() + sendWithinMs,
         retryUnknown: true,
         copy: true,
@@ -172,7 +178,12 @@ export function createConclusions(consumption: Consumption): Conclusions {
             const why = `${error === undefined ? '' : `${error}. `}its body is too large for a copy; it lies at its position as long as the server keeps it`
             return deadLetter(entry, reason, why, tries, true)
           }
-          telemetry.emit('dead-letter-failed', { ...about(entry), reason, error: failure, note: `${failure.message}. the message stays unsettled; the next try follows` })
+          telemetry.emit('dead-letter-failed', {
+            ...about(entry),
+            reason,
+            error: failure,
+            note: `${failure.message}. the message stays unsettled; the next try follows`,
+          })
           if (plan.settleFirst) return drop(entry, reason, 'it was settled before, and its dead letter could not be written')
           const ms = backoff({ firstDelayMs: 500, factor: 2, maxDelayMs: 30_000 }, tries + 1, () => 0.5 + random() / 2)
           runner.waitFor(entry, ms, () => deadLetter(entry, reason, error, tries + 1))
@@ -198,7 +209,8 @@ export function createConclusions(consumption: Consumption): Conclusions {
     },
     refused(entry, refusal) {
       telemetry.emit('invalid', { ...about(entry), reason: refusal.reason, note: refusal.error })
-      if (refusal.reason === 'crash-loop' || refusal.reason === 'no-id' || plan.onInvalid === 'dead-letter') deadLetter(entry, refusal.reason, refusal.error)
+      if (refusal.reason === 'crash-loop' || refusal.reason === 'no-id' || plan.onInvalid === 'dead-letter')
+        deadLetter(entry, refusal.reason, refusal.error)
       else if (plan.onInvalid === 'drop') drop(entry, refusal.reason, refusal.error)
       else {
         entry.runner.leave(entry)

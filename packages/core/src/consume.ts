@@ -1,10 +1,10 @@
 import { type Attempt, createAttempt } from './attempt.ts'
 import { createBatchAttempt } from './batch-attempt.ts'
 import { busyHandlers } from './busy-handlers.ts'
-import { type Conclusions, createConclusions } from './conclude.ts'
 import { fn, invalid, show } from './check.ts'
-import { createConsumer, type ConsumerHandle, type ConsumerHost } from './consumer-handle.ts'
+import { type Conclusions, createConclusions } from './conclude.ts'
 import type { BatchHandler, Handler, Puller } from './consumer.ts'
+import { type ConsumerHandle, type ConsumerHost, createConsumer } from './consumer-handle.ts'
 import type { Consumption, Dispatch } from './consumption.ts'
 import type { BrokerContext } from './context.ts'
 import { dispatchBatches, dispatchSingly } from './dispatch.ts'
@@ -14,24 +14,41 @@ import { joinTopic, type Membership } from './membership.ts'
 import type { Message } from './message.ts'
 import { nearest } from './nearest.ts'
 import { dispatchPulls, type PullDispatch } from './pull.ts'
-import { receivePlan, refuseUnsupported, type ReceivePlan } from './receive-plan.ts'
+import { type ReceivePlan, receivePlan, refuseUnsupported } from './receive-plan.ts'
 import type { TopicDefinition } from './topic.ts'
 
 const startWithinMs = 30_000
 const drainMs = 10_000
 
 /** Starts a consumer that calls `handler` for each message. Resolves when subscribed, rejects if refused. */
-export async function startConsumer(context: BrokerContext, host: ConsumerHost, topics: unknown, options: unknown, handler: unknown): Promise<ConsumerHandle> {
+export async function startConsumer(
+  context: BrokerContext,
+  host: ConsumerHost,
+  topics: unknown,
+  options: unknown,
+  handler: unknown,
+): Promise<ConsumerHandle> {
   const plan = receivePlan('one', topics, options)
   if (fn(handler) !== undefined) throw invalid(plan.attempted, `the handler must be a function, not ${show(handler)}`)
   const counts = { running: 0, handled: 0, failed: 0, deadLettered: 0 }
-  const dispatch = dispatchSingly(context.clock, plan, counts, (): Attempt => createAttempt(parts.consumption, parts.conclusions, handler as Handler<Message, never>))
+  const dispatch = dispatchSingly(
+    context.clock,
+    plan,
+    counts,
+    (): Attempt => createAttempt(parts.consumption, parts.conclusions, handler as Handler<Message, never>),
+  )
   const parts = assemble(context, host, plan, counts, dispatch)
   return start(context, host, parts)
 }
 
 /** Starts a consumer that calls `handler` with batches. */
-export async function startBatchConsumer(context: BrokerContext, host: ConsumerHost, topics: unknown, options: unknown, handler: unknown): Promise<ConsumerHandle> {
+export async function startBatchConsumer(
+  context: BrokerContext,
+  host: ConsumerHost,
+  topics: unknown,
+  options: unknown,
+  handler: unknown,
+): Promise<ConsumerHandle> {
   const plan = receivePlan('batch', topics, options)
   if (fn(handler) !== undefined) throw invalid(plan.attempted, `the handler must be a function, not ${show(handler)}`)
   const counts = { running: 0, handled: 0, failed: 0, deadLettered: 0 }
@@ -45,7 +62,12 @@ export async function startBatchConsumer(context: BrokerContext, host: ConsumerH
 }
 
 /** Starts a consumer whose messages are asked for. */
-export async function startPuller(context: BrokerContext, host: ConsumerHost, topics: unknown, options: unknown): Promise<ConsumerHandle & { readonly consumer: Puller<Message> }> {
+export async function startPuller(
+  context: BrokerContext,
+  host: ConsumerHost,
+  topics: unknown,
+  options: unknown,
+): Promise<ConsumerHandle & { readonly consumer: Puller<Message> }> {
   const plan = receivePlan('pull', topics, options)
   const counts = { running: 0, handled: 0, failed: 0, deadLettered: 0 }
   const dispatch: PullDispatch = dispatchPulls(
@@ -119,7 +141,8 @@ function warnOfWindow({ telemetry }: BrokerContext, plan: ReceivePlan): void {
   const windowMs = plan.once?.windowMs
   if (windowMs === undefined) return
   let horizon = takeoverAllowance
-  for (let failures = 1; failures < Math.min(plan.attempts, 1000); failures++) horizon += Math.min(plan.maxDelayMs, plan.firstDelayMs * plan.factor ** (failures - 1))
+  for (let failures = 1; failures < Math.min(plan.attempts, 1000); failures++)
+    horizon += Math.min(plan.maxDelayMs, plan.firstDelayMs * plan.factor ** (failures - 1))
   if (windowMs >= horizon) return
   telemetry.emit('notice', {
     topic: plan.topics[0]?.name,
@@ -138,7 +161,13 @@ function stopped(context: BrokerContext, plan: ReceivePlan): MessagingError {
     : new MessagingError('CANCELLED', `${plan.attempted}: the start was given up by its signal`)
 }
 
-async function declareGroup(context: BrokerContext, plan: ReceivePlan, topic: TopicDefinition, deadline: number, signal: AbortSignal): Promise<void> {
+async function declareGroup(
+  context: BrokerContext,
+  plan: ReceivePlan,
+  topic: TopicDefinition,
+  deadline: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { catalog, telemetry } = context
   if (plan.broadcast) {
     await catalog.ensure(topic, plan.attempted, { signal, deadline })

@@ -118,7 +118,9 @@ export function createConsumer(options: {
 
   function recovering(): boolean {
     if (host.status !== 'connected') return true
-    return memberships.some((membership) => membership.bereft || [...membership.runners].some((runner) => !runner.leaving && !runner.alive()))
+    return memberships.some(
+      (membership) => membership.bereft || [...membership.runners].some((runner) => !runner.leaving && !runner.alive()),
+    )
   }
 
   const handle: ConsumerHandle = {

@@ -36,7 +36,11 @@ function check(topic: TopicDefinition, value: unknown): unknown {
       if (result.issues === undefined) return result.value
       first ??= result.issues
     }
-    throw new MessagingError('INVALID_MESSAGE', `a message of "${topic.name}" does not have the topic's shape: ${issuesText(first ?? [])}`, { issues: first })
+    throw new MessagingError(
+      'INVALID_MESSAGE',
+      `a message of "${topic.name}" does not have the topic's shape: ${issuesText(first ?? [])}`,
+      { issues: first },
+    )
   }
   return from(0)
 }

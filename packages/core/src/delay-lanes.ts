@@ -18,7 +18,8 @@ export function laneFor(remainingMs: number, steps: readonly number[] = delaySte
 
 /** The transport headers of a copy that enters a lane now. */
 export function laneTransport(transport: Content['transport'], due: number, now: number, step: number): Readonly<Record<string, string>> {
-  return { ...transport, 'ph-due': String(due), 'ph-hop': String(Math.min(due, now + step)) }
+  // Whole milliseconds, rounded up: never early.
+  return { ...transport, 'ph-due': String(Math.ceil(due)), 'ph-hop': String(Math.ceil(Math.min(due, now + step))) }
 }
 
 /** What the reader of a lane does with a copy. */

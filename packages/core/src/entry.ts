@@ -1,4 +1,4 @@
-import type { AssignmentRunner } from './assignment-runner.ts'
+import type { AssignmentRunner } from './consumption.ts'
 import type { Delivery, Outgoing, Received } from './contract.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 import type { PrefixSlot } from './settled-prefix.ts'
@@ -43,7 +43,14 @@ export interface Entry {
 }
 
 /** A fresh entry. All fields are there from the start, so that engines see one shape. */
-export function createEntry(runner: AssignmentRunner, delivery: Delivery, content: Received | null, id: string, identity: string, lane: string | null): Entry {
+export function createEntry(
+  runner: AssignmentRunner,
+  delivery: Delivery,
+  content: Received | null,
+  id: string,
+  identity: string,
+  lane: string | null,
+): Entry {
   return {
     runner,
     delivery,

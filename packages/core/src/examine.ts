@@ -51,7 +51,10 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
     id = position === null ? context.newId() : `${topic.name}@${position}`
   }
   if (plan.maxDeliveries !== undefined && delivery.deliveries !== null && delivery.deliveries > plan.maxDeliveries) {
-    refusal = { reason: 'crash-loop', error: `handed out ${delivery.deliveries} times without an outcome, above "maxDeliveries" ${plan.maxDeliveries}` }
+    refusal = {
+      reason: 'crash-loop',
+      error: `handed out ${delivery.deliveries} times without an outcome, above "maxDeliveries" ${plan.maxDeliveries}`,
+    }
   }
   const attempt = delivery.parked ? wholeNumber(content.transport?.['ph-attempt']) : 0
   return {
@@ -80,7 +83,15 @@ const longestName = 1024
 function refused(context: BrokerContext, topic: TopicDefinition, delivery: Delivery, content: Received | null, refusal: Refusal): Examined {
   const position = delivery.position()
   const id = content?.id ?? (position === null ? context.newId() : `${topic.name}@${position}`)
-  return { content, id, identity: identityOf(topic.name, content?.attributes['source'], id), lane: null, failures: 0, firstFailedAt: 0, refusal }
+  return {
+    content,
+    id,
+    identity: identityOf(topic.name, content?.attributes['source'], id),
+    lane: null,
+    failures: 0,
+    firstFailedAt: 0,
+    refusal,
+  }
 }
 
 function wholeNumber(text: string | undefined): number {

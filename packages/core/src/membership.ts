@@ -1,6 +1,6 @@
-import { type AssignmentRunner, runAssignment } from './assignment-runner.ts'
+import { runAssignment } from './assignment-runner.ts'
 import type { Conclusions } from './conclude.ts'
-import type { Consumption } from './consumption.ts'
+import type { AssignmentRunner, Consumption } from './consumption.ts'
 import type { Assignment } from './contract.ts'
 import { isMessagingError, MessagingError } from './errors.ts'
 import type { TopicDefinition } from './topic.ts'
@@ -115,7 +115,12 @@ export async function joinTopic(
         })
       }
       if (leaving.signal.aborted || context.closing.aborted) return
-      consumption.fail(new MessagingError('UNAVAILABLE', `${plan.attempted} any longer: the subscription to "${topic.name}" ended by itself. connect and consume again`))
+      consumption.fail(
+        new MessagingError(
+          'UNAVAILABLE',
+          `${plan.attempted} any longer: the subscription to "${topic.name}" ended by itself. connect and consume again`,
+        ),
+      )
     } catch (error) {
       if (leaving.signal.aborted) return
       consumption.fail(isMessagingError(error) ? error : context.wrap(error, `${plan.attempted} any longer`))

@@ -41,7 +41,12 @@ export function inMemoryOnce(options?: InMemoryOnceOptions, clock: Clock = realC
       const until = done.get(key)
       if (until !== undefined && until > clock.monotonic()) return 'repeat'
       let end: (succeeded: boolean) => void = () => {}
-      working.set(key, new Promise((resolve) => { end = resolve }))
+      working.set(
+        key,
+        new Promise((resolve) => {
+          end = resolve
+        }),
+      )
       try {
         await work(undefined)
         done.delete(key)

@@ -1,13 +1,13 @@
 import { invalid } from './check.ts'
 import type { Conclusions } from './conclude.ts'
 import type { Consumption } from './consumption.ts'
-import type { Outgoing } from './contract.ts'
 import type { Entry } from './entry.ts'
 import { MessagingError } from './errors.ts'
 import { forwardId } from './forward-id.ts'
 import type { Forwarder, IncomingMessage } from './incoming-message.ts'
+import { outputOf } from './output-of.ts'
 import { type Prepared, prepare } from './prepare.ts'
-import { type TopicDefinition, definitionOf } from './topic.ts'
+import { definitionOf, type TopicDefinition } from './topic.ts'
 
 /** Milliseconds within which outputs must be confirmed. */
 const confirmWithinMs = 30_000
@@ -32,7 +32,10 @@ export function createOutputs(consumption: Consumption): Outputs {
   const queue: Forwarder = (message, topic, value, options) => {
     const attempted = `cannot forward from "${message.topic}" (group "${plan.group}")`
     if (plan.settleFirst) throw invalid(attempted, `a consumer with settle: 'before' has nothing to settle outputs with. use a producer`)
-    if (message.ended) throw new MessagingError('CLOSED', `${attempted}: the handler of message ${message.id} has ended. forward before it returns`, { outcome: 'failed' })
+    if (message.ended)
+      throw new MessagingError('CLOSED', `${attempted}: the handler of message ${message.id} has ended. forward before it returns`, {
+        outcome: 'failed',
+      })
     const target = definitionOf(attempted, topic)
     if (plan.atomicTo !== undefined && !plan.atomicTo.has(target.name)) {
       throw invalid(attempted, `"${target.name}" is not among the topics of "forward.to", so it cannot be part of the atomic step`)
@@ -41,7 +44,7 @@ export function createOutputs(consumption: Consumption): Outputs {
     const prepared = prepare(context, target, value, options, {
       id: message.id,
       headers: content.transport ?? {},
-      correlationId: content.attributes['correlationid'],
+      correlationId: content.attributes.correlationid,
     })
     // Looked at when the handler has ended; until then a rejection is nobody's surprise.
     if (prepared instanceof Promise) prepared.catch(() => undefined)
@@ -50,7 +53,10 @@ export function createOutputs(consumption: Consumption): Outputs {
   }
 
   // The same message handled again makes the same ids; equal outputs of one handler are told apart by their ordinal.
-  async function identified(entry: Entry, message: IncomingMessage): Promise<readonly { readonly output: Output; readonly ready: Prepared }[]> {
+  async function identified(
+    entry: Entry,
+    message: IncomingMessage,
+  ): Promise<readonly { readonly output: Output; readonly ready: Prepared }[]> {
     const ordinals = new Map<string, number>()
     const all: { readonly output: Output; readonly ready: Prepared }[] = []
     for (const output of message.outputs as Output[]) {
@@ -95,15 +101,7 @@ export function createOutputs(consumption: Consumption): Outputs {
 
   async function atomic(entry: Entry, message: IncomingMessage): Promise<void> {
     const outputs = await identified(entry, message)
-    entry.outputs = outputs.map(
-      ({ output, ready }): Outgoing => ({
-        ...ready.content,
-        place: { topic: output.topic.name, role: 'main', group: null },
-        partition: ready.partition,
-        delayMs: ready.due === 0 ? 0 : Math.max(0, ready.due - context.clock.now()),
-        slot: null,
-      }),
-    )
+    entry.outputs = outputs.map(({ output, ready }) => outputOf(context, output.topic.name, ready))
   }
 
   return {

@@ -63,7 +63,11 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
 
   async function receive(options?: ReceiveCall): Promise<readonly Pulled<Message>[]> {
     const { plan, context } = consumption()
-    const given = checkOptions<ReceiveCall>(`${plan.attempted}: receive()`, options, { max: whole(1, 100_000), waitMs: milliseconds, signal: signalRule })
+    const given = checkOptions<ReceiveCall>(`${plan.attempted}: receive()`, options, {
+      max: whole(1, 100_000),
+      waitMs: milliseconds,
+      signal: signalRule,
+    })
     const max = Math.min(given.max ?? 1, plan.maxUnsettled)
     if (stopped) throw closedError()
     if (given.signal?.aborted) throw cancelled(plan.attempted)
@@ -122,10 +126,26 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
     }
     const outputs = createOutputs(consumption())
     const content = entry.content as NonNullable<Entry['content']>
-    const message = new IncomingMessage(entry.runner.topic, plan.group, entry.id, value, entry.failures + 1, content, entry.delivery, outputs.queue)
+    const message = new IncomingMessage(
+      entry.runner.topic,
+      plan.group,
+      entry.id,
+      value,
+      entry.failures + 1,
+      content,
+      entry.delivery,
+      outputs.queue,
+    )
     entry.message = message
     counts.running++
-    telemetry.emit('start', { topic: message.topic, group: plan.group, partition: entry.runner.assignment.partition, id: entry.id, key: message.key, attempt: message.attempt })
+    telemetry.emit('start', {
+      topic: message.topic,
+      group: plan.group,
+      partition: entry.runner.assignment.partition,
+      id: entry.id,
+      key: message.key,
+      attempt: message.attempt,
+    })
     let open = true
     // Only the first answer counts; one that comes after the message was taken away settles nothing.
     const close = (finished: boolean): boolean => {

@@ -1,4 +1,20 @@
-import { checkOptions, boolean, date, either, fn, invalid, listOf, milliseconds, number, object, oneOf, show, signal, whole, type Rule } from './check.ts'
+import {
+  boolean,
+  checkOptions,
+  date,
+  either,
+  fn,
+  invalid,
+  listOf,
+  milliseconds,
+  number,
+  object,
+  oneOf,
+  type Rule,
+  show,
+  signal,
+  whole,
+} from './check.ts'
 import type { BatchOptions, ConsumeOptions, PullOptions, RetryPolicy } from './consumer.ts'
 import type { Capabilities, Start } from './contract.ts'
 import { MessagingError } from './errors.ts'
@@ -48,7 +64,8 @@ const retryRules: { readonly [K in keyof Required<RetryPolicy>]: Rule } = {
   factor: number(1),
   maxDelayMs: milliseconds,
 }
-const onceStore: Rule = (v) => (object(v) === undefined && typeof (v as { once?: unknown }).once === 'function' ? undefined : 'a store with a method "once"')
+const onceStore: Rule = (v) =>
+  object(v) === undefined && typeof (v as { once?: unknown }).once === 'function' ? undefined : 'a store with a method "once"'
 const rateLimit: Rule = (v) => {
   const { max, perMs } = (object(v) === undefined ? v : {}) as { max?: unknown; perMs?: unknown }
   return whole(1)(max) === undefined && whole(1)(perMs) === undefined ? undefined : '{ max, perMs } of whole numbers from 1'
@@ -71,7 +88,14 @@ const receiveRules = {
 } as const
 const handleRules = { ...receiveRules, concurrency: whole(1, 100_000), handlerTimeoutMs: whole(1), middleware: listOf(fn) } as const
 const rulesOf = {
-  one: { ...handleRules, ordering: oneOf('key', 'none'), settle: oneOf('after', 'before'), once: onceStore, forward: atomicForward, rate: rateLimit },
+  one: {
+    ...handleRules,
+    ordering: oneOf('key', 'none'),
+    settle: oneOf('after', 'before'),
+    once: onceStore,
+    forward: atomicForward,
+    rate: rateLimit,
+  },
   batch: { ...handleRules, max: whole(1, 100_000), waitMs: milliseconds },
   pull: { ...receiveRules, settleWithinMs: whole(1) },
 } as const
@@ -89,7 +113,8 @@ export function receivePlan(mode: ReceivePlan['mode'], topics: unknown, options:
   const names = definitions.map((each) => each.name)
   const where = names.map((name) => `"${name}"`).join(', ')
   if (new Set(names).size < names.length) throw invalid(`cannot ${verb} ${where}`, 'a topic is named twice')
-  if (typeof options !== 'object' || options === null) throw invalid(`cannot ${verb} ${where}`, `the options must be an object with "group", not ${show(options)}`)
+  if (typeof options !== 'object' || options === null)
+    throw invalid(`cannot ${verb} ${where}`, `the options must be an object with "group", not ${show(options)}`)
   const given = checkOptions<AllOptions>(`cannot ${verb} ${where}`, options as AllOptions, rulesOf[mode] as never)
   checkGroupName(`cannot ${verb} ${where}`, given.group)
   const attempted = `cannot ${verb} ${where} as group "${given.group}"`
@@ -118,7 +143,10 @@ export function receivePlan(mode: ReceivePlan['mode'], topics: unknown, options:
     unordered: given.ordering === 'none',
     settleFirst,
     once: given.once as OnceStore<unknown> | undefined,
-    atomicTo: given.forward === undefined ? undefined : new Set(given.forward.to.map((each) => definitionOf(`${attempted}: "forward.to"`, each).name)),
+    atomicTo:
+      given.forward === undefined
+        ? undefined
+        : new Set(given.forward.to.map((each) => definitionOf(`${attempted}: "forward.to"`, each).name)),
     rate: given.rate === undefined ? undefined : { ...given.rate },
     max: given.max ?? 100,
     waitMs: given.waitMs ?? 50,
@@ -126,7 +154,8 @@ export function receivePlan(mode: ReceivePlan['mode'], topics: unknown, options:
   }
   if (given.ordering === 'key') {
     const keyless = definitions.find((each) => each.key === undefined)
-    if (keyless !== undefined) throw invalid(attempted, `ordering 'key' needs a key, and "${keyless.name}" has none. give the topic a key, or leave "ordering" out`)
+    if (keyless !== undefined)
+      throw invalid(attempted, `ordering 'key' needs a key, and "${keyless.name}" has none. give the topic a key, or leave "ordering" out`)
   }
   refusePairs(plan)
   return plan
@@ -149,9 +178,13 @@ function refusePairs(plan: ReceivePlan): void {
     if (plan.attempts > 1) refuse(`settle: 'before'`, `retry.attempts ${plan.attempts}`, why)
     if (plan.atomicTo !== undefined) refuse(`settle: 'before'`, 'forward', why)
   }
-  if (plan.atomicTo !== undefined && plan.once !== undefined) refuse('atomic forward', 'once', 'the outputs are confirmed inside one transaction or the other')
+  if (plan.atomicTo !== undefined && plan.once !== undefined)
+    refuse('atomic forward', 'once', 'the outputs are confirmed inside one transaction or the other')
   if (plan.mode === 'batch' && plan.maxUnsettled < plan.max) {
-    throw invalid(plan.attempted, `"maxUnsettled" ${plan.maxUnsettled} is below "max" ${plan.max}, so a batch could never fill. raise the one or lower the other`)
+    throw invalid(
+      plan.attempted,
+      `"maxUnsettled" ${plan.maxUnsettled} is below "max" ${plan.max}, so a batch could never fill. raise the one or lower the other`,
+    )
   }
 }
 
@@ -162,18 +195,30 @@ function refusePairs(plan: ReceivePlan): void {
  */
 export function refuseUnsupported(plan: ReceivePlan, capabilities: Capabilities, adapter: string): void {
   const unsupported = (demand: string, capability: string, remedy: string): never => {
-    throw new MessagingError('UNSUPPORTED', `${plan.attempted}: ${demand} needs the capability "${capability}", which ${adapter} does not have here. ${remedy}`, {
-      outcome: 'none',
-    })
+    throw new MessagingError(
+      'UNSUPPORTED',
+      `${plan.attempted}: ${demand} needs the capability "${capability}", which ${adapter} does not have here. ${remedy}`,
+      {
+        outcome: 'none',
+      },
+    )
   }
   if (plan.maxDeliveries !== undefined && capabilities.attempts === 'none') unsupported('"maxDeliveries"', 'attempts', 'leave it out')
-  if (typeof plan.start === 'object' && capabilities.replay === 'none') unsupported('"startFrom" with a Date', 'replay', `use 'earliest' or 'latest'`)
+  if (typeof plan.start === 'object' && capabilities.replay === 'none')
+    unsupported('"startFrom" with a Date', 'replay', `use 'earliest' or 'latest'`)
   if (plan.atomicTo !== undefined && capabilities.forward === 'none') {
     unsupported('"forward: { atomic: true }"', 'forward', 'leave it out: outputs are then confirmed before the message is settled')
   }
   const { limits } = capabilities
-  if (plan.maxUnsettled > limits.unsettled) throw invalid(plan.attempted, `"maxUnsettled" ${plan.maxUnsettled} is above the limit of ${limits.unsettled} (limits.unsettled) of ${adapter}`)
+  if (plan.maxUnsettled > limits.unsettled)
+    throw invalid(
+      plan.attempted,
+      `"maxUnsettled" ${plan.maxUnsettled} is above the limit of ${limits.unsettled} (limits.unsettled) of ${adapter}`,
+    )
   if (limits.holdMs !== null && plan.handlerTimeoutMs !== undefined && plan.handlerTimeoutMs > limits.holdMs) {
-    throw invalid(plan.attempted, `"handlerTimeoutMs" ${plan.handlerTimeoutMs} is above the ${limits.holdMs} ms (limits.holdMs) that ${adapter} lets a message be held`)
+    throw invalid(
+      plan.attempted,
+      `"handlerTimeoutMs" ${plan.handlerTimeoutMs} is above the ${limits.holdMs} ms (limits.holdMs) that ${adapter} lets a message be held`,
+    )
   }
 }

@@ -1,4 +1,4 @@
-import type { AssignmentRunner } from './assignment-runner.ts'
+import type { AssignmentRunner } from './consumption.ts'
 import type { BrokerContext } from './context.ts'
 import type { Content } from './contract.ts'
 import { delaySteps, nextHop } from './delay-lanes.ts'
@@ -15,7 +15,13 @@ export type LaneOutcome =
   | 'over'
 
 /** Holds the head of a retry lane until its hop is over, then moves it on or says when it is due. */
-export async function passLane(context: BrokerContext, topic: TopicDefinition, group: string, runner: AssignmentRunner, entry: Entry): Promise<LaneOutcome> {
+export async function passLane(
+  context: BrokerContext,
+  topic: TopicDefinition,
+  group: string,
+  runner: AssignmentRunner,
+  entry: Entry,
+): Promise<LaneOutcome> {
   const { content } = entry
   if (content === null) return { dueInMs: 0 }
   for (let tries = 0; ; ) {

@@ -103,7 +103,11 @@ export function createScheduler<W>(options: {
 }
 
 // At most `max` starts in any window of `perMs`: a ring of the last `max` start times.
-function rateLimit(clock: Clock, rate: { readonly max: number; readonly perMs: number }, wake: () => void): { permit(): boolean; stop(): void } {
+function rateLimit(
+  clock: Clock,
+  rate: { readonly max: number; readonly perMs: number },
+  wake: () => void,
+): { permit(): boolean; stop(): void } {
   const starts = new Array<number>(rate.max).fill(Number.NEGATIVE_INFINITY)
   let next = 0
   let cancel: (() => void) | null = null
