@@ -2,6 +2,7 @@ import { type Codec, type DeadLetter, type Message, topic as makeTopic } from '@
 import type { Clause } from '../clause.ts'
 import type { RawMessage } from '../harness.ts'
 import type { Trial } from '../trial.ts'
+import { emptyDeliveries } from './bad-empty.ts'
 import { counted, schemaOf } from './schema.ts'
 import { foreign, lettersWhen, sameBytes, utf8 } from './stored.ts'
 
@@ -27,7 +28,12 @@ async function neighbours(t: Trial): Promise<void> {
   const bad: readonly RawMessage[] = [
     { body: utf8('not-json{'), partition: 0 },
     { body: new Uint8Array([0xc3, 0x28, 0xff]), partition: 0 },
-    { body: utf8('raw bytes'), undecodable: 'its headers cannot be read', rawHeaders: { 'x-odd': new Uint8Array([0xff, 0xfe]) }, partition: 0 },
+    {
+      body: utf8('raw bytes'),
+      undecodable: 'its headers cannot be read',
+      rawHeaders: { 'x-odd': new Uint8Array([0xff, 0xfe]) },
+      partition: 0,
+    },
   ]
   // All of it lies there before the first read, so that one fetch holds good and bad.
   for (const [n, each] of bad.entries()) {
@@ -39,14 +45,26 @@ async function neighbours(t: Trial): Promise<void> {
   const since = t.now()
   await broker.consume(topic, t.consumeOptions(), seen.handler)
   await t.until('the good ones are handled', () => seen.starts.length >= bad.length + 1)
-  t.equal([...ids(seen.starts)].sort(), Array.from({ length: bad.length + 1 }, (_, n) => `good-${n}`), 'messages handled')
+  t.equal(
+    [...ids(seen.starts)].sort(),
+    Array.from({ length: bad.length + 1 }, (_, n) => `good-${n}`),
+    'messages handled',
+  )
   t.equal(new Set(seen.starts.map(({ attempt }) => attempt)), new Set([1]), 'attempts of the good ones')
   // At once: no retry of a neighbour comes before them.
   t.atMost(Math.max(...seen.starts.map(({ at }) => at)) - since, t.slack(90), 'milliseconds until all good ones were handled')
   const letters = await lettersWhen(t, broker, topic, bad.length)
   await t.settled(topic)
-  t.equal(letters.map(({ reason }) => reason), bad.map(() => 'undecodable'), 'reasons of the dead letters')
-  t.equal(letters.map(({ attempts }) => attempts), bad.map(() => 0), 'attempts of the dead letters')
+  t.equal(
+    letters.map(({ reason }) => reason),
+    bad.map(() => 'undecodable'),
+    'reasons of the dead letters',
+  )
+  t.equal(
+    letters.map(({ attempts }) => attempts),
+    bad.map(() => 0),
+    'attempts of the dead letters',
+  )
   t.equal(t.events('failed').length, 0, 'failed attempts')
   await t.auditor.write(topic.name, good(t, 9))
   await t.until('the consumer is alive', () => ids(seen.starts).includes('good-9'))
@@ -63,13 +81,19 @@ async function manyBad(t: Trial): Promise<void> {
   await t.until('the good ones behind them are handled', () => seen.starts.length >= 10, { seen: () => seen.starts.length })
   const letters = await lettersWhen(t, broker, topic, 100)
   await t.settled(topic)
-  t.equal([...ids(seen.starts)].sort(), Array.from({ length: 10 }, (_, n) => `good-${n}`), 'messages handled')
+  t.equal(
+    [...ids(seen.starts)].sort(),
+    Array.from({ length: 10 }, (_, n) => `good-${n}`),
+    'messages handled',
+  )
   t.equal(letters.length, 100, 'dead letters')
   t.equal(new Set(letters.map(({ bytes }) => Buffer.from(bytes).toString())).size, 100, 'different bodies among them')
 }
 
 /** Shapes that no sender of this library makes. Each is handled or set aside with a reason. */
-function shapes(t: Trial): readonly { readonly what: string; readonly raw: RawMessage; readonly ends: 'handled' | 'undecodable' | 'invalid' | 'either' }[] {
+function shapes(
+  t: Trial,
+): readonly { readonly what: string; readonly raw: RawMessage; readonly ends: 'handled' | 'undecodable' | 'invalid' | 'either' }[] {
   const body = utf8('{"n":1}')
   const odd = new Uint8Array([0xff, 0xfe, 0x41])
   return [
@@ -80,14 +104,60 @@ function shapes(t: Trial): readonly { readonly what: string; readonly raw: RawMe
     { what: 'a null body', raw: foreign(t, { id: 'null', body: null, attributes: from }), ends: 'invalid' },
     { what: 'an empty body', raw: foreign(t, { id: 'empty', body: new Uint8Array(0), attributes: from }), ends: 'undecodable' },
     { what: 'an id that comes twice, the first', raw: foreign(t, { id: 'twice', body, attributes: from }), ends: 'handled' },
-    { what: 'an id that comes twice, the second', raw: foreign(t, { id: 'twice', body, attributes: { ...from, source: 'another' } }), ends: 'handled' },
-    { what: 'header names that no sender may use', raw: foreign(t, { id: 'names', body, attributes: from, headers: { 'a b': '1', '': '2', ['__proto__']: '3', 'ä': '4', constructor: '5' } }), ends: 'handled' },
-    { what: 'header values of any text', raw: foreign(t, { id: 'values', body, attributes: from, headers: { table: '{"a":[1,2]}', number: '42', lines: 'a\r\nb\0c' } }), ends: 'handled' },
-    { what: 'a content type of another kind', raw: foreign(t, { id: 'kind', body, attributes: { ...from, datacontenttype: 'text/html' } }), ends: 'handled' },
-    { what: 'attributes of no meaning', raw: foreign(t, { id: 'attributes', body, attributes: { ...from, constructor: 'x', toString: 'y', specversion: '1.0' } }), ends: 'handled' },
-    { what: 'headers that are no text', raw: { body: odd, undecodable: 'a table among the headers', rawHeaders: { table: odd, [String.fromCharCode(0xfffd)]: odd, text: utf8('as it was') } }, ends: 'undecodable' },
-    { what: 'no body and no headers to read', raw: { body: null, undecodable: 'nothing can be read', rawHeaders: null }, ends: 'undecodable' },
-    { what: 'transport names of ours with values of theirs', raw: { ...foreign(t, { id: 'ours', body, attributes: from }), ...(t.capabilities.headers === 'native' ? { transport: { 'ph-attempt': 'NaN', 'ph-due': '-1', 'ph-body': 'null', traceparent: 'broken' } } : {}) }, ends: 'either' },
+    {
+      what: 'an id that comes twice, the second',
+      raw: foreign(t, { id: 'twice', body, attributes: { ...from, source: 'another' } }),
+      ends: 'handled',
+    },
+    {
+      what: 'header names that no sender may use',
+      raw: foreign(t, {
+        id: 'names',
+        body,
+        attributes: from,
+        headers: { 'a b': '1', '': '2', ['__proto__']: '3', ä: '4', constructor: '5' },
+      }),
+      ends: 'handled',
+    },
+    {
+      what: 'header values of any text',
+      raw: foreign(t, { id: 'values', body, attributes: from, headers: { table: '{"a":[1,2]}', number: '42', lines: 'a\r\nb\0c' } }),
+      ends: 'handled',
+    },
+    {
+      what: 'a content type of another kind',
+      raw: foreign(t, { id: 'kind', body, attributes: { ...from, datacontenttype: 'text/html' } }),
+      ends: 'handled',
+    },
+    {
+      what: 'attributes of no meaning',
+      raw: foreign(t, { id: 'attributes', body, attributes: { ...from, constructor: 'x', toString: 'y', specversion: '1.0' } }),
+      ends: 'handled',
+    },
+    {
+      what: 'headers that are no text',
+      raw: {
+        body: odd,
+        undecodable: 'a table among the headers',
+        rawHeaders: { table: odd, [String.fromCharCode(0xfffd)]: odd, text: utf8('as it was') },
+      },
+      ends: 'undecodable',
+    },
+    {
+      what: 'no body and no headers to read',
+      raw: { body: null, undecodable: 'nothing can be read', rawHeaders: null },
+      ends: 'undecodable',
+    },
+    {
+      what: 'transport names of ours with values of theirs',
+      raw: {
+        ...foreign(t, { id: 'ours', body, attributes: from }),
+        ...(t.capabilities.headers === 'native'
+          ? { transport: { 'ph-attempt': 'NaN', 'ph-due': '-1', 'ph-body': 'null', traceparent: 'broken' } }
+          : {}),
+      },
+      ends: 'either',
+    },
   ]
 }
 
@@ -126,19 +196,36 @@ async function originalBytes(t: Trial): Promise<void> {
   const topic = makeTopic(t.name('originals'), { schema: counted, groups: ['workers'] })
   await broker.declare(topic)
   await broker.consume(topic, t.consumeOptions(), () => {})
-  const bodies = [utf8('not-json{'), new Uint8Array([0xc3, 0x28, 0xff]), new Uint8Array(0), utf8('{"n":"seven"}'), utf8('  {"n" : 1.50e0, "n":"x"}  '), Uint8Array.from({ length: 256 }, (_, n) => n), utf8('\ufeff[1]')]
+  const bodies = [
+    utf8('not-json{'),
+    new Uint8Array([0xc3, 0x28, 0xff]),
+    new Uint8Array(0),
+    utf8('{"n":"seven"}'),
+    utf8('  {"n" : 1.50e0, "n":"x"}  '),
+    Uint8Array.from({ length: 256 }, (_, n) => n),
+    utf8('\ufeff[1]'),
+  ]
   for (const [n, body] of bodies.entries()) {
     await t.auditor.write(topic.name, event(t, `b${n}`, body, { headers: { mine: `header ${n}`, 'a b': 'odd name' } }))
   }
   const binary = new Uint8Array([0xff, 0x00, 0xfe])
-  await t.auditor.write(topic.name, { body: binary, undecodable: 'headers that are no text', rawHeaders: { binary, text: utf8('text ☺') }, partition: 0 })
+  await t.auditor.write(topic.name, {
+    body: binary,
+    undecodable: 'headers that are no text',
+    rawHeaders: { binary, text: utf8('text ☺') },
+    partition: 0,
+  })
   const letters = await lettersWhen(t, broker, topic, bodies.length + 1)
   await t.settled(topic)
   t.equal(letters.length, bodies.length + 1, 'dead letters')
   for (const [n, body] of bodies.entries()) {
     const letter = letters.find(({ id }) => id === `b${n}`)
     t.ok(letter !== undefined && sameBytes(letter.bytes, body), `the dead letter of body ${n} holds its bytes`)
-    t.equal([letter?.headers['mine'], letter?.headers['a b'], letter?.source, letter?.type], [`header ${n}`, 'odd name', from.source, from.type], `headers, source and type of dead letter ${n}`)
+    t.equal(
+      [letter?.headers['mine'], letter?.headers['a b'], letter?.source, letter?.type],
+      [`header ${n}`, 'odd name', from.source, from.type],
+      `headers, source and type of dead letter ${n}`,
+    )
   }
   const raw = letters.find(({ id }) => !/^b\d$/.test(id)) as DeadLetter
   t.ok(sameBytes(raw.bytes, binary), 'the bytes of what could not even be read')
@@ -159,7 +246,8 @@ async function wrongShape(t: Trial): Promise<void> {
   await t.settled(topic)
   t.equal(ids(seen.starts), ['good-1'], 'messages handled')
   for (const letter of letters) t.equal([letter.reason, letter.attempts], ['invalid', 0], `reason and attempts of ${letter.id}`)
-  for (const id of ['wrong-0', 'wrong-1']) t.ok(letters.find((letter) => letter.id === id)?.error?.includes('n: a number is needed') === true, `the error of ${id} names the path`)
+  for (const id of ['wrong-0', 'wrong-1'])
+    t.ok(letters.find((letter) => letter.id === id)?.error?.includes('n: a number is needed') === true, `the error of ${id} names the path`)
   t.equal(t.events('failed').length + t.events('waiting').length, 0, 'attempts and waits of messages that violate the schema')
 }
 
@@ -191,16 +279,36 @@ async function giants(t: Trial): Promise<void> {
   await t.settled(topic, 'workers', 20_000)
   t.equal(decodes, sizes.length, 'bodies that were decoded')
   const after = process.memoryUsage()
-  t.atMost(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers, sizes.reduce((a, b) => a + b, 0) * 8 + 32 * 2 ** 20, 'bytes held above the baseline')
-  t.equal([...ids(seen.starts)].sort(), sizes.map((_, n) => `good-${n}`), 'messages handled')
+  t.atMost(
+    after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers,
+    sizes.reduce((a, b) => a + b, 0) * 8 + 32 * 2 ** 20,
+    'bytes held above the baseline',
+  )
+  t.equal(
+    [...ids(seen.starts)].sort(),
+    sizes.map((_, n) => `good-${n}`),
+    'messages handled',
+  )
   const letters = await lettersWhen(t, broker, topic, sizes.length)
-  t.equal(letters.map(({ reason }) => reason), sizes.map(() => 'too-large'), 'reasons of the dead letters')
+  t.equal(
+    letters.map(({ reason }) => reason),
+    sizes.map(() => 'too-large'),
+    'reasons of the dead letters',
+  )
   for (const [n, size] of sizes.entries()) {
     const letter = letters.find(({ id }) => id === `giant-${n}`)
     // What is far too large is not even taken out of its envelope: then the bytes are those of the wire.
     const wire = event(t, `giant-${n}`, sized(size)).body
-    if (n < 2) t.ok(letters.some(({ bytes }) => sameBytes(bytes, sized(size)) || sameBytes(bytes, wire)), `a dead letter holds the ${size} bytes`)
-    else t.ok(letter?.position !== undefined && /too large for a copy/.test(letter.error ?? ''), `the dead letter of ${size} bytes says where they lie: ${letter?.error}`)
+    if (n < 2)
+      t.ok(
+        letters.some(({ bytes }) => sameBytes(bytes, sized(size)) || sameBytes(bytes, wire)),
+        `a dead letter holds the ${size} bytes`,
+      )
+    else
+      t.ok(
+        letter?.position !== undefined && /too large for a copy/.test(letter.error ?? ''),
+        `the dead letter of ${size} bytes says where they lie: ${letter?.error}`,
+      )
   }
   const { replayed, left } = await broker.deadLetters(topic, 'workers').replay({ all: true })
   t.equal([replayed, left], [2, sizes.length - 2], 'replayed, and left because there is nothing to hand out')
@@ -220,50 +328,21 @@ async function unknownType(t: Trial): Promise<void> {
   const seen = watch(t)
   const consumer = await broker.consume(topic, t.consumeOptions(), seen.handler)
   await broker.producer(topic).send({ kind: 'placed' }, { id: 'placed' })
-  await t.auditor.write(topic.name, event(t, 'refunded', '{"kind":"refunded"}', { attributes: { source: 'elsewhere', type: 'shop.refunded' } }))
+  await t.auditor.write(
+    topic.name,
+    event(t, 'refunded', '{"kind":"refunded"}', { attributes: { source: 'elsewhere', type: 'shop.refunded' } }),
+  )
   await broker.producer(topic).send({ kind: 'paid' }, { id: 'paid' })
   const [letter] = await lettersWhen(t, broker, topic, 1)
   await t.settled(topic)
   t.equal([...ids(seen.starts)].sort(), ['paid', 'placed'], 'messages handled')
   t.equal([letter?.id, letter?.reason, letter?.type], ['refunded', 'invalid', 'shop.refunded'], 'the dead letter')
   t.ok(letter?.error?.includes('refunded is no known kind') === true, 'the error says what is not known')
-  t.equal([t.events('invalid').length, t.events('dead-lettered').length, consumer.stats().deadLettered], [1, 1, 1], 'counts of what was set aside')
-}
-
-async function emptyDeliveries(t: Trial): Promise<void> {
-  const topic = t.topic('empty')
-  const sender = await t.connect()
-  const seen = t.recorder()
-  const broker = await t.connect()
-  const gate = t.gate()
-  await broker.consume(topic, t.consumeOptions({ concurrency: 1, maxUnsettled: 1 }), seen.handler(() => gate.wait()))
-  const first = t.orders(20)
-  await t.send(sender, topic, first)
-  await t.until('a handler runs', () => seen.running === 1)
-  // Entries that are deleted before they are read.
-  for (let partition = 0; partition < 4; partition++) await t.auditor.trim(topic.name, partition)
-  gate.open()
-  await t.settled(topic, 'workers', t.takeoverMs)
-  const afterTrim = t.orders(20)
-  await t.send(sender, topic, afterTrim)
-  await t.until('it goes on after entries were deleted', () => afterTrim.every((order) => seen.of(order).length > 0), { withinMs: t.takeoverMs, seen: () => seen.finished })
-
-  // The subscription is cancelled by the server, and the iteration of the client ends with its link: neither is a message.
-  const [instance] = [...(await t.auditor.owners(topic.name, 'workers')).values()]
-  t.struck('an owner', instance !== undefined)
-  await t.auditor.expel(instance as string)
-  await t.pass(2000)
-  t.link(broker).cut()
-  await t.pass(t.leaseMs)
-  const starts = seen.starts.length
-  const last = t.orders(20)
-  await t.send(sender, topic, last)
-  await t.until('it recovers', () => last.every((order) => seen.of(order).length > 0), { withinMs: t.takeoverMs + t.recoverMs, seen: () => seen.finished })
-  await t.settled(topic, 'workers', t.takeoverMs)
-  t.equal(seen.starts.length - starts, last.length, 'starts after the subscription was cancelled and the link was cut')
-  const known = new Set([...first, ...afterTrim, ...last].map(({ id }) => id))
-  t.equal(seen.starts.map(({ id }) => id).filter((id) => !known.has(id)), [], 'starts for what nobody sent')
-  t.equal(seen.repeats, 0, 'repeats')
+  t.equal(
+    [t.events('invalid').length, t.events('dead-lettered').length, consumer.stats().deadLettered],
+    [1, 1, 1],
+    'counts of what was set aside',
+  )
 }
 
 /** The BAD clauses, in the order of the page. */
@@ -274,7 +353,7 @@ export const bad: readonly Clause[] = [
   { id: 'BAD-4', title: 'The dead letter holds the original bytes', needs: 'memory', run: originalBytes },
   { id: 'BAD-5', title: 'Schema violations are not retried', needs: 'memory', run: wrongShape },
   { id: 'BAD-6', title: 'A foreign giant is bounded', needs: 'memory', run: giants },
-  { id: 'BAD-7', title: 'Nobody\'s message is not acked away', needs: 'memory', run: unknownType },
+  { id: 'BAD-7', title: "Nobody's message is not acked away", needs: 'memory', run: unknownType },
   { id: 'BAD-8', title: 'Broken frames end the connection, not the truth', needs: 'network' },
   { id: 'BAD-9', title: 'Empty deliveries are not messages', needs: 'memory', run: emptyDeliveries },
 ]

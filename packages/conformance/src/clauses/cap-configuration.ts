@@ -37,7 +37,11 @@ async function byArgument(t: Trial): Promise<void> {
     ['a misspelt policy', ['"attempts"'], () => broker.consume(topic, { group, retry: { atempts: 3 } as never }, handler)],
     ['an unknown word', ['"startFrom"'], () => broker.consume(topic, { group, startFrom: 'begining' as never }, handler)],
     ['a misspelt option of a topic', ['"partitions"'], () => makeTopic(t.name('refused'), { partitons: 4 } as never)],
-    ['an unknown key under our own native of a topic', ['unheardOf'], () => broker.declare(makeTopic(t.name('refused'), { groups: [group], native: own }))],
+    [
+      'an unknown key under our own native of a topic',
+      ['unheardOf'],
+      () => broker.declare(makeTopic(t.name('refused'), { groups: [group], native: own })),
+    ],
   ]
   for (const [what, naming, call] of list) {
     const before = await t.auditor.counters()
@@ -52,7 +56,10 @@ async function byArgument(t: Trial): Promise<void> {
   t.equal(await t.auditor.exists(topic.name), false, 'bad options made a topic')
   // The contract gives a consumer's own options to the adapter when it subscribes, which is after the topic was declared.
   const requests = (await t.auditor.counters()).requests.subscribe ?? 0
-  await t.rejects(broker.consume(topic, { group, native: own }, handler), 'INVALID_ARGUMENT', { naming: ['unheardOf'], what: 'an unknown key under our own native of a consumer' })
+  await t.rejects(broker.consume(topic, { group, native: own }, handler), 'INVALID_ARGUMENT', {
+    naming: ['unheardOf'],
+    what: 'an unknown key under our own native of a consumer',
+  })
   t.equal((await t.auditor.counters()).requests.subscribe ?? 0, requests, 'subscriptions of a consumer with an unknown native key')
 
   // Options of other adapters pass: switching stays one line.
@@ -63,7 +70,8 @@ async function byArgument(t: Trial): Promise<void> {
 }
 
 async function byFileAndEnvironment(t: Trial): Promise<void> {
-  if (!/^(?:memory|kafka|amqps?|rediss?|mqtts?):/.test(t.server.address)) t.notProven('no URL scheme names this adapter, so no configuration can')
+  if (!/^(?:memory|kafka|amqps?|rediss?|mqtts?):/.test(t.server.address))
+    t.notProven('no URL scheme names this adapter, so no configuration can')
   const folder = await t.real(mkdtemp(join(tmpdir(), 'posthorn-conformance-')))
   const file = join(folder, 'posthorn.config.json')
   const { address } = t.server
@@ -71,7 +79,13 @@ async function byFileAndEnvironment(t: Trial): Promise<void> {
     await t.real(rm(file, { force: true }))
     if (config !== undefined) await t.real(writeFile(file, typeof config === 'string' ? config : JSON.stringify(config)))
     const before = await t.auditor.counters()
-    await t.real(t.rejects(asPromise(async () => connect(await loadConfig(undefined, { cwd: folder, env }))), 'INVALID_ARGUMENT', { naming, what }))
+    await t.real(
+      t.rejects(
+        asPromise(async () => connect(await loadConfig(undefined, { cwd: folder, env }))),
+        'INVALID_ARGUMENT',
+        { naming, what },
+      ),
+    )
     t.equal((await t.auditor.counters()).requests.connect ?? 0, before.requests.connect ?? 0, `${what}: tries to connect`)
   }
   try {
@@ -84,7 +98,9 @@ async function byFileAndEnvironment(t: Trial): Promise<void> {
     await refused('a misspelt variable', ['POSTHORN_BROKER'], { brokers: { main: address } }, { POSTHORN_BROKR: 'main' })
     await refused('an empty variable', ['POSTHORN_BROKER'], undefined, { POSTHORN_BROKER: ' ' })
     await refused('a name that no file and no variable explains', ['"main"'], { brokers: { main: address } }, { POSTHORN_BROKER: 'mian' })
-    await refused('an unknown parameter by the environment', ['unheardOf'], undefined, { POSTHORN_BROKER: `${address}${address.includes('?') ? '&' : '?'}unheardOf=1` })
+    await refused('an unknown parameter by the environment', ['unheardOf'], undefined, {
+      POSTHORN_BROKER: `${address}${address.includes('?') ? '&' : '?'}unheardOf=1`,
+    })
     await refused('nothing configured', ['POSTHORN_BROKER'], undefined)
   } finally {
     await t.real(rm(folder, { recursive: true, force: true }))
@@ -105,7 +121,11 @@ async function copied(t: Trial): Promise<void> {
   const [order] = t.orders(1, { bytes: 1000 }) as [Order]
   await t.rejects(broker.producer(small).send(order), 'TOO_LARGE', { what: 'a body above the bound that the first topic was made with' })
   await broker.producer(large).send(order)
-  await t.rejects(broker.consume(small, t.consumeOptions({ group: 'late' }), () => {}), 'INVALID_ARGUMENT', { what: 'a group that was added after the first topic was made' })
+  await t.rejects(
+    broker.consume(small, t.consumeOptions({ group: 'late' }), () => {}),
+    'INVALID_ARGUMENT',
+    { what: 'a group that was added after the first topic was made' },
+  )
 
   // A consumer keeps the options that it was started with.
   const topic = t.topic('shared')

@@ -71,13 +71,36 @@ async function limits(t: Trial): Promise<void> {
   const adapter = t.adapter()
   const name = t.name('limits')
   await session.declare(
-    { topics: [{ name, keyed: false, partitions: 1, retentionMs: null, groups: [{ name: 'workers', start: 'earliest' }], delays: [], create: true, native: undefined }] },
+    {
+      topics: [
+        {
+          name,
+          keyed: false,
+          partitions: 1,
+          retentionMs: null,
+          groups: [{ name: 'workers', start: 'earliest' }],
+          delays: [],
+          create: true,
+          native: undefined,
+        },
+      ],
+    },
     signal(),
   )
   const attributes = Object.freeze({ source: 'suite', type: name })
   const outgoing = (id: string, bytes: number): Outgoing => ({
-    id, key: null, body: new Uint8Array(bytes), time: null, expiresAt: null, attributes, headers: null, transport: null,
-    place: { topic: name, role: 'main', group: null }, partition: 0, delayMs: 0, slot: null,
+    id,
+    key: null,
+    body: new Uint8Array(bytes),
+    time: null,
+    expiresAt: null,
+    attributes,
+    headers: null,
+    transport: null,
+    place: { topic: name, role: 'main', group: null },
+    partition: 0,
+    delayMs: 0,
+    slot: null,
   })
 
   // What the contract promises, asked of the contract: at the limit it works.
@@ -87,12 +110,24 @@ async function limits(t: Trial): Promise<void> {
   const [failure] = above.failures
   t.equal(failure?.outcome, 'failed', 'the outcome of a message above the limit')
   t.equal(adapter.explain(failure?.error).code, 'TOO_LARGE', 'the code of a message above the limit')
-  const full = await session.publish(Array.from({ length: limits.batch }, (_, n) => outgoing(`b${n}`, 10)), signal())
+  const full = await session.publish(
+    Array.from({ length: limits.batch }, (_, n) => outgoing(`b${n}`, 10)),
+    signal(),
+  )
   t.equal(full.failures.length, 0, `failures of a batch of ${limits.batch}`)
   const open = await Promise.all(Array.from({ length: limits.batches }, (_, n) => session.publish([outgoing(`p${n}`, 10)], signal())))
   t.equal(open.flatMap(({ failures }) => failures).length, 0, `failures of ${limits.batches} publishes at once`)
   const most: Source = {
-    topic: name, kind: 'group', group: 'workers', keyed: false, settleFirst: false, atomic: false, handOverMs: 1000, maxUnsettled: limits.unsettled, maxBytes: 2 ** 24, native: undefined,
+    topic: name,
+    kind: 'group',
+    group: 'workers',
+    keyed: false,
+    settleFirst: false,
+    atomic: false,
+    handOverMs: 1000,
+    maxUnsettled: limits.unsettled,
+    maxBytes: 2 ** 24,
+    native: undefined,
   }
   const leave = new AbortController()
   const iterator = (await session.subscribe(most, leave.signal))[Symbol.asyncIterator]()
@@ -133,9 +168,14 @@ async function coreKeepsLimits(t: Trial): Promise<void> {
     await refusedAtStart(t, broker, topic)
 
     const before = (await t.auditor.read(t.place(topic))).length
-    const tooLarge = await t.rejects(producer.send(new Uint8Array(limits.messageBytes + 1)), 'TOO_LARGE', { what: 'a send above limits.messageBytes' })
+    const tooLarge = await t.rejects(producer.send(new Uint8Array(limits.messageBytes + 1)), 'TOO_LARGE', {
+      what: 'a send above limits.messageBytes',
+    })
     t.equal(tooLarge.outcome, 'failed', 'its outcome')
-    const tooLate = await t.rejects(producer.send(new Uint8Array(1), { delayMs: limits.delayMs + 1 }), 'INVALID_ARGUMENT', { naming: [String(limits.delayMs)], what: 'a delay above limits.delayMs' })
+    const tooLate = await t.rejects(producer.send(new Uint8Array(1), { delayMs: limits.delayMs + 1 }), 'INVALID_ARGUMENT', {
+      naming: [String(limits.delayMs)],
+      what: 'a delay above limits.delayMs',
+    })
     t.equal(tooLate.outcome, 'failed', 'its outcome')
     t.equal((await t.auditor.read(t.place(topic))).length, before, 'messages stored after two refusals')
     await producer.send(new Uint8Array(1), { delayMs: limits.delayMs })
@@ -153,21 +193,39 @@ async function coreKeepsLimits(t: Trial): Promise<void> {
 
 async function refusedAtStart(t: Trial, broker: Awaited<ReturnType<typeof connectChanged>>, topic: Topic): Promise<void> {
   const { unsettled, holdMs } = t.capabilities.limits
-  await t.rejects(broker.consume(topic, t.consumeOptions({ maxUnsettled: unsettled + 1 }), () => {}), 'INVALID_ARGUMENT', {
-    naming: ['maxUnsettled', String(unsettled)], what: 'maxUnsettled above the limit',
-  })
-  const most = await broker.consume(topic, t.consumeOptions({ maxUnsettled: unsettled, ...(holdMs === null ? {} : { handlerTimeoutMs: holdMs }) }), () => {})
+  await t.rejects(
+    broker.consume(topic, t.consumeOptions({ maxUnsettled: unsettled + 1 }), () => {}),
+    'INVALID_ARGUMENT',
+    {
+      naming: ['maxUnsettled', String(unsettled)],
+      what: 'maxUnsettled above the limit',
+    },
+  )
+  const most = await broker.consume(
+    topic,
+    t.consumeOptions({ maxUnsettled: unsettled, ...(holdMs === null ? {} : { handlerTimeoutMs: holdMs }) }),
+    () => {},
+  )
   await most.close()
   if (holdMs !== null) {
-    await t.rejects(broker.consume(topic, t.consumeOptions({ handlerTimeoutMs: holdMs + 1 }), () => {}), 'INVALID_ARGUMENT', {
-      naming: ['handlerTimeoutMs', String(holdMs)], what: 'handlerTimeoutMs above the limit',
-    })
+    await t.rejects(
+      broker.consume(topic, t.consumeOptions({ handlerTimeoutMs: holdMs + 1 }), () => {}),
+      'INVALID_ARGUMENT',
+      {
+        naming: ['handlerTimeoutMs', String(holdMs)],
+        what: 'handlerTimeoutMs above the limit',
+      },
+    )
     return
   }
   // For ever: a handler that runs far beyond the lease keeps its message.
   const long = t.topic('long')
   const seen = t.recorder()
-  const consumer = await broker.consume(long, t.consumeOptions(), seen.handler(() => t.sleep(20 * t.leaseMs)))
+  const consumer = await broker.consume(
+    long,
+    t.consumeOptions(),
+    seen.handler(() => t.sleep(20 * t.leaseMs)),
+  )
   await t.send(broker, long, t.orders(1))
   await t.until('the long handler ends', () => seen.done === 1, 30 * t.leaseMs)
   await t.settled(long)

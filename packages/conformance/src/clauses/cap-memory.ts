@@ -34,21 +34,60 @@ async function interleaves(t: Trial): Promise<void> {
 async function declared(t: Trial, session: Session, base: string): Promise<string> {
   const name = t.name(base)
   await session.declare(
-    { topics: [{ name, keyed: true, partitions: 1, retentionMs: null, groups: [{ name: 'workers', start: 'earliest' }], delays: [], create: true, native: undefined }] },
+    {
+      topics: [
+        {
+          name,
+          keyed: true,
+          partitions: 1,
+          retentionMs: null,
+          groups: [{ name: 'workers', start: 'earliest' }],
+          delays: [],
+          create: true,
+          native: undefined,
+        },
+      ],
+    },
     signal(),
   )
   return name
 }
 function outgoing(topic: string, id: string, body: Uint8Array, headers: Record<string, string> | null = null): Outgoing {
   return {
-    id, key: 'k', body, time: null, expiresAt: null, attributes: Object.freeze({ source: 'suite', type: topic }), headers, transport: null,
-    place: { topic, role: 'main', group: null }, partition: 0, delayMs: 0, slot: null,
+    id,
+    key: 'k',
+    body,
+    time: null,
+    expiresAt: null,
+    attributes: Object.freeze({ source: 'suite', type: topic }),
+    headers,
+    transport: null,
+    place: { topic, role: 'main', group: null },
+    partition: 0,
+    delayMs: 0,
+    slot: null,
   }
 }
 function source(topic: string, maxUnsettled: number): Source {
-  return { topic, kind: 'group', group: 'workers', keyed: true, settleFirst: false, atomic: false, handOverMs: 1000, maxUnsettled, maxBytes: 2 ** 20, native: undefined }
+  return {
+    topic,
+    kind: 'group',
+    group: 'workers',
+    keyed: true,
+    settleFirst: false,
+    atomic: false,
+    handOverMs: 1000,
+    maxUnsettled,
+    maxBytes: 2 ** 20,
+    native: undefined,
+  }
 }
-async function firstAssignment(t: Trial, opened: Opened, topic: string, maxUnsettled = 32): Promise<{ assignment: Assignment; leave: AbortController; rest: AsyncIterator<Assignment> }> {
+async function firstAssignment(
+  t: Trial,
+  opened: Opened,
+  topic: string,
+  maxUnsettled = 32,
+): Promise<{ assignment: Assignment; leave: AbortController; rest: AsyncIterator<Assignment> }> {
   const leave = new AbortController()
   const rest = (await opened.session.subscribe(source(topic, maxUnsettled), leave.signal))[Symbol.asyncIterator]()
   for (;;) {
@@ -59,8 +98,8 @@ async function firstAssignment(t: Trial, opened: Opened, topic: string, maxUnset
 }
 const contentOf = (delivery: Delivery | undefined): Received => delivery?.content as Received
 
-/** Neither the sender nor a handler holds the bytes that the server keeps. */
-async function copies(t: Trial): Promise<void> {
+/** Neither the sender nor a handler holds the bytes that the server keeps: asked of the contract, where the bytes are. */
+export async function copies(t: Trial): Promise<void> {
   const opened = await t.open()
   const topic = await declared(t, opened.session, 'copied')
   const body = utf8('{"original":true}')
@@ -86,7 +125,10 @@ async function copies(t: Trial): Promise<void> {
 async function bounds(t: Trial): Promise<void> {
   const opened = await t.open()
   const topic = await declared(t, opened.session, 'bounded')
-  await opened.session.publish(Array.from({ length: 100 }, (_, n) => outgoing(topic, `m${n}`, utf8('{}'))), signal())
+  await opened.session.publish(
+    Array.from({ length: 100 }, (_, n) => outgoing(topic, `m${n}`, utf8('{}'))),
+    signal(),
+  )
   const { assignment, leave, rest } = await firstAssignment(t, opened, topic, 8)
   const held: Delivery[] = []
   let waiting = true
@@ -126,7 +168,11 @@ async function losesLinks(t: Trial): Promise<void> {
     const since = t.now()
     if (how === 'cut') t.link(opened).cut()
     else t.link(opened).silence('both')
-    await t.until(`the assignment is lost after ${how}`, () => assignment.lost.aborted || t.now() >= assignment.aliveUntil, t.leaseMs + 1000)
+    await t.until(
+      `the assignment is lost after ${how}`,
+      () => assignment.lost.aborted || t.now() >= assignment.aliveUntil,
+      t.leaseMs + 1000,
+    )
     t.atMost(t.now() - since, t.leaseMs, `milliseconds until a member knows that it lost its assignment by ${how}`)
     t.link(opened).heal()
     await t.until('the assignment is over', () => assignment.lost.aborted, t.takeoverMs + t.recoverMs)

@@ -2,11 +2,11 @@ import { tmpdir } from 'node:os'
 import { type Broker, connect, deadLetter, drop, type Message, postpone, retry } from '@posthorn/core'
 import { loadConfig } from '@posthorn/core/config'
 import type { Clause } from '../clause.ts'
-import { order, type Order, type OrderTopic } from '../orders.ts'
+import { type Order, type OrderTopic, order } from '../orders.ts'
 import type { Recorder } from '../recorder.ts'
 import type { Trial } from '../trial.ts'
-import { goldenLog, playShop } from './cap-scenario.ts'
 import { memoryIsHonest } from './cap-memory.ts'
+import { goldenLog, playShop } from './cap-scenario.ts'
 import { utf8 } from './stored.ts'
 import { deadLettersOf } from './support.ts'
 
@@ -34,10 +34,14 @@ async function delaysOutliveClients(t: Trial): Promise<void> {
     topic,
     t.consumeOptions(),
     seen.handler((message: Message<Order>) => {
-      if (message.headers['colour'] !== 'blue' || message.key !== message.value.key || message.id !== message.value.id) spoiled.push(message.id)
+      if (message.headers['colour'] !== 'blue' || message.key !== message.value.key || message.id !== message.value.id)
+        spoiled.push(message.id)
     }),
   )
-  await t.until('all delayed messages are handled', () => seen.finished === orders.length, { withinMs: 5000 + t.takeoverMs + t.recoverMs, seen: () => seen.finished })
+  await t.until('all delayed messages are handled', () => seen.finished === orders.length, {
+    withinMs: 5000 + t.takeoverMs + t.recoverMs,
+    seen: () => seen.finished,
+  })
   seen.each(orders)
   t.atMost(seen.repeats, orders.length, 'repeats')
   const soonest = Math.min(...seen.starts.map(({ at }) => at))
@@ -62,7 +66,10 @@ async function parkingOutlivesClients(t: Trial): Promise<void> {
   const seen = t.recorder('after the kill')
   const broker = await t.connect()
   await broker.consume(topic, t.consumeOptions(), seen.handler())
-  await t.until('all parked messages are handled', () => seen.finished === orders.length, { withinMs: 45_000 + t.takeoverMs, seen: () => seen.finished })
+  await t.until('all parked messages are handled', () => seen.finished === orders.length, {
+    withinMs: 45_000 + t.takeoverMs,
+    seen: () => seen.finished,
+  })
   seen.each(orders)
   t.atMost(seen.repeats, orders.length, 'repeats')
   const soonest = Math.min(...seen.starts.filter(({ attempt }) => attempt === 2).map(({ at }) => at))
@@ -70,7 +77,11 @@ async function parkingOutlivesClients(t: Trial): Promise<void> {
   // What was settled after it was parked comes as attempt 2. What the kill kept from being settled comes as 1 at once, and its copy
   // may then be recognised as finished.
   const lost = orders.filter((each) => seen.of(each).every(({ attempt, at }) => attempt === 1 && at - sentAt >= 40_000))
-  t.equal(lost.map(({ id }) => id), [], 'parked messages whose count of attempts was lost')
+  t.equal(
+    lost.map(({ id }) => id),
+    [],
+    'parked messages whose count of attempts was lost',
+  )
 }
 
 // ── CAP-6 ──
@@ -116,13 +127,21 @@ async function playScript(t: Trial, name: string): Promise<Readonly<Record<strin
   await broker.close()
 
   const second = await t.connect()
-  await second.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(300)))
+  await second.consume(
+    topic,
+    t.consumeOptions(),
+    seen.handler(() => t.sleep(300)),
+  )
   await t.send(second, topic, [say('close')])
   await t.until('the handler runs', () => seen.running === 1)
   await second.close({ drainMs: 5000 })
 
   const third = await t.connect()
-  await third.consume(topic, t.consumeOptions(), seen.handler(() => new Promise(() => {})))
+  await third.consume(
+    topic,
+    t.consumeOptions(),
+    seen.handler(() => new Promise(() => {})),
+  )
   await t.send(third, topic, [say('never')])
   await t.until('the handler runs', () => seen.running === 1)
   await third.close({ drainMs: 200 })
@@ -148,17 +167,28 @@ async function act(message: Message<Order>, played: Set<string>, hold: () => Pro
   if (what === 'cut') await hold()
 }
 
-async function logOf(broker: Broker, topic: OrderTopic, seen: Recorder, names: ReadonlyMap<string, string>): Promise<Readonly<Record<string, string>>> {
+async function logOf(
+  broker: Broker,
+  topic: OrderTopic,
+  seen: Recorder,
+  names: ReadonlyMap<string, string>,
+): Promise<Readonly<Record<string, string>>> {
   const log: Record<string, string[]> = {}
-  for (const start of seen.starts) (log[names.get(start.id) ?? start.id] ??= []).push(`${start.attempt} ${start.end}`)
-  for (const letter of await deadLettersOf(broker, topic)) (log[names.get(letter.id) ?? 'undecodable'] ??= []).push(`dead: ${letter.reason} after ${letter.attempts}`)
+  const write = (name: string, line: string): void => {
+    log[name] = [...(log[name] ?? []), line]
+  }
+  for (const start of seen.starts) write(names.get(start.id) ?? start.id, `${start.attempt} ${start.end}`)
+  for (const letter of await deadLettersOf(broker, topic)) {
+    write(names.get(letter.id) ?? 'undecodable', `dead: ${letter.reason} after ${letter.attempts}`)
+  }
   return Object.fromEntries(Object.entries(log).map(([name, lines]) => [name, lines.join(', ')]))
 }
 
 // ── CAP-7 ──
 
 async function oneApplication(t: Trial): Promise<void> {
-  if (!/^(?:memory|kafka|amqps?|rediss?|mqtts?):/.test(t.server.address)) t.notProven('no URL scheme names this adapter, so no configuration can')
+  if (!/^(?:memory|kafka|amqps?|rediss?|mqtts?):/.test(t.server.address))
+    t.notProven('no URL scheme names this adapter, so no configuration can')
   const broker = await t.connect()
   t.equal(await playShop(t, broker, t.name('shop')), goldenLog, 'the event log of the application on this adapter')
 

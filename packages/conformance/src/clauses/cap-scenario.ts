@@ -20,8 +20,10 @@ const count = 12
 /** What must come of it. */
 export const goldenLog: readonly string[] = Array.from({ length: count }, (_, number) => {
   const product = products[number % products.length] as string
-  const mail = number % 4 === 3 ? [`e-mail ${number} fails, attempt 1`, `e-mail ${number} sent, attempt 2`] : [`e-mail ${number} sent, attempt 1`]
-  const stock = product === 'nothing' ? [`stock ${number} refused`, `dead letter ${number}: unknown product`] : [`stock ${number} reserved: ${product}`]
+  const mail =
+    number % 4 === 3 ? [`e-mail ${number} fails, attempt 1`, `e-mail ${number} sent, attempt 2`] : [`e-mail ${number} sent, attempt 1`]
+  const stock =
+    product === 'nothing' ? [`stock ${number} refused`, `dead letter ${number}: unknown product`] : [`stock ${number} reserved: ${product}`]
   return [...mail, `push ${number} sent`, ...stock, `audit ${number} e-mail`, `audit ${number} push`]
 })
   .flat()
@@ -30,7 +32,12 @@ export const goldenLog: readonly string[] = Array.from({ length: count }, (_, nu
 /** Plays it under names of its own; without a trial in real time. */
 export async function playShop(t: Trial | undefined, broker: Broker, name: string): Promise<readonly string[]> {
   const log: string[] = []
-  const placed = topic(`${name}.placed`, { schema: unchecked<Placed>(), key: (order) => order.user, groups: ['email', 'push', 'stock'], partitions: 4 })
+  const placed = topic(`${name}.placed`, {
+    schema: unchecked<Placed>(),
+    key: (order) => order.user,
+    groups: ['email', 'push', 'stock'],
+    partitions: 4,
+  })
   const sent = topic(`${name}.sent`, { schema: unchecked<Sent>(), key: (each) => String(each.number), groups: ['audit'], partitions: 4 })
   const retry = { attempts: 3, firstDelayMs: 20, factor: 1 }
   await broker.consume(placed, { group: 'email', retry }, (message) => {

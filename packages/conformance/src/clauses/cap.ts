@@ -1,4 +1,4 @@
-import { topic as makeTopic, type ConsumeOptions } from '@posthorn/core'
+import { type ConsumeOptions, topic as makeTopic } from '@posthorn/core'
 import type { Adapter, Capabilities, Outgoing, Session } from '@posthorn/core/adapter'
 import type { Clause } from '../clause.ts'
 import type { OrderTopic } from '../orders.ts'
@@ -36,7 +36,10 @@ async function manifest(t: Trial): Promise<void> {
   for (const name of wordNames) {
     const allowed: readonly string[] = words[name]
     t.ok(allowed.includes(capabilities[name]), `${name} holds an allowed word, not ${String(capabilities[name])}`)
-    t.ok(allowed.indexOf(capabilities[name]) >= allowed.indexOf(best[name]), `${name} claims ${capabilities[name]}, and adapter.best only ${best[name]}`)
+    t.ok(
+      allowed.indexOf(capabilities[name]) >= allowed.indexOf(best[name]),
+      `${name} claims ${capabilities[name]}, and adapter.best only ${best[name]}`,
+    )
   }
   for (const name of limitNames) {
     const value = capabilities.limits[name]
@@ -81,14 +84,37 @@ function refusesWrites(t: Trial, object: object, what: string): void {
 
 async function declareRaw(session: Session, name: string): Promise<void> {
   await session.declare(
-    { topics: [{ name, keyed: false, partitions: null, retentionMs: null, groups: [{ name: 'workers', start: 'earliest' }], delays: [], create: true, native: undefined }] },
+    {
+      topics: [
+        {
+          name,
+          keyed: false,
+          partitions: null,
+          retentionMs: null,
+          groups: [{ name: 'workers', start: 'earliest' }],
+          delays: [],
+          create: true,
+          native: undefined,
+        },
+      ],
+    },
     new AbortController().signal,
   )
 }
 function rawOutgoing(t: Trial, topic: string, id: string): Outgoing {
   return {
-    id, key: null, body: utf8(`{"id":"${id}"}`), time: t.wall(), expiresAt: null, attributes: Object.freeze({ source: 'suite', type: topic }), headers: null, transport: null,
-    place: { topic, role: 'main', group: null }, partition: null, delayMs: 0, slot: null,
+    id,
+    key: null,
+    body: utf8(`{"id":"${id}"}`),
+    time: t.wall(),
+    expiresAt: null,
+    attributes: Object.freeze({ source: 'suite', type: topic }),
+    headers: null,
+    transport: null,
+    place: { topic, role: 'main', group: null },
+    partition: null,
+    delayMs: 0,
+    slot: null,
   }
 }
 
@@ -127,7 +153,10 @@ async function demands(t: Trial): Promise<void> {
         await consumer.close()
         continue
       }
-      const error = await t.rejects(consuming, 'UNSUPPORTED', { naming: [`"${capability}"`, topic.name], what: `a demand for ${capability} on ${topic.name}` })
+      const error = await t.rejects(consuming, 'UNSUPPORTED', {
+        naming: [`"${capability}"`, topic.name],
+        what: `a demand for ${capability} on ${topic.name}`,
+      })
       t.atMost(t.now() - started, t.slack(2000), `milliseconds until the demand for ${capability} was refused`)
       t.ok(/\b(use|leave|without|instead|set)\b/i.test(error.message), `the refusal says what to do: ${error.message}`)
     }
@@ -159,24 +188,40 @@ async function wayDown(t: Trial): Promise<void> {
     await t.send(broker, topic, t.orders(10))
     await broker.consume(topic, t.consumeOptions(), seen.handler())
     await t.until('10 are done', () => seen.done === 10)
-    t.ok(broker.native(inner.name as never) === client, 'broker.native gives the session\'s own client')
-    await t.rejects(Promise.resolve().then(() => broker.native('unheard-of' as never)), 'INVALID_ARGUMENT', { naming: [inner.name], what: 'native of another adapter' })
+    t.ok(broker.native(inner.name as never) === client, "broker.native gives the session's own client")
+    await t.rejects(
+      Promise.resolve().then(() => broker.native('unheard-of' as never)),
+      'INVALID_ARGUMENT',
+      { naming: [inner.name], what: 'native of another adapter' },
+    )
     await t.auditor.deny('publish', topic.name)
-    const error = await t.rejects(broker.producer(topic, { timeoutMs: 2000 }).send(t.orders(1)[0] as never), ['UNAUTHORIZED', 'UNAVAILABLE', 'TIMED_OUT', 'INTERNAL'], { what: 'a denied send' })
-    t.ok(error.cause instanceof Error && error.cause.message !== '', 'an error keeps the client\'s own as its cause')
+    const error = await t.rejects(
+      broker.producer(topic, { timeoutMs: 2000 }).send(t.orders(1)[0] as never),
+      ['UNAUTHORIZED', 'UNAVAILABLE', 'TIMED_OUT', 'INTERNAL'],
+      { what: 'a denied send' },
+    )
+    t.ok(error.cause instanceof Error && error.cause.message !== '', "an error keeps the client's own as its cause")
     await t.auditor.allow()
   } finally {
     await broker.close()
   }
-  t.equal(touched, [], 'what core did with the client\'s own object')
+  t.equal(touched, [], "what core did with the client's own object")
 }
 
 function watched(client: object, touched: string[]): object {
-  const tell = (what: string) => (target: object, ...rest: unknown[]): never => {
-    touched.push(`${what} ${String(rest[0])}`)
-    return (Reflect as unknown as Record<string, (...args: unknown[]) => never>)[what]?.(target, ...rest) as never
-  }
-  return new Proxy(client, { get: tell('get'), set: tell('set'), has: tell('has'), ownKeys: tell('ownKeys'), apply: tell('apply') } as ProxyHandler<object>)
+  const tell =
+    (what: string) =>
+    (target: object, ...rest: unknown[]): never => {
+      touched.push(`${what} ${String(rest[0])}`)
+      return (Reflect as unknown as Record<string, (...args: unknown[]) => never>)[what]?.(target, ...rest) as never
+    }
+  return new Proxy(client, {
+    get: tell('get'),
+    set: tell('set'),
+    has: tell('has'),
+    ownKeys: tell('ownKeys'),
+    apply: tell('apply'),
+  } as ProxyHandler<object>)
 }
 
 async function conflicts(t: Trial): Promise<void> {
@@ -188,13 +233,25 @@ async function conflicts(t: Trial): Promise<void> {
   const before = await t.auditor.read(t.place(first))
   const second = await t.connect()
   await t.rejects(second.declare(other), 'CONFLICT', { naming: [first.name], what: 'another partition count' })
-  await t.rejects(second.consume(other, t.consumeOptions(), () => {}), 'CONFLICT', { naming: [first.name], what: 'a consumer with another partition count' })
+  await t.rejects(
+    second.consume(other, t.consumeOptions(), () => {}),
+    'CONFLICT',
+    { naming: [first.name], what: 'a consumer with another partition count' },
+  )
   t.equal(await t.auditor.read(t.place(first)), before, 'what is stored after a conflict')
   t.equal((await t.auditor.positions(first.name, 'workers')).length, 4, 'partitions after a conflict')
 
   // Looking without making is asked of the contract itself: the public way there is each adapter's own `native` option.
   const opened = await t.open()
-  const plan = { name: t.name('looked-for'), keyed: true, partitions: 4, retentionMs: null, groups: [{ name: 'workers', start: 'earliest' as const }], delays: [], native: undefined }
+  const plan = {
+    name: t.name('looked-for'),
+    keyed: true,
+    partitions: 4,
+    retentionMs: null,
+    groups: [{ name: 'workers', start: 'earliest' as const }],
+    delays: [],
+    native: undefined,
+  }
   const look = (): Promise<unknown> => opened.session.declare({ topics: [{ ...plan, create: false }] }, new AbortController().signal)
   t.equal(await codeOf(t.adapter(), look()), 'NOT_FOUND', 'looking for a topic that is not there')
   t.equal(await t.auditor.exists(plan.name), false, 'looking made a topic')
@@ -205,8 +262,15 @@ async function conflicts(t: Trial): Promise<void> {
 
   const name = t.adapter().name
   const illegal = makeTopic(t.name('illegal'), { groups: ['workers'], native: { [name]: { unheardOf: 1 } } as never })
-  await t.rejects(broker.consume(illegal, t.consumeOptions(), () => {}), 'INVALID_ARGUMENT', { naming: ['unheardOf'], what: 'an illegal declaration at start' })
-  await t.rejects(broker.producer(illegal).send('x' as never), 'INVALID_ARGUMENT', { naming: ['unheardOf'], what: 'an illegal declaration at the first send' })
+  await t.rejects(
+    broker.consume(illegal, t.consumeOptions(), () => {}),
+    'INVALID_ARGUMENT',
+    { naming: ['unheardOf'], what: 'an illegal declaration at start' },
+  )
+  await t.rejects(broker.producer(illegal).send('x' as never), 'INVALID_ARGUMENT', {
+    naming: ['unheardOf'],
+    what: 'an illegal declaration at the first send',
+  })
   t.equal(await t.auditor.exists(illegal.name), false, 'an illegal declaration made a topic')
   const seen = t.recorder()
   await broker.consume(first, t.consumeOptions(), seen.handler())
@@ -230,7 +294,11 @@ async function undeclaredGroup(t: Trial): Promise<void> {
   const misspelt = (): Promise<unknown> => broker.consume(topic, t.consumeOptions({ group: 'emial' }), () => {})
   await t.rejects(misspelt(), 'INVALID_ARGUMENT', { naming: ['emial', '"email"'], what: 'a group that the topic does not name' })
   await t.rejects(broker.pull(topic, { group: 'emial' }), 'INVALID_ARGUMENT', { naming: ['"email"'], what: 'the same by pull' })
-  await t.rejects(broker.consumeBatch(topic, { group: 'emial' }, async () => {}), 'INVALID_ARGUMENT', { naming: ['"email"'], what: 'the same in batches' })
+  await t.rejects(
+    broker.consumeBatch(topic, { group: 'emial' }, async () => {}),
+    'INVALID_ARGUMENT',
+    { naming: ['"email"'], what: 'the same in batches' },
+  )
   const after = await t.auditor.counters()
   t.equal(await t.auditor.exists(topic.name), false, 'the refused consumer made the topic')
   t.equal(after.requests.subscribe ?? 0, before.requests.subscribe ?? 0, 'subscriptions of a refused consumer')

@@ -1,4 +1,4 @@
-import { type Topic, topic as makeTopic } from '@posthorn/core'
+import { topic as makeTopic, type Topic } from '@posthorn/core'
 import { naming, type Place } from '@posthorn/core/adapter'
 import type { Clause } from '../clause.ts'
 import { keysOfPartitions } from '../murmur2.ts'
@@ -6,8 +6,41 @@ import type { Trial } from '../trial.ts'
 import { outcomesOf } from './stored.ts'
 
 const hostile: readonly string[] = [
-  '', 'Upper', 'UPPER.case', 'with space', ' leading', 'trailing ', 'a/b', '/a', 'a#', 'a+b', 'a*', 'a>b', 'a\nb', 'a\r\nb', 'a\0b', 'a\tb', 'a__b', '__a', 'a__dead', 'a_b',
-  '.a', 'a.', 'a..b', '-a', 'a-', '../a', 'a:b', '{a}', 'ä', '☺', '$share', 'a"b', 'a%2fb', 'x'.repeat(181), 'x'.repeat(300),
+  '',
+  'Upper',
+  'UPPER.case',
+  'with space',
+  ' leading',
+  'trailing ',
+  'a/b',
+  '/a',
+  'a#',
+  'a+b',
+  'a*',
+  'a>b',
+  'a\nb',
+  'a\r\nb',
+  'a\0b',
+  'a\tb',
+  'a__b',
+  '__a',
+  'a__dead',
+  'a_b',
+  '.a',
+  'a.',
+  'a..b',
+  '-a',
+  'a-',
+  '../a',
+  'a:b',
+  '{a}',
+  'ä',
+  '☺',
+  '$share',
+  'a"b',
+  'a%2fb',
+  'x'.repeat(181),
+  'x'.repeat(300),
 ]
 const reservedGroups = ['delay', 'retry', 'dead', 'foreign', 'members'] as const
 
@@ -18,14 +51,26 @@ async function names(t: Trial): Promise<void> {
   for (const name of hostile) {
     const shown = JSON.stringify(name.length > 40 ? `${name.slice(0, 5)}… (${name.length})` : name)
     await t.rejects((async () => makeTopic(name))(), 'INVALID_ARGUMENT', { what: `a topic called ${shown}` })
-    await t.rejects((async () => makeTopic(t.name('grouped'), { groups: [name] }))(), 'INVALID_ARGUMENT', { what: `a group of a topic called ${shown}` })
-    await t.rejects(broker.consume(fine, t.consumeOptions({ group: name }), () => {}), 'INVALID_ARGUMENT', { what: `a consumer's group called ${shown}` })
+    await t.rejects((async () => makeTopic(t.name('grouped'), { groups: [name] }))(), 'INVALID_ARGUMENT', {
+      what: `a group of a topic called ${shown}`,
+    })
+    await t.rejects(
+      broker.consume(fine, t.consumeOptions({ group: name }), () => {}),
+      'INVALID_ARGUMENT',
+      { what: `a consumer's group called ${shown}` },
+    )
     await t.rejects(broker.declare(fine, { groups: [name] }), 'INVALID_ARGUMENT', { what: `declaring a group called ${shown}` })
     await t.rejects((async () => broker.deadLetters(fine, name))(), 'INVALID_ARGUMENT', { what: `dead letters of a group called ${shown}` })
   }
   for (const group of [...reservedGroups, 'a.b', 'x'.repeat(61)]) {
-    await t.rejects((async () => makeTopic(t.name('grouped'), { groups: [group] }))(), 'INVALID_ARGUMENT', { what: `a group called ${group}` })
-    await t.rejects(broker.consume(fine, t.consumeOptions({ group }), () => {}), 'INVALID_ARGUMENT', { what: `a consumer's group called ${group}` })
+    await t.rejects((async () => makeTopic(t.name('grouped'), { groups: [group] }))(), 'INVALID_ARGUMENT', {
+      what: `a group called ${group}`,
+    })
+    await t.rejects(
+      broker.consume(fine, t.consumeOptions({ group }), () => {}),
+      'INVALID_ARGUMENT',
+      { what: `a consumer's group called ${group}` },
+    )
   }
   const after = await t.auditor.counters()
   t.equal(after.requests.declare ?? 0, before.requests.declare ?? 0, 'declares by refused names')
@@ -42,7 +87,10 @@ function derivedNamesMapBack(t: Trial): void {
   const places: Place[] = topics.flatMap((topic) => [
     { topic, role: 'main' as const, group: null },
     { topic, role: 'delay' as const, group: null },
-    ...groups.flatMap((group) => [{ topic, role: 'retry' as const, group }, { topic, role: 'dead' as const, group }]),
+    ...groups.flatMap((group) => [
+      { topic, role: 'retry' as const, group },
+      { topic, role: 'dead' as const, group },
+    ]),
   ])
   const seen = new Map<string, Place>()
   for (const place of places) {
@@ -59,19 +107,32 @@ function derivedNamesMapBack(t: Trial): void {
 /** Names that could meet when they are joined: each gets its own messages only. */
 async function neighbours(t: Trial): Promise<void> {
   const broker = await t.connect()
-  const topics = [t.topic('a', { groups: ['b', 'a-b'] }), t.topic('a.b', { groups: ['b'] }), t.topic('a-b', { groups: ['b', 'dead-b'] }), t.topic('a.delay', { groups: ['a'] })]
+  const topics = [
+    t.topic('a', { groups: ['b', 'a-b'] }),
+    t.topic('a.b', { groups: ['b'] }),
+    t.topic('a-b', { groups: ['b', 'dead-b'] }),
+    t.topic('a.delay', { groups: ['a'] }),
+  ]
   const recorders: { readonly seen: ReturnType<Trial['recorder']>; readonly of: number }[] = []
   for (const [of, topic] of topics.entries()) {
     for (const group of ['b', 'a-b', 'dead-b', 'a']) {
       const seen = t.recorder(`${topic.name} ${group}`)
-      const consumer = await broker.consume(topic, t.consumeOptions({ group, retry: false }), seen.handler(() => undefined)).catch(() => undefined)
+      const consumer = await broker
+        .consume(
+          topic,
+          t.consumeOptions({ group, retry: false }),
+          seen.handler(() => undefined),
+        )
+        .catch(() => undefined)
       if (consumer !== undefined) recorders.push({ seen, of })
     }
   }
   t.equal(recorders.length, 6, 'groups that could be joined')
   const sent = topics.map(() => t.orders(20))
   await Promise.all(topics.map((topic, n) => t.send(broker, topic, sent[n] ?? [])))
-  await t.until('all are handled', () => recorders.every(({ seen }) => seen.finished >= 20), { seen: () => recorders.map(({ seen }) => seen.finished) })
+  await t.until('all are handled', () => recorders.every(({ seen }) => seen.finished >= 20), {
+    seen: () => recorders.map(({ seen }) => seen.finished),
+  })
   for (const [n, topic] of topics.entries()) await t.fence(broker, topic, ...recorders.filter(({ of }) => of === n).map(({ seen }) => seen))
   for (const { seen, of } of recorders) seen.exactly(sent[of] ?? [], `orders at ${seen.name}`)
 }
@@ -96,7 +157,11 @@ async function idempotent(t: Trial): Promise<void> {
   await Promise.all(again.map((broker) => broker.declare(topic)))
   t.equal(await Promise.all(groups.map((group) => t.auditor.positions(topic.name, group))), positions, 'positions after declaring again')
   t.equal(await t.auditor.read(t.place(topic)), stored, 'messages after declaring again')
-  t.equal(positions.map(({ length }) => length), [4, 4, 4], 'partitions of each group')
+  t.equal(
+    positions.map(({ length }) => length),
+    [4, 4, 4],
+    'partitions of each group',
+  )
   for (const [n, group] of groups.entries()) {
     const rest = group === 'email' ? seen : t.recorder(group)
     await (again[n] as (typeof again)[number]).consume(topic, t.consumeOptions({ group }), rest.handler())
@@ -130,8 +195,16 @@ async function otherCount(t: Trial): Promise<void> {
   await t.send(sender, topic, after)
   await t.fence(sender, topic, seen)
   t.equal((await t.auditor.positions(topic.name, 'workers')).length, 4, 'partitions after the conflicts')
-  t.equal(team.map((member) => member.calls.assignments), owned, 'assignments of the members after the conflicts')
-  t.equal(team.map((member) => member.calls.release), [0, 0], 'hand-overs by the conflicts')
+  t.equal(
+    team.map((member) => member.calls.assignments),
+    owned,
+    'assignments of the members after the conflicts',
+  )
+  t.equal(
+    team.map((member) => member.calls.release),
+    [0, 0],
+    'hand-overs by the conflicts',
+  )
   seen.ordered()
   t.equal(seen.starts.length, 200, 'starts')
   seen.exactly([...before, ...after])
@@ -172,7 +245,12 @@ async function allPartitions(t: Trial): Promise<void> {
 }
 
 /** What somebody removed is made whole by the next declare or start, or refused; then a resolved send reaches every group. */
-async function completes(t: Trial, groups: readonly string[], keyNames: readonly string[], reaches: (topic: Topic, sent: number, what: string) => Promise<void>): Promise<void> {
+async function completes(
+  t: Trial,
+  groups: readonly string[],
+  keyNames: readonly string[],
+  reaches: (topic: Topic, sent: number, what: string) => Promise<void>,
+): Promise<void> {
   for (const how of ['declare', 'start'] as const) {
     for (const what of ['group', 'partition'] as const) {
       const topic = t.topic(`${what}-${how}`, { groups })
@@ -218,9 +296,21 @@ async function undisturbed(t: Trial): Promise<void> {
   const sent = await load.stop()
   await t.fence(sender, topic, seen)
   t.atLeast(sent.length, 100, 'messages of the load')
-  t.equal(team.map((member) => member.calls.assignments), owned, 'assignments after 20 declares and 20 first sends')
-  t.equal(team.map((member) => member.calls.release), [0, 0], 'hand-overs')
-  t.equal(team.map((member) => member.link.connects().length), connects, 'connections that the members made')
+  t.equal(
+    team.map((member) => member.calls.assignments),
+    owned,
+    'assignments after 20 declares and 20 first sends',
+  )
+  t.equal(
+    team.map((member) => member.calls.release),
+    [0, 0],
+    'hand-overs',
+  )
+  t.equal(
+    team.map((member) => member.link.connects().length),
+    connects,
+    'connections that the members made',
+  )
   seen.exactly([...sent, ...extra])
 }
 

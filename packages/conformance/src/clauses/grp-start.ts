@@ -20,8 +20,16 @@ async function startsWhereItSays(t: Trial): Promise<void> {
   const gate = t.gate()
   const [all, late] = [t.recorder('earliest'), t.recorder('since the mark')]
   const broker = await t.connect()
-  await broker.consume(topic, t.consumeOptions({ group: 'all', startFrom: 'earliest' }), all.handler(() => gate.wait()))
-  await broker.consume(topic, t.consumeOptions({ group: 'late', startFrom: mark }), late.handler(() => gate.wait()))
+  await broker.consume(
+    topic,
+    t.consumeOptions({ group: 'all', startFrom: 'earliest' }),
+    all.handler(() => gate.wait()),
+  )
+  await broker.consume(
+    topic,
+    t.consumeOptions({ group: 'late', startFrom: mark }),
+    late.handler(() => gate.wait()),
+  )
   gate.open()
   await t.settled(topic, 'all', 20_000)
   await t.settled(topic, 'late', 20_000)
@@ -36,9 +44,14 @@ async function noReplay(t: Trial): Promise<void> {
   await broker.declare(topic)
   const declares = (await t.auditor.counters()).requests.declare ?? 0
   const other = t.topic('start', { groups: [] })
-  await t.rejects(broker.consume(other, t.consumeOptions({ group: 'late', startFrom: new Date(t.wall()) }), () => {}), 'UNSUPPORTED', {
-    naming: ['"replay"', topic.name], what: 'a Date without replay',
-  })
+  await t.rejects(
+    broker.consume(other, t.consumeOptions({ group: 'late', startFrom: new Date(t.wall()) }), () => {}),
+    'UNSUPPORTED',
+    {
+      naming: ['"replay"', topic.name],
+      what: 'a Date without replay',
+    },
+  )
   t.equal((await t.auditor.counters()).requests.declare ?? 0, declares, 'declares of a refused start')
   // What was sent since the group was declared, before its first consumer.
   const orders = t.orders(100)
@@ -83,8 +96,15 @@ async function nothingMissed(t: Trial): Promise<void> {
     const third = await t.connect()
     for (const group of groups) {
       const seen = t.recorder(`${group} ${how}`)
-      const consumer = await third.consume(t.topic(how === 'by declare' ? 'declared' : 'sent', { groups: [] }), t.consumeOptions({ group }), seen.handler())
-      await t.until(`${group} gets all (declared ${how})`, () => seen.finished >= orders.length, { withinMs: 20_000, seen: () => seen.finished })
+      const consumer = await third.consume(
+        t.topic(how === 'by declare' ? 'declared' : 'sent', { groups: [] }),
+        t.consumeOptions({ group }),
+        seen.handler(),
+      )
+      await t.until(`${group} gets all (declared ${how})`, () => seen.finished >= orders.length, {
+        withinMs: 20_000,
+        seen: () => seen.finished,
+      })
       await t.settled(topic, group)
       seen.exactly(orders, `orders before the first consumer of ${group}, declared ${how}`)
       await consumer.close()
@@ -152,7 +172,9 @@ async function lostPosition(t: Trial): Promise<void> {
 }
 
 const told = (t: Trial, topic: string): number =>
-  t.events('adapter').filter(({ event }) => event['reason'] === 'position-lost' && (event['topic'] === undefined || event['topic'] === topic)).length
+  t
+    .events('adapter')
+    .filter(({ event }) => event['reason'] === 'position-lost' && (event['topic'] === undefined || event['topic'] === topic)).length
 
 async function groupRemoved(t: Trial): Promise<void> {
   const topic = t.topic('removed', { groups: ['keep', 'workers'] })
@@ -163,17 +185,27 @@ async function groupRemoved(t: Trial): Promise<void> {
   const before = t.orders(50, { keyNames: keysOfPartitions(4) })
   await t.send(sender, topic, before)
   await t.settled(topic)
-  t.struck('a position', (await t.auditor.positions(topic.name, 'workers')).some((position) => position > 0))
+  t.struck(
+    'a position',
+    (await t.auditor.positions(topic.name, 'workers')).some((position) => position > 0),
+  )
   await t.auditor.remove({ topic: topic.name, group: 'workers' })
-  await t.until('the lost position is told', () => told(t, topic.name) > 0, { withinMs: t.takeoverMs + t.recoverMs, seen: () => t.events('adapter').map(({ event }) => event['reason']) })
+  await t.until('the lost position is told', () => told(t, topic.name) > 0, {
+    withinMs: t.takeoverMs + t.recoverMs,
+    seen: () => t.events('adapter').map(({ event }) => event['reason']),
+  })
   const after = t.orders(50, { keyNames: keysOfPartitions(4) })
   await t.send(sender, topic, after)
-  await t.until('what came after is handled', () => after.every((order) => seen.of(order).length > 0), { withinMs: t.takeoverMs + t.recoverMs, seen: () => seen.finished })
+  await t.until('what came after is handled', () => after.every((order) => seen.of(order).length > 0), {
+    withinMs: t.takeoverMs + t.recoverMs,
+    seen: () => seen.finished,
+  })
   await t.settled(topic, 'workers', t.takeoverMs)
   seen.each([...before, ...after], 'orders around a removed group')
   // From the oldest that exists: the other group keeps the first 50, so they come again, and at most once.
   t.atMost(seen.repeats, before.length, 'repeats of what was still stored')
-  if (t.capabilities.retention === 'log') t.equal(seen.repeats, before.length, 'old messages that were skipped: it went on from somewhere else than the oldest')
+  if (t.capabilities.retention === 'log')
+    t.equal(seen.repeats, before.length, 'old messages that were skipped: it went on from somewhere else than the oldest')
 }
 
 async function logTrimmed(t: Trial): Promise<void> {
@@ -194,15 +226,28 @@ async function logTrimmed(t: Trial): Promise<void> {
   await t.send(sender, topic, after)
   const broker = await t.connect()
   await broker.consume(topic, t.consumeOptions(), seen.handler())
-  await t.until('the lost position is told', () => told(t, topic.name) > 0, { withinMs: t.takeoverMs, seen: () => t.events('adapter').map(({ event }) => event['reason']) })
-  await t.until('what is still there is handled', () => after.every((order) => seen.of(order).length > 0), { withinMs: t.takeoverMs, seen: () => seen.finished })
+  await t.until('the lost position is told', () => told(t, topic.name) > 0, {
+    withinMs: t.takeoverMs,
+    seen: () => t.events('adapter').map(({ event }) => event['reason']),
+  })
+  await t.until('what is still there is handled', () => after.every((order) => seen.of(order).length > 0), {
+    withinMs: t.takeoverMs,
+    seen: () => seen.finished,
+  })
   await t.fence(sender, topic, seen)
   seen.exactly([...before, ...after], 'orders that were not cut off')
 }
 
 /** GRP-6 to GRP-11. */
 export const grpStart: readonly Clause[] = [
-  { id: 'GRP-6', title: 'earliest and a Date start where they say', needs: 'memory', gate: when('replay', 'native'), run: startsWhereItSays, other: noReplay },
+  {
+    id: 'GRP-6',
+    title: 'earliest and a Date start where they say',
+    needs: 'memory',
+    gate: when('replay', 'native'),
+    run: startsWhereItSays,
+    other: noReplay,
+  },
   { id: 'GRP-7', title: 'latest is fixed when start resolves', needs: 'memory', run: latestIsFixed },
   { id: 'GRP-8', title: 'A declared group misses nothing before its first consumer', needs: 'memory', run: nothingMissed },
   { id: 'GRP-9', title: 'A group that is away misses nothing', needs: 'memory', run: away },

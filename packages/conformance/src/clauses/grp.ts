@@ -28,7 +28,11 @@ async function shared(t: Trial): Promise<void> {
     await t.send(sender, topic, orders)
     await t.fence(sender, topic, seen)
     seen.exactly(orders)
-    for (const { name, starts } of team) t.ok(starts > orders.length / 10, `${name} handles more than a tenth of the ${keyed ? 'keyed' : 'key-less'} messages: ${starts} of ${orders.length}`)
+    for (const { name, starts } of team)
+      t.ok(
+        starts > orders.length / 10,
+        `${name} handles more than a tenth of the ${keyed ? 'keyed' : 'key-less'} messages: ${starts} of ${orders.length}`,
+      )
   }
 }
 
@@ -48,7 +52,11 @@ async function everyGroup(t: Trial): Promise<void> {
   await t.settled(topic, 'push')
 }
 
-async function broadcastTo(t: Trial, topic: ReturnType<Trial['topic']>, seen: Recorder): Promise<{ readonly broker: Broker; readonly consumer: Consumer }> {
+async function broadcastTo(
+  t: Trial,
+  topic: ReturnType<Trial['topic']>,
+  seen: Recorder,
+): Promise<{ readonly broker: Broker; readonly consumer: Consumer }> {
   const broker = await t.connect()
   const consumer = await broker.consume(topic, t.consumeOptions({ group: 'screens', broadcast: true }), seen.handler())
   return { broker, consumer }
@@ -56,7 +64,12 @@ async function broadcastTo(t: Trial, topic: ReturnType<Trial['topic']>, seen: Re
 
 async function matrix(t: Trial): Promise<void> {
   const topic = t.topic('matrix', { groups: ['email', 'push'] })
-  const [email, push, first, second] = ['email', 'push', 'screen 1', 'screen 2'].map((name) => t.recorder(name)) as [Recorder, Recorder, Recorder, Recorder]
+  const [email, push, first, second] = ['email', 'push', 'screen 1', 'screen 2'].map((name) => t.recorder(name)) as [
+    Recorder,
+    Recorder,
+    Recorder,
+    Recorder,
+  ]
   await Promise.all([t.team(2, { topic, group: 'email', recorder: email }), t.team(2, { topic, group: 'push', recorder: push })])
   await broadcastTo(t, topic, first)
   await broadcastTo(t, topic, second)
@@ -117,11 +130,18 @@ async function isolated(t: Trial): Promise<void> {
     broker.consume(t.topic('idle'), t.consumeOptions(), idle.handler()),
     ...topics.map((topic, n) => t.send(broker, topic, sent[n] ?? [])),
   ])
-  await t.until('all are handled', () => recorders.every(({ done }) => done >= 50), { withinMs: 20_000, seen: () => recorders.map(({ done }) => done) })
+  await t.until('all are handled', () => recorders.every(({ done }) => done >= 50), {
+    withinMs: 20_000,
+    seen: () => recorders.map(({ done }) => done),
+  })
   for (const topic of topics) await t.settled(topic)
   for (const [n, recorder] of recorders.entries()) {
     recorder.exactly(sent[n] ?? [], `orders of ${recorder.name}`)
-    t.equal(recorder.starts.map(({ topic }) => topic).filter((name) => name !== recorder.name), [], `messages of other topics at ${recorder.name}`)
+    t.equal(
+      recorder.starts.map(({ topic }) => topic).filter((name) => name !== recorder.name),
+      [],
+      `messages of other topics at ${recorder.name}`,
+    )
   }
   t.equal(wrong, [], 'messages under a wrong topic')
   t.equal(idle.starts.length, 0, 'messages at the consumer of an idle topic')

@@ -22,7 +22,8 @@ async function faster(t: Trial): Promise<void> {
   t.atMost(held, maxBuffered, 'sends held by the producer')
   // 1 KiB each as a value, as bytes and on the wire, and what the suite itself writes down of each send.
   t.atMost(memory() - baseline, maxBuffered * 1024 * 4 + orders.length * 4096, 'bytes held above the baseline')
-  for (const { outcome, error } of records) if (outcome !== 'open' && outcome !== 'stored') t.equal(error?.code, 'UNAVAILABLE', 'the code of a send that is held back')
+  for (const { outcome, error } of records)
+    if (outcome !== 'open' && outcome !== 'stored') t.equal(error?.code, 'UNAVAILABLE', 'the code of a send that is held back')
   const ended = await sending
   t.equal(ended.stored.length + ended.errors.length, orders.length, 'sends that ended')
   t.link(broker).heal()
@@ -30,7 +31,11 @@ async function faster(t: Trial): Promise<void> {
   const stored = new Set(await storedIds(t, topic))
   t.equal(ended.stored.filter(({ id }) => !stored.has(id)).length, 0, 'resolved sends that are not stored')
   const surely = ended.errors.filter(({ outcome, messageId }) => outcome === 'failed' && stored.has(messageId as string))
-  t.equal(surely.map(({ messageId }) => messageId), [], 'sends that failed for sure and are stored')
+  t.equal(
+    surely.map(({ messageId }) => messageId),
+    [],
+    'sends that failed for sure and are stored',
+  )
   await t.send(broker, topic, t.orders(10, { keyNames: ['none'] }))
 }
 
@@ -52,7 +57,10 @@ async function chain(t: Trial): Promise<void> {
   await broker.consume(c, one, last.handler())
   const orders = t.orders(100)
   await t.send(broker, a, orders)
-  await t.until('all have come through the chain', () => last.done >= orders.length, { withinMs: 10_000, seen: () => [first.done, second.done, last.done] })
+  await t.until('all have come through the chain', () => last.done >= orders.length, {
+    withinMs: 10_000,
+    seen: () => [first.done, second.done, last.done],
+  })
   for (const topic of [a, b, c]) await t.settled(topic)
   for (const recorder of [first, second, last]) recorder.exactly(orders)
 }
@@ -64,7 +72,11 @@ async function apart(t: Trial): Promise<void> {
   const seen = t.recorder()
   const orders = t.orders(100, { keys: 100 })
   await t.send(broker, out, t.orders(1))
-  await broker.consume(work, t.consumeOptions({ concurrency: 100, maxUnsettled: 100 }), seen.handler(() => gate.wait()))
+  await broker.consume(
+    work,
+    t.consumeOptions({ concurrency: 100, maxUnsettled: 100 }),
+    seen.handler(() => gate.wait()),
+  )
   await t.send(broker, work, orders)
   await t.until('100 handlers run', () => seen.running === 100, { seen: () => seen.running })
 

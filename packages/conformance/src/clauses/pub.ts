@@ -1,4 +1,4 @@
-import { topic as makeTopic, type MessagingError } from '@posthorn/core'
+import { type MessagingError, topic as makeTopic } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
 import type { Order } from '../orders.ts'
 import type { Trial } from '../trial.ts'
@@ -59,8 +59,14 @@ async function nowhere(t: Trial): Promise<void> {
     t.equal(error.outcome, 'failed', 'the outcome of a send to nowhere')
     t.equal(error.messageId, order.id, 'the id of a send to nowhere')
   }
-  const error = await t.rejects(producer.sendBatch(orders.slice(10, 20).map((value) => ({ value, id: value.id }))), 'NOT_FOUND', { what: 'a batch to nowhere' })
-  t.equal(error.outcomes.map(({ status }) => status), Array.from({ length: 10 }, () => 'failed'), 'outcomes of a batch to nowhere')
+  const error = await t.rejects(producer.sendBatch(orders.slice(10, 20).map((value) => ({ value, id: value.id }))), 'NOT_FOUND', {
+    what: 'a batch to nowhere',
+  })
+  t.equal(
+    error.outcomes.map(({ status }) => status),
+    Array.from({ length: 10 }, () => 'failed'),
+    'outcomes of a batch to nowhere',
+  )
 
   const dropping = t.topic('dropped', { groups: [], with: { unrouted: 'drop' } })
   await t.send(broker, dropping, orders)
@@ -85,7 +91,11 @@ async function behindItsBack(t: Trial): Promise<void> {
   const kept = new Set(await storedIds(t, topic))
   const vanished = ended.stored.filter(({ id }) => !kept.has(id))
   if (t.capabilities.unroutable === 'reported') {
-    t.equal(vanished.map(({ id }) => id), [], 'resolved sends that lie nowhere, though the server reports them')
+    t.equal(
+      vanished.map(({ id }) => id),
+      [],
+      'resolved sends that lie nowhere, though the server reports them',
+    )
     t.equal(new Set(ended.errors.map(({ code }) => code)), new Set(['NOT_FOUND']), 'codes of sends to a group that was removed')
   } else {
     t.equal(vanished.length, dropped - before.dropped, 'resolved sends that lie nowhere, and what the auditor saw dropped')
@@ -101,7 +111,10 @@ async function tooLarge(t: Trial): Promise<void> {
   await producer.send(new Uint8Array(1))
   for (const bytes of [limit + 1, 2 * limit]) {
     const before = t.calls(broker).publish
-    const error = await t.rejects(producer.send(new Uint8Array(bytes)), 'TOO_LARGE', { naming: [String(limit)], what: `a body of ${bytes} bytes` })
+    const error = await t.rejects(producer.send(new Uint8Array(bytes)), 'TOO_LARGE', {
+      naming: [String(limit)],
+      what: `a body of ${bytes} bytes`,
+    })
     t.equal(error.outcome, 'failed', 'the outcome of a body that is too large')
     t.ok(!error.retryable, 'a body that is too large stays so')
     t.equal(t.calls(broker).publish, before, 'publishes of a body that is too large')
@@ -115,8 +128,14 @@ async function tooLarge(t: Trial): Promise<void> {
   const large = makeTopic(t.name('large'), { codec: 'bytes', maxBytes: most * 4, groups: ['workers'] })
   const sender = broker.producer(large, { timeoutMs: 5000 })
   const headers = { 'x-long': 'h'.repeat(200) }
-  for (const [bytes, given] of [[most + 1, undefined], [2 * most, undefined], [most - 100, headers]] as const) {
-    const error = await t.rejects(sender.send(new Uint8Array(bytes), given === undefined ? {} : { headers: given }), 'TOO_LARGE', { what: `${bytes} bytes and ${given === undefined ? 'no' : 'long'} headers` })
+  for (const [bytes, given] of [
+    [most + 1, undefined],
+    [2 * most, undefined],
+    [most - 100, headers],
+  ] as const) {
+    const error = await t.rejects(sender.send(new Uint8Array(bytes), given === undefined ? {} : { headers: given }), 'TOO_LARGE', {
+      what: `${bytes} bytes and ${given === undefined ? 'no' : 'long'} headers`,
+    })
     t.equal(error.outcome, 'failed', 'the outcome of a message above the limit of the server')
     const { errors } = await outcomesOf(Array.from({ length: 10 }, () => sender.send(new Uint8Array(10))))
     t.equal(errors.length, 0, 'failures of the next 10 sends')
@@ -131,23 +150,35 @@ async function batches(t: Trial): Promise<void> {
   const topic = makeTopic(t.name('batch'), { schema: counted, key: () => 'one', groups: ['workers'], partitions: 4, maxBytes: 100 })
   const producer = broker.producer(topic)
   const good = await producer.sendBatch(Array.from({ length: 10 }, (_, n) => ({ value: { n }, id: `good-${n}` })))
-  t.equal(good.map(({ id }) => id), Array.from({ length: 10 }, (_, n) => `good-${n}`), 'receipts of 10 good ones')
+  t.equal(
+    good.map(({ id }) => id),
+    Array.from({ length: 10 }, (_, n) => `good-${n}`),
+    'receipts of 10 good ones',
+  )
 
   const entries = Array.from({ length: 10 }, (_, n) => {
     if (n === 3) return { value: { n: 'three' } as unknown as Counted, id: 'bad-3' }
     if (n === 7) return { value: { n, pad: 'x'.repeat(200) } as Counted, id: 'bad-7' }
     return { value: { n }, id: `mixed-${n}` }
   })
-  const error = await t.rejects(producer.sendBatch(entries), ['INVALID_MESSAGE', 'TOO_LARGE'], { what: 'a batch with an invalid and an oversized entry' })
+  const error = await t.rejects(producer.sendBatch(entries), ['INVALID_MESSAGE', 'TOO_LARGE'], {
+    what: 'a batch with an invalid and an oversized entry',
+  })
   t.equal(error.outcomes.length, 10, 'outcomes')
-  const shown = error.outcomes.map((outcome) => (outcome.status === 'stored' ? outcome.receipt.id : `${outcome.status} ${outcome.error.code} ${outcome.error.messageId}`))
+  const shown = error.outcomes.map((outcome) =>
+    outcome.status === 'stored' ? outcome.receipt.id : `${outcome.status} ${outcome.error.code} ${outcome.error.messageId}`,
+  )
   t.equal(
     shown,
     entries.map(({ id }, n) => (n === 3 ? 'failed INVALID_MESSAGE bad-3' : n === 7 ? 'failed TOO_LARGE bad-7' : (id as string))),
     'outcomes of the batch, in the order given',
   )
   const stored = (await storedIds(t, topic)).filter((id) => id.startsWith('mixed'))
-  t.equal(stored, entries.flatMap(({ id }, n) => (n === 3 || n === 7 ? [] : [id as string])), 'what is stored, in order')
+  t.equal(
+    stored,
+    entries.flatMap(({ id }, n) => (n === 3 || n === 7 ? [] : [id as string])),
+    'what is stored, in order',
+  )
 }
 
 async function signals(t: Trial): Promise<void> {
@@ -157,42 +188,67 @@ async function signals(t: Trial): Promise<void> {
   await t.send(broker, topic, t.orders(1))
   const before = t.orders(20)
   const aborted = await outcomesOf(before.map((order) => producer.send(order, { id: order.id, signal: AbortSignal.abort() })))
-  t.equal(aborted.errors.map(({ code, outcome }) => `${code} ${outcome}`), Array.from({ length: 20 }, () => 'CANCELLED failed'), 'sends whose signal was aborted before')
+  t.equal(
+    aborted.errors.map(({ code, outcome }) => `${code} ${outcome}`),
+    Array.from({ length: 20 }, () => 'CANCELLED failed'),
+    'sends whose signal was aborted before',
+  )
   t.equal(new Set(await storedIds(t, topic)).size, 1, 'messages stored of sends whose signal was aborted before')
 
   // Bytes are out and nobody answers.
   t.link(broker).withhold(['publish'])
-  await abortWhile(t, 'after they left', topic, async (orders, signal) => {
-    const sends = orders.map((order) => producer.send(order, { id: order.id, signal }))
-    const published = t.calls(broker).published
-    await t.until('they have left', () => t.calls(broker).published >= published + orders.length, { seen: () => t.calls(broker).published })
-    t.struck('publishes', t.calls(broker).openPublishes)
-    return sends
-  }, ['unknown'])
+  await abortWhile(
+    t,
+    'after they left',
+    topic,
+    async (orders, signal) => {
+      const sends = orders.map((order) => producer.send(order, { id: order.id, signal }))
+      const published = t.calls(broker).published
+      await t.until('they have left', () => t.calls(broker).published >= published + orders.length, {
+        seen: () => t.calls(broker).published,
+      })
+      t.struck('publishes', t.calls(broker).openPublishes)
+      return sends
+    },
+    ['unknown'],
+  )
   t.link(broker).heal()
 
   // No bytes are out: there is no link.
   t.link(broker).cut()
   t.link(broker).refuse(true)
   await t.until('the link is away', () => !t.link(broker).connected)
-  const blocked = await abortWhile(t, 'while the link is away', topic, async (orders, signal) => {
-    const sends = orders.map((order) => producer.send(order, { id: order.id, signal }))
-    await t.pass(500)
-    return sends
-  }, ['failed', 'unknown'])
+  const blocked = await abortWhile(
+    t,
+    'while the link is away',
+    topic,
+    async (orders, signal) => {
+      const sends = orders.map((order) => producer.send(order, { id: order.id, signal }))
+      await t.pass(500)
+      return sends
+    },
+    ['failed', 'unknown'],
+  )
   t.link(broker).heal()
   await t.until('the link is back', () => broker.status === 'connected', t.recoverMs)
   await t.send(broker, topic, t.orders(4))
   const stored = new Set(await storedIds(t, topic))
   const surely = blocked.filter(({ outcome }) => outcome === 'failed').filter(({ messageId }) => stored.has(messageId as string))
-  t.equal(surely.map(({ messageId }) => messageId), [], 'messages that surely were not stored, and are')
+  t.equal(
+    surely.map(({ messageId }) => messageId),
+    [],
+    'messages that surely were not stored, and are',
+  )
 }
 
 async function abortWhile(
   t: Trial,
   when: string,
   topic: { readonly name: string },
-  begin: (orders: readonly Order[], signal: AbortSignal) => Promise<readonly Promise<never | { readonly id: string; readonly position: string | null }>[]>,
+  begin: (
+    orders: readonly Order[],
+    signal: AbortSignal,
+  ) => Promise<readonly Promise<never | { readonly id: string; readonly position: string | null }>[]>,
   outcomes: readonly string[],
 ): Promise<readonly MessagingError[]> {
   const controller = new AbortController()
@@ -206,8 +262,14 @@ async function abortWhile(
   t.equal(ended.stored.length, 0, `sends of ${topic.name} that resolved though they were aborted ${when}`)
   for (const error of ended.errors) {
     t.equal(error.code, 'CANCELLED', `the code of a send that was aborted ${when}`)
-    t.ok(outcomes.includes(error.outcome), `the outcome of a send that was aborted ${when} is ${outcomes.join(' or ')}, not ${error.outcome}`)
-    t.ok(orders.some(({ id }) => id === error.messageId), `a send that was aborted ${when} tells its id`)
+    t.ok(
+      outcomes.includes(error.outcome),
+      `the outcome of a send that was aborted ${when} is ${outcomes.join(' or ')}, not ${error.outcome}`,
+    )
+    t.ok(
+      orders.some(({ id }) => id === error.messageId),
+      `a send that was aborted ${when} tells its id`,
+    )
   }
   return ended.errors
 }
@@ -219,7 +281,11 @@ async function receipts(t: Trial): Promise<void> {
   const orders = t.orders(100)
   const given = await Promise.all(orders.map((order) => producer.send(order, { id: order.id })))
   const own = await Promise.all(t.orders(10).map((order) => producer.send(order)))
-  t.equal(given.map(({ id }) => id), orders.map(({ id }) => id), 'ids of the receipts')
+  t.equal(
+    given.map(({ id }) => id),
+    orders.map(({ id }) => id),
+    'ids of the receipts',
+  )
   t.equal(new Set(own.map(({ id }) => id)).size, 10, 'different ids where none was given')
   const stored = new Map((await readMeant(t, t.place(topic))).map((each) => [each.id, each]))
   t.equal(stored.size, 110, 'messages stored')

@@ -105,7 +105,13 @@ export function foreign(t: Trial, event: RawMessage): RawMessage {
 }
 
 /** Resolves when the group has this many dead letters; answers them. */
-export async function lettersWhen(t: Trial, broker: Broker, topic: Topic, count: number, group = 'workers'): Promise<readonly DeadLetter[]> {
+export async function lettersWhen(
+  t: Trial,
+  broker: Broker,
+  topic: Topic,
+  count: number,
+  group = 'workers',
+): Promise<readonly DeadLetter[]> {
   let letters: readonly DeadLetter[] = []
   await t.until(
     `${count} dead letters of ${topic.name}`,

@@ -46,7 +46,13 @@ export async function travel<T>(t: Trial, broker: Broker, plan: Travel<T>): Prom
     done.add(message.id)
   })
   const producer = broker.producer(topic, { timeoutMs: 5000 })
-  const sent = ways.flatMap((way) => items.map(({ value, options }, n) => ({ id: `${way}.${n}`, value, options: { ...options, ...(way === 'delay' ? { delayMs: 500 } : {}) } })))
+  const sent = ways.flatMap((way) =>
+    items.map(({ value, options }, n) => ({
+      id: `${way}.${n}`,
+      value,
+      options: { ...options, ...(way === 'delay' ? { delayMs: 500 } : {}) },
+    })),
+  )
   await Promise.all(sent.map(({ id, value, options }) => producer.send(value, { ...options, id })))
   if (ways.includes('dead')) {
     const letters = await lettersWhen(t, broker, topic, items.length)
@@ -57,7 +63,15 @@ export async function travel<T>(t: Trial, broker: Broker, plan: Travel<T>): Prom
     t.equal(replayed, items.length, 'dead letters replayed')
   }
   await t.until('everything has come through on every way', () => done.size >= sent.length || problems.length > 0, {
-    withinMs: 60_000, seen: () => ({ done: done.size, of: sent.length, missing: sent.map(({ id }) => id).filter((id) => !done.has(id)).slice(0, 10) }),
+    withinMs: 60_000,
+    seen: () => ({
+      done: done.size,
+      of: sent.length,
+      missing: sent
+        .map(({ id }) => id)
+        .filter((id) => !done.has(id))
+        .slice(0, 10),
+    }),
   })
   // A failed check inside a handler would be retried like any error; here it ends the clause.
   if (problems.length > 0) throw problems[0]

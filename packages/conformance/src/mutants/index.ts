@@ -1,6 +1,17 @@
+import { copies } from './copies.ts'
+import { embedded } from './embedded.ts'
 import type { Mutant } from './mutant.ts'
+import { receiving } from './receiving.ts'
+import { sending } from './sending.ts'
 import { settling } from './settling.ts'
+import { starting } from './starting.ts'
 import { suite } from './suite.ts'
 
-/** Every planted bug, by group. */
-export const allMutants: readonly Mutant[] = [...settling, ...suite]
+export { needServers } from './servers.ts'
+
+const number = (id: string): number => (id.startsWith('MUT-') ? Number(id.slice(4)) : 1000)
+
+/** Every planted bug, in the order of the page; the suite's own last. */
+export const allMutants: readonly Mutant[] = [...settling, ...sending, ...receiving, ...starting, ...copies, ...embedded, ...suite].sort(
+  (a, b) => number(a.id) - number(b.id),
+)
