@@ -10,7 +10,9 @@ export interface Backoff {
  * `firstDelayMs × factor^(failures − 1)`, capped at `maxDelayMs`. Full jitter: many that failed together come back apart.
  */
 export function backoff(policy: Backoff, failures: number, random: () => number): number {
-  const full = Math.min(policy.maxDelayMs, policy.firstDelayMs * policy.factor ** Math.max(0, failures - 1))
+  // A delay of 0 stays 0, whatever infinity its factor has grown to.
+  const grown = policy.firstDelayMs === 0 ? 0 : policy.firstDelayMs * policy.factor ** Math.max(0, failures - 1)
+  const full = Math.min(policy.maxDelayMs, grown)
   return Math.ceil(random() * full)
 }
 
