@@ -39,4 +39,22 @@ export const suite: readonly Mutant[] = [
     killedBy: ['ERR-1', 'ORD-1'],
     what: 'a message that was never sent',
   },
+  {
+    id: 'SUITE-4',
+    where: 'suite',
+    file: 'messages.ts',
+    find: '() => recorders.every((recorder) => markers.every((marker) => recorder.hidden.has(marker.id))),',
+    replace: '() => true,',
+    killedBy: ['PUB-1', 'GRP-1', 'ERR-14'],
+    what: 'a fence that proves nothing: as if it had been sent before',
+  },
+  {
+    id: 'SUITE-5',
+    where: 'suite',
+    file: 'recorder.ts',
+    find: 'starts.push(start)\n    const before',
+    replace: 'const same = byId.get(start.id)?.[0]\n    if (same !== undefined) return same\n    starts.push(start)\n    const before',
+    killedBy: ['ERR-1', 'ACK-10'],
+    what: 'deliveries are de-duplicated before counting',
+  },
 ]
