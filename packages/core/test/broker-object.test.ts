@@ -190,14 +190,16 @@ describe('what people see', () => {
     const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
     try {
       const broker = await opened('memory:', { log: false })
-      const failed = new Promise<void>((resolve) => {
-        void broker.consume(ticks, { group: 'email', retry: false }, () => {
-          resolve()
-          throw new Error('boom')
-        })
+      let failed = (): void => {}
+      const failing = new Promise<void>((resolve) => {
+        failed = resolve
+      })
+      await broker.consume(ticks, { group: 'email', retry: false }, () => {
+        failed()
+        throw new Error('boom')
       })
       await broker.producer(ticks).send({ n: 1 })
-      await failed
+      await failing
       await broker.close()
       expect(written).not.toHaveBeenCalled()
     } finally {
