@@ -182,7 +182,8 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     assignments.add(assignment)
     byOwnership.set(ownership, assignment)
     if (leaving || over) {
-      // Before the server has heard that we leave it would give the same again.
+      // Before the server has heard that we leave it would give the same again; what told it so may have been lost on the way.
+      if (over) tellLeave(host.connection, ownership.member)
       if (over || member !== null) void assignment.release()
     } else if (pull === null) fresh.push(assignment)
     else {
