@@ -39,6 +39,21 @@ const message: Received = {
 const read = (content: Content) => fromDeadLetter(scriptedCapabilities, orders, 'email', delivery(content))
 
 describe('a dead letter', () => {
+  test('that the server would not take with its body says where the message lies, and cannot be replayed', () => {
+    const many = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`h${n}`, 'v']))
+    const dead = toDeadLetter({ ...message, body: new Uint8Array(5000), headers: many }, { ...failure, withoutBody: true })
+    expect(dead.body?.length).toBe(1)
+    expect(dead.headers).toBeNull()
+    const { letter, bodyless } = read(dead)
+    expect({ bytes: letter.bytes.length, position: letter.position, key: letter.key, bodyless }).toEqual({
+      bytes: 0,
+      position: '0:7',
+      key: 'k',
+      bodyless: true,
+    })
+    expect(read(toDeadLetter(message, failure)).bodyless).toBe(false)
+  })
+
   test('gives back the message as it was, whatever its body, key and headers', () => {
     const text = fc.string({ unit: 'grapheme', maxLength: 20 })
     fc.assert(
