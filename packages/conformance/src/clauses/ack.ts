@@ -1,5 +1,6 @@
 import { retry } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
+import type { Order } from '../orders.ts'
 import { batchOneByOne, batchPerMessage, decisions, noneRepeatsOthers, postponeCountsNothing } from './ack-decisions.ts'
 import {
   anyOrder,
@@ -146,35 +147,44 @@ export const ack: readonly Clause[] = [
       const topic = t.topic('jobs')
       const sender = await t.connect()
       const broker = await t.connect({ jitter: 'free' })
-      const gate = t.gate()
       const seen = t.recorder()
+      let gate = t.gate()
       const consumer = await broker.consume(
         topic,
         t.consumeOptions(),
         seen.handler(() => gate.wait()),
       )
-      const orders = t.orders(8, { keys: 8 })
-      await t.send(sender, topic, orders)
-      await t.until('8 handlers run', () => seen.running === 8)
-      t.link(broker).withhold(['settle'])
-      gate.open()
-      await t.until('settlements wait for their answers', () => t.calls(broker).openSettles > 0)
-      t.struck('settlements', t.calls(broker).openSettles)
-      t.link(broker).cut()
-      t.link(broker).heal()
       const told = (): readonly string[] =>
         t.events('settle-unknown').flatMap(({ event }) => [...((event.ids as readonly string[] | undefined) ?? []), event.id as string])
-      await t.until('each is reported as unknown', () => orders.every((order) => told().includes(order.id)), {
-        seen: told,
-        withinMs: t.recoverMs + 10_000,
-      })
-      await t.until('the consumer runs again', () => consumer.state === 'running', {
-        withinMs: t.recoverMs + 5000,
-        seen: () => consumer.state,
-      })
-      await t.fence(sender, topic, seen)
-      seen.each(orders)
-      await t.settled(topic)
+      const sent: Order[] = []
+      // First the link ends under the settlements; then it stands, and only their answers never come.
+      for (const lose of ['link', 'answers']) {
+        gate = t.gate()
+        const orders = t.orders(8, { keys: 8 })
+        sent.push(...orders)
+        await t.send(sender, topic, orders)
+        await t.until('8 handlers run', () => seen.running === 8)
+        t.link(broker).withhold(['settle'])
+        gate.open()
+        await t.until('settlements wait for their answers', () => t.calls(broker).openSettles > 0)
+        t.struck('settlements', t.calls(broker).openSettles)
+        if (lose === 'link') {
+          t.link(broker).cut()
+          t.link(broker).heal()
+        }
+        await t.until(`each is reported as unknown after its ${lose} were lost`, () => orders.every((order) => told().includes(order.id)), {
+          seen: told,
+          withinMs: t.recoverMs + 30_000,
+        })
+        t.link(broker).heal()
+        await t.until('the consumer runs again', () => consumer.state === 'running', {
+          withinMs: t.recoverMs + 5000,
+          seen: () => consumer.state,
+        })
+        await t.fence(sender, topic, seen)
+        seen.each(sent)
+        await t.settled(topic, 'workers', t.recoverMs + 10_000)
+      }
     },
   },
   {

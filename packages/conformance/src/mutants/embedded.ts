@@ -33,13 +33,29 @@ export const embedded: readonly Mutant[] = [
     id: 'MUT-06',
     where: 'memory',
     file: 'cursor.ts',
-    find: 'into.push(entry)',
-    replace: `const twin = at % 100 < 5 ? into.findIndex((other) => other.key === entry.key) : -1
-          if (twin < 0) into.push(entry)
-          else {
-            into.push(into[twin] as Entry)
-            into[twin] = entry
-          }`,
+    find: 'const entry = log.at(at)\n        if',
+    replace: `for (let next = at % 100 === 7 ? at + 1 : end; next < end; next++) {
+          if ((marks[next - this.#base] ?? pending) !== pending || log.at(next)?.key !== log.at(at)?.key) continue
+          log.swap(at, next)
+          break
+        }
+        const entry = log.at(at)
+        if`,
+    also: [
+      {
+        file: 'log.ts',
+        find: '  append(entry: Entry): void {',
+        replace: `  swap(at: number, next: number): void {
+    const [first, second] = [this.at(at) as Entry, this.at(next) as Entry]
+    this.#entries[at - this.#first] = second
+    this.#entries[next - this.#first] = first
+    second.offset = at
+    first.offset = next
+  }
+
+  append(entry: Entry): void {`,
+      },
+    ],
     killedBy: ['ORD-1'],
     what: 'two messages of a key swapped once in 100',
   },
