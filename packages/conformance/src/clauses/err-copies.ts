@@ -76,7 +76,7 @@ export async function crashBetween(t: Trial): Promise<void> {
     const topic = t.topic(`jobs-${round}`, { partitions: 1 })
     const seen = t.recorder(`round ${round}`)
     const script = { topic, recorder: seen, options: { retry: { attempts: 1 } }, acts: [{ then: 'throw' }] } as const
-    const dying = await t.member({ ...script, dieAt: { operation: 'publish', role: 'dead', when: 'after' } })
+    const dying = await t.member({ ...script, dieAt: { operation: 'publish', role: 'dead', when: round % 2 === 0 ? 'after' : 'before' } })
     const orders = t.orders(3, { keys: 3 })
     await t.send(sender, topic, orders)
     await dying.died
@@ -127,6 +127,28 @@ export async function crashGuard(t: Trial): Promise<void> {
     'dead letters',
   )
   for (const order of others) t.atLeast(seen.of(order).filter((start) => start.end === 'done').length, 1, `times that ${order.id} was done`)
+  await guardIsOff(t)
+}
+
+/** Without `maxDeliveries` nothing gives up on a message, however many processes it killed. */
+async function guardIsOff(t: Trial): Promise<void> {
+  const topic = t.topic('unguarded', { partitions: 1 })
+  const sender = await t.connect()
+  const seen = t.recorder('unguarded')
+  const [deadly] = t.orders(1, { keys: 1 }) as [Order]
+  await t.send(sender, topic, [deadly])
+  for (let round = 0; round < 8; round++) {
+    const member = await t.member({ topic, recorder: seen, acts: [{ then: 'exit' }] })
+    await member.died
+  }
+  await t.member({ topic, recorder: seen })
+  await t.settled(topic, 'workers', t.takeoverMs + 10_000)
+  t.equal(
+    seen.of(deadly).map((start) => start.attempt),
+    Array.from({ length: 9 }, () => 1),
+    'attempts of a message that kills its process, without a guard',
+  )
+  t.equal(await deadIds(sender, topic), [], 'dead letters without a guard')
 }
 
 /** ERR-20 */

@@ -33,24 +33,23 @@ export const embedded: readonly Mutant[] = [
     id: 'MUT-06',
     where: 'memory',
     file: 'cursor.ts',
-    find: 'const entry = log.at(at)\n        if',
-    replace: `for (let next = at % 100 === 7 ? at + 1 : end; next < end; next++) {
-          if ((marks[next - this.#base] ?? pending) !== pending || log.at(next)?.key !== log.at(at)?.key) continue
-          log.swap(at, next)
-          break
-        }
-        const entry = log.at(at)
-        if`,
+    find: 'const entry = log.at(at)',
+    replace: 'if (at % 100 === 7) log.swapAhead(at)\n        const entry = log.at(at)',
     also: [
       {
         file: 'log.ts',
         find: '  append(entry: Entry): void {',
-        replace: `  swap(at: number, next: number): void {
-    const [first, second] = [this.at(at) as Entry, this.at(next) as Entry]
-    this.#entries[at - this.#first] = second
-    this.#entries[next - this.#first] = first
-    second.offset = at
-    first.offset = next
+        replace: `  swapAhead(offset: number): void {
+    const one = this.at(offset)
+    for (let at = offset + 1; at < this.end; at++) {
+      const other = this.at(at)
+      if (one === null || other === null || other.key !== one.key) continue
+      this.#entries[offset - this.#first] = other
+      this.#entries[at - this.#first] = one
+      one.offset = at
+      other.offset = offset
+      return
+    }
   }
 
   append(entry: Entry): void {`,
