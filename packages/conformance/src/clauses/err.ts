@@ -17,16 +17,28 @@ export const err: readonly Clause[] = [
     async run(t) {
       const topic = t.topic('jobs')
       const broker = await t.connect()
+      const gate = t.gate()
       const seen = t.recorder()
       const orders = t.orders(100)
       await broker.consume(
         topic,
         t.consumeOptions(),
-        seen.handler((message) => {
+        seen.handler(async (message) => {
           if (seen.of(message.value).length < 3) throw new Error('on purpose')
+          await gate.wait()
         }),
       )
       await t.send(broker, topic, orders)
+      await t.until(
+        '8 handlers run for the third time',
+        () => seen.running === 8 && seen.starts.filter((start) => start.attempt === 3).length >= 8,
+        {
+          withinMs: 30_000,
+          seen: () => seen.running,
+        },
+      )
+      t.equal(await t.auditor.remaining(topic.name, 'workers'), orders.length, 'not settled while none has succeeded')
+      gate.open()
       await t.until('all are done', () => seen.finished === orders.length, { withinMs: 30_000, seen: () => seen.finished })
       await t.settled(topic)
       for (const order of orders) t.equal(attempts(seen.of(order)), [1, 2, 3], `attempts of ${order.id}`)
