@@ -7,6 +7,7 @@ import type { Member } from '../member.ts'
 import type { Order, OrderTopic } from '../orders.ts'
 import type { Recorder } from '../recorder.ts'
 import type { Trial } from '../trial.ts'
+import { connectChanged } from './spied.ts'
 import { readMeant } from './stored.ts'
 
 /** Members in this process that own something of a topic, once all do. */
@@ -100,6 +101,54 @@ async function lateHandlers(t: Trial): Promise<void> {
   t.equal(young.starts.length, 8, 'starts at the heir')
 }
 
+/** RBL-4: a member that has not heard yet that it owns nothing settles late, and reports it as what it is. */
+async function lateAndUnaware(t: Trial): Promise<void> {
+  const topic = t.topic('unaware', { partitions: 1 })
+  const sender = await t.connect()
+  await sender.declare(topic)
+  const unaware = await connectChanged(t, (session) => ({
+    async subscribe(source, signal) {
+      const assignments = await session.subscribe(source, signal)
+      return (async function* (): AsyncGenerator<Assignment> {
+        for await (const inner of assignments) {
+          yield {
+            topic: inner.topic,
+            role: inner.role,
+            partition: inner.partition,
+            leaving: inner.leaving,
+            lost: new AbortController().signal,
+            aliveUntil: Number.POSITIVE_INFINITY,
+            read: (max) => inner.read(max),
+            settle: (tokens, outputs) => (outputs === undefined ? inner.settle(tokens) : inner.settle(tokens, outputs)),
+            release: () => inner.release(),
+          }
+        }
+      })()
+    },
+  }))
+  const old = t.recorder('unaware')
+  const gate = t.gate('handlers of the unaware')
+  await unaware.consume(topic, t.consumeOptions(), old.handler(() => gate.wait()))
+  const orders = t.orders(4, { keys: 4 })
+  await t.send(sender, topic, orders)
+  await t.until('4 handlers run', () => old.running === 4)
+  t.struck('running handlers', old.running)
+  const settles = (await t.auditor.settles(topic.name, 'workers')).settled
+  const done = t.events('settled').length
+  const stale = t.events('settle-stale').length
+  for (const instance of await t.auditor.members(topic.name, 'workers')) await t.auditor.expel(instance)
+  gate.open()
+  await t.until('it has settled late', () => t.events('settle-stale').length > stale, { withinMs: 2000, seen: () => t.events('settled').length - done })
+  t.equal(t.events('settled').length, done, 'late settlements that are reported as done')
+  t.equal((await t.auditor.settles(topic.name, 'workers')).settled, settles, 'messages settled late')
+  await unaware.close({ drainMs: 1000 })
+  const seen = t.recorder('after the unaware')
+  const heir = await t.member({ topic, recorder: seen })
+  await t.until('all are handled', () => seen.finished === orders.length, { withinMs: t.takeoverMs, seen: () => seen.finished })
+  seen.exactly(orders)
+  await heir.close()
+}
+
 /** RBL-4: the signal of such a handler aborts. */
 async function signalOfTheLate(t: Trial): Promise<void> {
   const topic = t.topic('signalled', { partitions: 1 })
@@ -139,6 +188,8 @@ export const rblTakeover: readonly Clause[] = [
         await t.until('the first holds 10 and the other is through', () => holds(doomed) >= 10 && seen.finished + holds(doomed) >= orders.length, {
           seen: () => ({ holds: holds(doomed), finished: seen.finished }),
         })
+        // Time enough for whatever would settle too early.
+        await t.pass(1000)
         const unsettled = await t.auditor.unsettled(topic.name, 'workers')
         t.atLeast(unsettled, 10, 'unsettled when the member dies')
         t.struck('unsettled deliveries', unsettled)
@@ -161,6 +212,7 @@ export const rblTakeover: readonly Clause[] = [
     async run(t) {
       await lateAtTheContract(t)
       await lateHandlers(t)
+      await lateAndUnaware(t)
       await signalOfTheLate(t)
     },
   },
@@ -176,6 +228,7 @@ export const rblTakeover: readonly Clause[] = [
       const old = t.orders(10, { keys: 5 })
       await t.send(sender, topic, old)
       await t.until('it holds 10', () => holds(first) === 10)
+      await t.pass(1000)
       t.struck('unsettled deliveries', holds(first))
       const since = t.now()
       first.kill()
@@ -225,6 +278,7 @@ export const rblTakeover: readonly Clause[] = [
       const orders = t.orders(30)
       await t.send(sender, topic, orders)
       await t.until('it holds them all', () => holds(leaver) === orders.length, { seen: () => holds(leaver) })
+      await t.pass(1000)
       t.struck('unsettled deliveries', holds(leaver))
       const running = leaver.running
       await leaver.close({ drainMs: 1000 })
