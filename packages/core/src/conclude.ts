@@ -100,7 +100,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
     entry.state = 'concluding'
     const content = entry.content as Content
     const due = clock.now() + Math.min(ms, context.capabilities.limits.delayMs)
-    const transport: Record<string, string> = { ...content.transport, 'ph-attempt': String(entry.failures + 1) }
+    const transport: Record<string, string> = { ...content.transport, 'ph-attempt': String(entry.failures + 1), 'ph-copy': context.newId() }
     if (entry.firstFailedAt > 0) transport['ph-first'] = String(entry.firstFailedAt)
     const position = entry.delivery.position()
     if (position !== null && transport['ph-position'] === undefined) transport['ph-position'] = position

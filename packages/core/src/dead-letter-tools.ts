@@ -108,7 +108,8 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     await sender.send({
       place: retry,
       partition: null,
-      content: entry.original,
+      // Told apart from earlier copies, which a consumer may still remember as finished.
+      content: { ...entry.original, transport: { ...entry.original.transport, 'ph-copy': context.newId() } },
       due: 0,
       slot: null,
       deadline: clock.monotonic() + stepWithinMs,

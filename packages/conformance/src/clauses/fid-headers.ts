@@ -167,6 +167,7 @@ const documented = new Set([
   'baggage',
   'ph-due',
   'ph-hop',
+  'ph-copy',
   'ph-attempt',
   'ph-key',
   'ph-reason',
