@@ -363,4 +363,35 @@ export async function atMostOnce(t: Trial): Promise<void> {
   const givenUp = members.reduce((sum, member) => sum + member.calls.handedOut - member.starts, 0)
   t.atMost(notStarted, givenUp, 'messages never started, against those handed out and given up')
   t.atMost(notStarted, members.length * 4 * 32, 'messages never started, against what five kills can take with them')
+  await startsOnlyWhenSettled(t)
+}
+
+/** The link stands and only the answers to settlements vanish: what may be settled is not handled, and what is handled was. */
+async function startsOnlyWhenSettled(t: Trial): Promise<void> {
+  const topic = t.topic('unanswered')
+  const seen = t.recorder('unanswered')
+  const sender = await t.connect()
+  const broker = await t.connect({ jitter: 'free' })
+  await broker.consume(topic, t.consumeOptions({ settle: 'before' }), seen.handler())
+  const first = t.orders(8, { keys: 8 })
+  await t.send(sender, topic, first)
+  await t.settled(topic)
+  t.link(broker).withhold(['settle'])
+  const orders = t.orders(8, { keys: 8 })
+  await t.send(sender, topic, orders)
+  await t.until('answers to settlements are lost', () => t.link(broker).withheld > 0)
+  t.struck('settlements', t.link(broker).withheld)
+  const given = (): readonly string[] =>
+    t
+      .events('dropped')
+      .filter(({ event }) => event.topic === topic.name)
+      .map(({ event }) => String(event.id))
+  await t.until('what may be settled is given up', () => given().length > 0, t.takeoverMs + 10_000)
+  t.link(broker).heal()
+  await t.settled(topic, 'workers', t.takeoverMs + 20_000)
+  await t.fence(sender, topic, seen)
+  for (const id of given()) t.equal(seen.of(id).length, 0, `starts of ${id}, whose settlement is not confirmed`)
+  t.equal(seen.repeats, 0, 'second starts')
+  for (const order of orders)
+    t.ok(seen.of(order).length === 1 || given().includes(order.id), `${order.id} was started or given up`, [order.id])
 }

@@ -4,6 +4,7 @@ import { keysOfPartitions, partitionOfKey } from '../murmur2.ts'
 import { type Order, orderTopic } from '../orders.ts'
 import type { Recorder } from '../recorder.ts'
 import type { Trial } from '../trial.ts'
+import { connectChanged } from './spied.ts'
 
 /** The ORD clauses, in the order of the page: order per key. */
 export const ord: readonly Clause[] = [
@@ -255,6 +256,7 @@ export const ord: readonly Clause[] = [
         t.equal(first, byKey(orders)[key], `first copies of key ${key} in the log`)
       }
       t.atMost(overlapping, 4, 'publishes that were open at once for four partitions')
+      await noneOvertakes(t)
     },
   },
 ]
@@ -273,6 +275,47 @@ export function onlyBehindUnfinished(t: Trial, seen: Recorder, orders: readonly 
       ])
     latest.set(partition, Math.max(before, doneAt(order)))
   }
+}
+
+/** No publish of a partition leaves while an earlier one of it is open, also where answers are slow or never come. */
+async function noneOvertakes(t: Trial): Promise<void> {
+  const topic = t.topic('watched')
+  const open = new Set<string>()
+  const overtaking: string[] = []
+  let calls = 0
+  const broker = await connectChanged(t, (session) => ({
+    async publish(batch, signal) {
+      const call = ++calls
+      const places = [...new Set(batch.map(({ place, partition }) => `${place.topic} ${place.role} ${partition}`))]
+      for (const message of batch)
+        if (open.has(`${message.place.topic} ${message.place.role} ${message.partition}`)) overtaking.push(message.id)
+      for (const place of places) open.add(place)
+      const report = await session.publish(batch, signal)
+      await t.sleep(5 + t.random() * 20)
+      for (const place of places) open.delete(place)
+      if (call % 5 !== 0) return report
+      return {
+        failures: batch.map((_, index) => ({ index, outcome: 'unknown' as const, error: new Error('the answer was lost') })),
+        position: () => null,
+      }
+    },
+  }))
+  await broker.declare(topic)
+  const orders = t.orders(400, { keyNames: keysOfPartitions(4, 'key') })
+  const producer = broker.producer(topic, { timeoutMs: 60_000 })
+  const sends: Promise<unknown>[] = []
+  for (const order of orders) {
+    sends.push(producer.send(order, { id: order.id }))
+    if (sends.length % 8 === 0) await t.sleep(4)
+  }
+  await Promise.all(sends)
+  t.atLeast(calls, 20, 'publishes')
+  t.equal(overtaking, [], 'messages that left while an earlier publish of their partition was open')
+  for (const [key, ids] of Object.entries(await logOf(t, topic.name))) {
+    const first = ids.filter((id, index) => ids.indexOf(id) === index)
+    t.equal(first, byKey(orders)[key], `first copies of key ${key} in the log of the watched topic`)
+  }
+  await broker.close()
 }
 
 function producerIsDone(t: Trial, count: number): boolean {
