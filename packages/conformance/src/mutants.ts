@@ -1,6 +1,10 @@
 // The suite is tested: each planted bug must be noticed by the clause that is named for it, and the unchanged build by none.
 //
-//   node packages/conformance/dist/mutants.js [--only MUT-07,MUT-08] [--seeds N] [--jobs N] [--whole]
+//   node packages/conformance/dist/mutants.js [--only MUT-07,MUT-08] [--seeds N] [--jobs N] [--whole] [--each]
+//
+// One of the named clauses is enough; with --each every one of them must notice by itself, so that a clause that sees less than
+// its page says is found. With --whole a survivor meets the whole suite. Bugs of real adapters are run where their servers are,
+// and listed here as skipped.
 //
 // A mutant is patched into the TypeScript source of one file; that file alone is compiled into a copy of the built packages, and
 // the command line of the suite runs there. The last line is "N passed, N failed, N skipped".
@@ -13,7 +17,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { realClock } from './clock.ts'
-import { allMutants } from './mutants/index.ts'
+import { allMutants, needServers } from './mutants/index.ts'
 import type { Mutant } from './mutants/mutant.ts'
 
 const packages = fileURLToPath(new URL('../../', import.meta.url))
@@ -181,10 +185,19 @@ async function main(): Promise<void> {
       seeds: { type: 'string', default: '5' },
       jobs: { type: 'string', default: '2' },
       whole: { type: 'boolean', default: false },
+      each: { type: 'boolean', default: false },
     },
   })
   const wanted = values.only?.split(',')
-  const mutants = allMutants.filter((mutant) => wanted === undefined || wanted.includes(mutant.id))
+  const asked = ({ id }: { readonly id: string }): boolean => wanted === undefined || wanted.includes(id)
+  const chosen = allMutants.filter(asked)
+  const mutants = values.each ? chosen.flatMap((mutant) => mutant.killedBy.map((clause) => ({ ...mutant, killedBy: [clause] }))) : chosen
+  const skipped = needServers.filter(asked)
+  for (const { id, what, killedBy } of skipped) {
+    process.stdout.write(
+      `skipped   ${id.padEnd(7)}            ${what}  (a bug of a real adapter: needs its server, and ${killedBy.join(', ')})\n`,
+    )
+  }
   const jobs = Math.max(1, Number(values.jobs))
   const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
   const unchanged = await inLanes(
@@ -203,7 +216,7 @@ async function main(): Promise<void> {
   )
   for (const { line } of [...unchanged, ...verdicts].filter((verdict) => !verdict.passed)) process.stdout.write(`${line}\n`)
   const failed = verdicts.length - killed + unclean
-  process.stdout.write(`${killed + unchanged.length - unclean} passed, ${failed} failed, 0 skipped\n`)
+  process.stdout.write(`${killed + unchanged.length - unclean} passed, ${failed} failed, ${skipped.length} skipped\n`)
   process.exitCode = failed > 0 ? 1 : 0
 }
 
