@@ -1,3 +1,4 @@
+import { activeEntries } from './active-entries.ts'
 import type { PullResult } from './consumer.ts'
 import type { AssignmentRunner, Consumption } from './consumption.ts'
 import type { Assignment, Delivery, SettleResult } from './contract.ts'
@@ -33,7 +34,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   const window = plan.settleFirst ? Math.min(plan.maxUnsettled, plan.concurrency) : plan.maxUnsettled
   const lanes = keyLanes()
   const queue = readyList<Entry>()
-  const active = new Set<Entry>()
+  const active = activeEntries()
   const answers = new Map<Entry, (result: PullResult) => void>()
   let held = 0
   let waiting = 0
@@ -160,7 +161,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   function admit(delivery: Delivery): Admitted {
     const seen = examine(context, topic, plan, delivery)
-    const entry = createEntry(runner, delivery, seen.content, seen.id, seen.identity, seen.lane)
+    const entry = createEntry(runner, delivery, seen.content, seen.id, seen.lane)
     entry.failures = seen.failures
     entry.firstFailedAt = seen.firstFailedAt
     settlement.admit(entry)

@@ -1,5 +1,6 @@
 import type { AssignmentRunner } from './consumption.ts'
 import type { Delivery, Outgoing, Received } from './contract.ts'
+import { identityOf } from './identity.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 import type { PrefixSlot } from './settled-prefix.ts'
 
@@ -40,35 +41,47 @@ export interface Entry {
   cancelTimer: (() => void) | null
   /** It was in a batch that threw: handed out alone from now on. */
   alone: boolean
+  /** Its place among the active entries of its assignment; -1: not among them. */
+  place: number
+}
+
+class HeldEntry implements Entry {
+  readonly runner: AssignmentRunner
+  readonly delivery: Delivery
+  readonly content: Received | null
+  readonly id: string
+  readonly lane: string | null
+  state: EntryState = 'queued'
+  failures = 0
+  firstFailedAt = 0
+  lastFailedAt = 0
+  lastError: string | undefined = undefined
+  behind: Entry | null = null
+  slot: PrefixSlot | null = null
+  outputs: readonly Outgoing[] | null = null
+  message: IncomingMessage | null = null
+  overdue: Promise<void> | null = null
+  cancelTimer: (() => void) | null = null
+  alone = false
+  place = -1
+  #identity: string | null = null
+
+  constructor(runner: AssignmentRunner, delivery: Delivery, content: Received | null, id: string, lane: string | null) {
+    this.runner = runner
+    this.delivery = delivery
+    this.content = content
+    this.id = id
+    this.lane = lane
+  }
+
+  // Most messages are settled without anybody asking.
+  get identity(): string {
+    this.#identity ??= identityOf(this.runner.topic.name, this.delivery, this.content, this.id)
+    return this.#identity
+  }
 }
 
 /** A fresh entry. All fields are there from the start, so that engines see one shape. */
-export function createEntry(
-  runner: AssignmentRunner,
-  delivery: Delivery,
-  content: Received | null,
-  id: string,
-  identity: string,
-  lane: string | null,
-): Entry {
-  return {
-    runner,
-    delivery,
-    content,
-    id,
-    identity,
-    lane,
-    state: 'queued',
-    failures: 0,
-    firstFailedAt: 0,
-    lastFailedAt: 0,
-    lastError: undefined,
-    behind: null,
-    slot: null,
-    outputs: null,
-    message: null,
-    overdue: null,
-    cancelTimer: null,
-    alone: false,
-  }
+export function createEntry(runner: AssignmentRunner, delivery: Delivery, content: Received | null, id: string, lane: string | null): Entry {
+  return new HeldEntry(runner, delivery, content, id, lane)
 }

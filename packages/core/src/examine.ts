@@ -1,7 +1,6 @@
 import type { BrokerContext } from './context.ts'
 import type { Delivery, Received } from './contract.ts'
 import { textOf } from './errors.ts'
-import { digestOf } from './forward-id.ts'
 import { tooManyHeaders } from './headers.ts'
 import { readContent } from './incoming.ts'
 import type { ReceivePlan } from './receive-plan.ts'
@@ -15,7 +14,6 @@ export interface Refusal {
 export interface Examined {
   readonly content: Received | null
   readonly id: string
-  readonly identity: string
   readonly lane: string | null
   readonly failures: number
   readonly firstFailedAt: number
@@ -60,7 +58,6 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
   return {
     content,
     id,
-    identity: identityOf(topic.name, content.attributes['source'], id),
     lane: content.key !== null && topic.key !== undefined && !plan.unordered ? content.key : null,
     failures: attempt > 1 ? attempt - 1 : 0,
     firstFailedAt: delivery.parked ? wholeNumber(content.transport?.['ph-first']) : 0,
@@ -68,25 +65,12 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
   }
 }
 
-/**
- * Names a message among all of a consumer: the same id on another topic or from another source is another message. Ids and
- * sources from outside may hold anything and be of any size: no two messages can be made to meet, and the name stays short.
- */
-export function identityOf(topic: string, source: string | undefined, id: string): string {
-  const length = source?.length ?? -1
-  return length + id.length > longestName ? digestOf([topic, source ?? null, id]) : `${topic}\n${length}\n${source ?? ''}\n${id}`
-}
-
-// Ids are remembered by the thousand.
-const longestName = 1024
-
 function refused(context: BrokerContext, topic: TopicDefinition, delivery: Delivery, content: Received | null, refusal: Refusal): Examined {
   const position = delivery.position()
   const id = content?.id ?? (position === null ? context.newId() : `${topic.name}@${position}`)
   return {
     content,
     id,
-    identity: identityOf(topic.name, content?.attributes['source'], id),
     lane: null,
     failures: 0,
     firstFailedAt: 0,

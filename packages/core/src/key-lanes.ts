@@ -9,14 +9,37 @@ export interface KeyLanes {
   clear(): void
 }
 
+// A map that loses and gains a key with each message is made anew all the time. So keys that come again and again stay in
+// it, empty: short ones, and so many at most, or as many as there are others.
+const idleKeys = 1024
+const idleLength = 64
+
 export function keyLanes(): KeyLanes {
-  const tails = new Map<string, Entry>()
+  const tails = new Map<string, Entry | null>()
+  let idle = 0
+
+  function empty(lane: string): void {
+    if (lane.length > idleLength) {
+      tails.delete(lane)
+      return
+    }
+    tails.set(lane, null)
+    idle++
+    if (idle <= idleKeys || idle * 2 <= tails.size) return
+    for (const [key, tail] of tails) if (tail === null) tails.delete(key)
+    idle = 0
+  }
+
   const lanes: KeyLanes = {
     enter(entry) {
       if (entry.lane === null) return true
       const tail = tails.get(entry.lane)
       tails.set(entry.lane, entry)
       if (tail === undefined) return true
+      if (tail === null) {
+        idle--
+        return true
+      }
       tail.behind = entry
       return false
     },
@@ -27,10 +50,21 @@ export function keyLanes(): KeyLanes {
           entry.overdue = null
           lanes.open(entry, next)
         })
-      } else if (entry.behind !== null) next(entry.behind)
-      else if (tails.get(entry.lane) === entry) tails.delete(entry.lane)
+        return
+      }
+      const { behind } = entry
+      if (behind === null) {
+        if (tails.get(entry.lane) === entry) empty(entry.lane)
+        return
+      }
+      // Cut, so that what is through keeps nothing alive that comes after it.
+      entry.behind = null
+      next(behind)
     },
-    clear: () => tails.clear(),
+    clear() {
+      tails.clear()
+      idle = 0
+    },
   }
   return lanes
 }
