@@ -8,14 +8,30 @@ export function outcomeOf(entry: SendEntry): 'failed' | 'unknown' {
   return entry.mayBeStored || entry.flight !== null ? 'unknown' : 'failed'
 }
 
+// A class, because an object with a getter of its own costs twenty times as much, and every send makes one.
+class StoredReceipt implements Receipt {
+  readonly id: string
+  readonly #report: PublishReport
+  readonly #index: number
+
+  constructor(id: string, report: PublishReport, index: number) {
+    this.id = id
+    this.#report = report
+    this.#index = index
+  }
+
+  get position(): string | null {
+    return this.#report.position(this.#index)
+  }
+
+  toJSON(): Receipt {
+    return { id: this.id, position: this.position }
+  }
+}
+
 /** The receipt of a stored message; its position is asked for only when somebody reads it. */
 export function receiptOf(id: string, report: PublishReport, index: number): Receipt {
-  return {
-    id,
-    get position() {
-      return report.position(index)
-    },
-  }
+  return new StoredReceipt(id, report, index)
 }
 
 /** The server refused it, or its outcome is unknown and is not to be repeated. */

@@ -16,7 +16,7 @@ describe('a send', () => {
     await quiet()
     expect(resolved).toBe(false)
     world.published[0]?.answer()
-    expect(await sent).toEqual({ id: 'id-1', position: '0:0' })
+    expect(await sent).toMatchObject({ id: 'id-1', position: '0:0' })
   })
 
   test('the second leaves in the same tick, without a declare', async () => {
