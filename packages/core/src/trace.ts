@@ -94,7 +94,7 @@ export function creationTrace(message: { readonly attributes: Headers; readonly 
   return isTraceparent(hop) ? hop : undefined
 }
 
-// One call of `random` gives 48 bits, twelve digits by four look-ups: a new trace costs four calls.
+// One call of `random` gives 48 bits, twelve digits: a new trace costs four calls.
 const digits: readonly string[] = Array.from({ length: 4096 }, (_, i) => i.toString(16).padStart(3, '0'))
 
 function twelve(random: () => number): string {
@@ -104,12 +104,46 @@ function twelve(random: () => number): string {
   return `${digits[high >>> 12]}${digits[high & 4095]}${digits[low >>> 12]}${digits[low & 4095]}`
 }
 
+// One text, written as bytes in place: most messages begin a trace, and a text made of pieces stays in pieces.
+const form = Buffer.from(`00-${'0'.repeat(32)}-${'0'.repeat(16)}-01`, 'latin1')
+const traceAt = 3
+const spanAt = 36
+const hexDigits = Buffer.from('0123456789abcdef', 'latin1')
+
+function write(at: number, bits: number, count: number): void {
+  for (let end = at + count - 1; end >= at; end--) {
+    form[end] = hexDigits[bits & 15] ?? 0
+    bits >>>= 4
+  }
+}
+
+// The text of a whole trace is 48 digits: 32 of the trace id, 16 of the span.
 function newTraceparent(random: () => number): string {
-  const first = twelve(random)
-  const second = twelve(random)
-  const third = twelve(random)
-  const trace = `${first}${second}${third.slice(0, 8)}`
-  return `00-${trace === noTrace ? oneTrace : trace}-${orOne(`${third.slice(8)}${twelve(random)}`)}-01`
+  let trace = 0
+  let span = 0
+  for (let part = 0; part < 4; part++) {
+    const value = random()
+    const high = Math.floor(value * 0x1000000)
+    const low = Math.floor((value * 0x1000000 - high) * 0x1000000)
+    if (part < 2) {
+      write(traceAt + part * 12, high, 6)
+      write(traceAt + part * 12 + 6, low, 6)
+      trace |= high | low
+    } else if (part === 2) {
+      write(traceAt + 24, high, 6)
+      write(traceAt + 30, low >>> 16, 2)
+      write(spanAt, low & 0xffff, 4)
+      trace |= high | (low >>> 16)
+      span |= low & 0xffff
+    } else {
+      write(spanAt + 4, high, 6)
+      write(spanAt + 10, low, 6)
+      span |= high | low
+    }
+  }
+  if (trace === 0) write(traceAt, 1, 32)
+  if (span === 0) write(spanAt, 1, 16)
+  return form.toString('latin1')
 }
 
 function newSpan(random: () => number): string {
@@ -117,6 +151,4 @@ function newSpan(random: () => number): string {
 }
 
 // All zeros means "none" and is not valid. A pinned source of randomness gives it.
-const noTrace = '0'.repeat(32)
-const oneTrace = `${'0'.repeat(31)}1`
 const orOne = (span: string): string => (span === '0000000000000000' ? '0000000000000001' : span)
