@@ -1,3 +1,4 @@
+import { aroundHandler } from './around-handler.ts'
 import type { Conclusions } from './conclude.ts'
 import type { Handler } from './consumer.ts'
 import type { Consumption } from './consumption.ts'
@@ -37,7 +38,7 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
       return unreadable(entry, freed, error)
     }
     if (!isThenable(value)) return invoke(entry, freed, value)
-    value.then(
+    Promise.resolve(value).then(
       (ready) => {
         // Validation took its time: what held before it may not hold any more.
         if (!stillOurs(entry)) return abandoned(entry, freed)
@@ -59,7 +60,7 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
   function abandoned(entry: Entry, freed: () => void): void {
     freed()
     if (entry.state === 'gone') consumption.busy.ended(entry, false)
-    else entry.runner.leave(entry)
+    else entry.runner.makeReady(entry)
   }
 
   function unreadable(entry: Entry, freed: () => void, error: unknown): void {
@@ -98,10 +99,12 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
     let result: unknown
     try {
       result = once === undefined ? call(message, undefined as never) : runOnce(entry, message)
+      // Of foreign thenables a promise is made: their own may throw, or call back twice.
+      if (isThenable(result)) result = Promise.resolve(result)
     } catch (error) {
       return ended(entry, message, freed, undefined, error, true)
     }
-    if (!isThenable(result)) return ended(entry, message, freed, result, undefined, false)
+    if (!(result instanceof Promise)) return ended(entry, message, freed, result, undefined, false)
     if (handlerTimeoutMs !== undefined) return limited(entry, message, freed, result, handlerTimeoutMs)
     result.then(
       (returned) => ended(entry, message, freed, returned, undefined, false),
@@ -110,11 +113,11 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
   }
 
   // The handler's time: the signal first, then grace, then a failed attempt whose late result is ignored.
-  function limited(entry: Entry, message: IncomingMessage, freed: () => void, result: PromiseLike<unknown>, limitMs: number): void {
+  function limited(entry: Entry, message: IncomingMessage, freed: () => void, result: Promise<unknown>, limitMs: number): void {
     let open = true
-    let cancel = clock.timer(limitMs, () => {
+    let cancel = consumption.limits.start(limitMs, () => {
       message.abort(new Error(`the handler ran longer than handlerTimeoutMs (${limitMs} ms)`))
-      cancel = clock.timer(graceMs, () => {
+      cancel = consumption.limits.start(graceMs, () => {
         open = false
         const over = new Error(`the handler ran longer than ${limitMs} ms (handlerTimeoutMs), and ${graceMs} ms of grace`)
         telemetry.emit('timed-out', {
@@ -150,7 +153,9 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
       const complete = succeeded && message.outputs === undefined
       if (complete) consumption.finished.add(entry.identity)
       freed()
-      return consumption.busy.ended(entry, complete)
+      if (entry.overdue === null || entry.lane === null) consumption.busy.ended(entry, complete)
+      else void entry.overdue.then(() => consumption.busy.ended(entry, false))
+      return
     }
     entry.state = 'concluding'
     if (decision !== undefined) conclusions.decided(entry, decision)
@@ -167,6 +172,8 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
     try {
       const verdict = await (once as NonNullable<typeof once>).once(key, async (tx) => {
         let returned: unknown
+        // A store that runs its transaction again begins anew: what a run before queued went back with it.
+        message.outputs = undefined
         try {
           returned = await call(message, tx as never)
         } catch (error) {
@@ -190,9 +197,7 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
   async function around(message: Message, tx: never): Promise<Decided | undefined> {
     const chain = [...context.middleware, ...plan.middleware]
     const handling: HandleContext = { kind: 'handle', topic: message.topic, group: plan.group, messages: [message], decision: undefined }
-    const step = async (index: number): Promise<void> => {
-      const next = chain[index]
-      if (next !== undefined) return next(handling, () => step(index + 1))
+    await aroundHandler(chain, handling, async () => {
       try {
         handling.decision = decided(await handler(message, tx))
       } catch (error) {
@@ -200,8 +205,7 @@ export function createAttempt(consumption: Consumption, conclusions: Conclusions
         if (decision === undefined) throw error
         handling.decision = decision
       }
-    }
-    await step(0)
+    })
     return handling.decision === undefined ? undefined : decided(handling.decision)
   }
 }

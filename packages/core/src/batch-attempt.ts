@@ -1,3 +1,4 @@
+import { aroundHandler } from './around-handler.ts'
 import type { Conclusions } from './conclude.ts'
 import type { BatchHandler } from './consumer.ts'
 import type { Consumption } from './consumption.ts'
@@ -89,7 +90,7 @@ export function createBatchAttempt(
       }
       const value = await decodeValue(entry.runner.topic, entry.content as NonNullable<Entry['content']>)
       if (entry.state !== 'gone' && entry.runner.alive() && !entry.runner.leaving) return { entry, value }
-      if (!gone(entry, false)) entry.runner.leave(entry)
+      if (!gone(entry, false)) entry.runner.makeReady(entry)
     } catch (error) {
       if (gone(entry, false)) return null
       if (isMessagingError(error, 'UNDECODABLE')) conclusions.refused(entry, { reason: 'undecodable', error: error.message })
@@ -102,7 +103,8 @@ export function createBatchAttempt(
   function gone(entry: Entry, finished: boolean): boolean {
     if (entry.state !== 'gone') return false
     if (finished) consumption.finished.add(entry.identity)
-    consumption.busy.ended(entry, finished)
+    if (entry.overdue === null || entry.lane === null) consumption.busy.ended(entry, finished)
+    else void entry.overdue.then(() => consumption.busy.ended(entry, false))
     return true
   }
 
@@ -126,8 +128,7 @@ export function createBatchAttempt(
         messages,
         decision: undefined,
       }
-      const step = (index: number): Promise<void> => chain[index]?.(handling, () => step(index + 1)) ?? call()
-      await step(0)
+      await aroundHandler(chain, handling, call)
       // A decision that middleware made is for the whole batch.
       if (handling.decision !== undefined) decisions = messages.map(() => handling.decision as Decided)
     }
@@ -138,9 +139,9 @@ export function createBatchAttempt(
     const limitMs = plan.handlerTimeoutMs
     if (limitMs === undefined) return work
     return new Promise<T>((resolve, reject) => {
-      let cancel = clock.timer(limitMs, () => {
+      let cancel = consumption.limits.start(limitMs, () => {
         for (const message of messages) message.abort(new Error(`the handler ran longer than handlerTimeoutMs (${limitMs} ms)`))
-        cancel = clock.timer(graceMs, () => {
+        cancel = consumption.limits.start(graceMs, () => {
           const overdue = work.then(
             () => undefined,
             () => undefined,

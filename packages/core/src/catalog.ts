@@ -38,7 +38,7 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
     for (const group of options.groups ?? []) wanted.set(group.name, group.start)
     for (;;) {
       const have = known.get(topic.name)
-      if (have !== undefined && !have.stale && has(have.groups, wanted.keys())) return have.state
+      if (have !== undefined && !have.stale && has(have.groups, wanted.keys()) && agrees(topic, have.state)) return have.state
       const running = declaring.get(topic.name)
       if (running === undefined) start(topic, wanted)
       else if (!has(running.groups, wanted.keys())) {
@@ -58,7 +58,8 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
       entry.fault = fault
     }).then((state) => {
       const before = known.get(topic.name)?.groups
-      known.set(topic.name, { state, groups: new Set([...(before ?? []), ...groups.keys()]), stale: false })
+      // What this declare made is news to those who waited for it, and to nobody afterwards.
+      known.set(topic.name, { state: { ...state, created: [] }, groups: new Set([...(before ?? []), ...groups.keys()]), stale: false })
       return state
     })
     const entry: Declaring = { groups, done, controller, waiting: 0, fault: undefined }
@@ -190,4 +191,9 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
 function has(groups: { has(group: string): boolean }, wanted: Iterable<string>): boolean {
   for (const group of wanted) if (!groups.has(group)) return false
   return true
+}
+
+// Another definition of the same topic may say another count: what that means is the server's to say.
+function agrees(topic: TopicDefinition, state: TopicState): boolean {
+  return topic.partitions === undefined || topic.partitions === state.partitions
 }

@@ -15,6 +15,7 @@ import type { Message } from './message.ts'
 import { nearest } from './nearest.ts'
 import { dispatchPulls, type PullDispatch } from './pull.ts'
 import { type ReceivePlan, receivePlan, refuseUnsupported } from './receive-plan.ts'
+import { timeLimits } from './time-limits.ts'
 import type { TopicDefinition } from './topic.ts'
 
 const startWithinMs = 30_000
@@ -89,7 +90,8 @@ interface Parts {
 
 function assemble(context: BrokerContext, host: ConsumerHost, plan: ReceivePlan, counts: Consumption['counts'], dispatch: Dispatch): Parts {
   const memberships: Membership[] = []
-  const handle = createConsumer({ context, host, plan, counts, dispatch, memberships })
+  const limits = timeLimits(context.clock)
+  const handle = createConsumer({ context, host, plan, counts, dispatch, limits, memberships })
   const consumption: Consumption = {
     context,
     plan,
@@ -97,6 +99,7 @@ function assemble(context: BrokerContext, host: ConsumerHost, plan: ReceivePlan,
     busy: busyHandlers(),
     counts,
     dispatch,
+    limits,
     fail: handle.fail,
   }
   return { plan, consumption, conclusions: createConclusions(consumption), handle, memberships }
@@ -119,6 +122,7 @@ async function start(context: BrokerContext, host: ConsumerHost, parts: Parts): 
     for (const topic of plan.topics) {
       memberships.push(await joinTopic(consumption, conclusions, topic, { drainMs, deadline, signal: given.signal }))
       if (context.capabilities.delay === 'none' && !plan.broadcast) releases.push(host.forward(topic))
+      if (handle.failure !== null) throw handle.failure
     }
     if (given.signal.aborted) throw stopped(context, plan)
   } catch (error) {

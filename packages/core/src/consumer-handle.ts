@@ -6,6 +6,7 @@ import type { BrokerContext } from './context.ts'
 import type { MessagingError } from './errors.ts'
 import type { Membership } from './membership.ts'
 import type { ReceivePlan } from './receive-plan.ts'
+import type { TimeLimits } from './time-limits.ts'
 import type { TopicDefinition } from './topic.ts'
 
 /** What a consumer needs of the broker object that made it. */
@@ -24,6 +25,8 @@ export interface ConsumerHandle {
   problems(): readonly string[]
   /** Ends it for good: `closed` rejects with this error. */
   fail(error: MessagingError): void
+  /** Why it died; null: it did not. */
+  readonly failure: MessagingError | null
   /** Ends what was begun of a start that failed. */
   abandon(): Promise<void>
   /** It is subscribed; `releases` are called when it ends. */
@@ -40,11 +43,13 @@ export function createConsumer(options: {
   readonly plan: ReceivePlan
   readonly counts: Consumption['counts']
   readonly dispatch: Dispatch
+  readonly limits: TimeLimits
   readonly memberships: readonly Membership[]
 }): ConsumerHandle {
-  const { context, host, plan, counts, dispatch, memberships } = options
+  const { context, host, plan, counts, dispatch, limits, memberships } = options
   const { clock, telemetry } = context
   let ending: Promise<void> | null = null
+  let begun = false
   let ended = false
   let failure: MessagingError | null = null
   let releases: readonly (() => void)[] = []
@@ -60,6 +65,7 @@ export function createConsumer(options: {
   }
 
   function release(): void {
+    limits.stop()
     keepAlive?.()
     keepAlive = null
     for (const each of releases) each()
@@ -130,9 +136,17 @@ export function createConsumer(options: {
       const { state } = consumer
       return state === 'running' || state === 'paused' ? [] : [`${name} is ${state}${failure === null ? '' : `: ${failure.message}`}`]
     },
+    get failure() {
+      return failure
+    },
     fail(error) {
       if (failure !== null || ending !== null) return
       failure = error
+      if (!begun) {
+        // Its start, which is still on its way, rejects with this.
+        dispatch.stop()
+        return
+      }
       telemetry.emit('consumer-failed', { ...about, error, note: error.message })
       // What runs may end, as at a close; then those who watch `closed` are told.
       ending = leaveAll(defaultDrainMs).then(release)
@@ -141,13 +155,14 @@ export function createConsumer(options: {
     async abandon() {
       ending ??= leaveAll(0)
       await ending
+      limits.stop()
       // Nobody has seen this consumer: its promise is nobody's to observe.
       settle?.resolve()
       ended = true
     },
     started(held) {
       releases = held
-      if (failure !== null) return
+      begun = true
       host.add(handle)
       stayAlive()
       telemetry.emit('consumer-started', about)

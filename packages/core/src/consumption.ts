@@ -6,6 +6,7 @@ import type { Entry } from './entry.ts'
 import type { MessagingError } from './errors.ts'
 import type { FinishedMemory } from './finished.ts'
 import type { ReceivePlan } from './receive-plan.ts'
+import type { TimeLimits } from './time-limits.ts'
 import type { TopicDefinition } from './topic.ts'
 
 /** What the assignments of one consumer share. */
@@ -17,6 +18,7 @@ export interface Consumption {
   readonly counts: { running: number; handled: number; failed: number; deadLettered: number }
   /** Hands out ready entries: one by one, in batches, or when they are pulled. */
   readonly dispatch: Dispatch
+  readonly limits: TimeLimits
   /** Ends the consumer for good: `closed` rejects with this. */
   fail(error: MessagingError): void
 }

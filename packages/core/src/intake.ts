@@ -3,7 +3,7 @@ import type { Clock } from './contract.ts'
 import { createSweep } from './deadline-sweep.ts'
 import { MessagingError, type Receipt } from './errors.ts'
 import { onAbort } from './on-abort.ts'
-import type { Tally, TallySpan } from './tally.ts'
+import type { TallySpan } from './tally.ts'
 
 /** A send that cannot be handed to the engine at once: something about it is asynchronous, or others before it are. */
 export interface Waiting {
@@ -15,6 +15,8 @@ export interface Waiting {
   readonly reject: (error: unknown) => void
   /** What hands it over, once it is complete. */
   leave: (() => void) | null
+  /** Told of an end that comes before it could leave, so that what runs around it goes on. */
+  giveUp: ((error: unknown) => void) | null
   /** While it is `sending` the engine looks after its end; `finishing`: the engine is done, what runs around it is not. */
   stage: 'preparing' | 'sending' | 'finishing'
   over: boolean
@@ -28,7 +30,7 @@ export interface Intake {
   /** Takes its place behind those before it. */
   enter(waiting: Waiting): void
   /** It is complete: it leaves when everything before it has left or ended. */
-  ready(waiting: Waiting, leave: () => void): void
+  ready(waiting: Waiting, leave: () => void, giveUp: (error: unknown) => void): void
   /** The engine has its outcome; what runs around it has until the deadline. */
   finishing(waiting: Waiting): void
   /** It ends, with an outcome. Once: what comes later is ignored. */
@@ -37,7 +39,6 @@ export interface Intake {
 
 export interface IntakeSetup {
   readonly clock: Clock
-  readonly tally: Tally
   readonly attempted: string
   enlist(feeder: Feeder): () => void
   /** The engine counts what was handed to it; this is for what was not. */
@@ -50,6 +51,7 @@ export function createIntake(setup: IntakeSetup): Intake {
   // The order of the calls. A Set, so that one leaves from the middle without a search.
   const queue = new Set<Waiting>()
   let delist: (() => void) | null = null
+  let idle: (() => void)[] = []
 
   const sweep = createSweep<Waiting>(clock, { count: () => all.size, entries: () => [...all] }, (waiting) => {
     if (waiting.stage === 'sending') return
@@ -58,7 +60,8 @@ export function createIntake(setup: IntakeSetup): Intake {
     end(waiting, { error: failure(waiting, 'TIMED_OUT', text, true) })
   })
   const feeder: Feeder = {
-    flush: () => setup.tally.flush(),
+    // Until the last has ended, what runs around it included: who asked again at once for ever would let nothing go on.
+    flush: () => (all.size === 0 ? Promise.resolve() : new Promise((resolve) => void idle.push(resolve))),
     end() {
       for (const waiting of [...all]) end(waiting, { error: failure(waiting, 'CLOSED', 'the broker was closed first', false) })
     },
@@ -75,6 +78,7 @@ export function createIntake(setup: IntakeSetup): Intake {
     if (waiting.over) return
     waiting.over = true
     waiting.leave = null
+    if ('error' in outcome) waiting.giveUp?.(outcome.error)
     all.delete(waiting)
     queue.delete(waiting)
     waiting.offAbort?.()
@@ -86,6 +90,8 @@ export function createIntake(setup: IntakeSetup): Intake {
       sweep.stop()
       delist?.()
       delist = null
+      for (const wake of idle) wake()
+      idle = []
     }
   }
 
@@ -95,6 +101,7 @@ export function createIntake(setup: IntakeSetup): Intake {
       if (leave === null) return
       queue.delete(waiting)
       waiting.leave = null
+      waiting.giveUp = null
       waiting.stage = 'sending'
       leave()
     }
@@ -117,9 +124,10 @@ export function createIntake(setup: IntakeSetup): Intake {
       if (signal.aborted) giveUp()
       else waiting.offAbort = onAbort(signal, giveUp)
     },
-    ready(waiting, leave) {
-      if (waiting.over) return
+    ready(waiting, leave, giveUp) {
+      if (waiting.over) return giveUp(failure(waiting, 'CANCELLED', 'it ended before it could leave', false))
       waiting.leave = leave
+      waiting.giveUp = giveUp
       drain()
     },
     finishing(waiting) {

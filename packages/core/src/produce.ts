@@ -50,7 +50,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
   const tally = createTally()
   const feeds: (() => boolean)[] = []
   let feeding = false
-  const intake = createIntake({ clock, tally, attempted, enlist: (feeder) => sender.enlist(feeder), ended })
+  const intake = createIntake({ clock, attempted, enlist: (feeder) => sender.enlist(feeder), ended })
   const direct = middleware.length === 0
   const native = context.capabilities.headers === 'native'
 
@@ -136,6 +136,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
         resolve,
         reject,
         leave: null,
+        giveUp: null,
         stage: 'preparing',
         over: false,
         offAbort: null,
@@ -162,7 +163,7 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
           sender
             .send(requestOf(content, undefined, checked.due, waiting.request.deadline, waiting.signal, waiting.span))
             .then(resolve, reject)
-        })
+        }, reject)
       })
     }
     if (direct) return handOver(checked.headers)

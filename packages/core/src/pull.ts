@@ -100,6 +100,13 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
     })
   }
 
+  // Nobody was handed it: whoever waits for its end in a newer assignment goes on.
+  function lost(entry: Entry): boolean {
+    if (entry.state !== 'gone') return false
+    consumption().busy.ended(entry, false)
+    return true
+  }
+
   async function handOut(entry: Entry): Promise<Pulled<Message> | null> {
     const { context, plan, counts } = consumption()
     const { clock, telemetry } = context
@@ -113,15 +120,16 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
       }
       value = await decodeValue(entry.runner.topic, entry.content as NonNullable<Entry['content']>)
     } catch (error) {
-      if (entry.state === 'gone') return null
+      if (lost(entry)) return null
       if (isMessagingError(error, 'UNDECODABLE')) conclusions().refused(entry, { reason: 'undecodable', error: error.message })
       else if (isMessagingError(error, 'INVALID_MESSAGE')) conclusions().refused(entry, { reason: 'invalid', error: error.message })
       else conclusions().failed(entry, error)
       return null
     }
-    if (entry.state === 'gone') return null
+    if (lost(entry)) return null
+    // Decoding took its time: what held before it may not hold any more.
     if (entry.runner.leaving || !entry.runner.alive()) {
-      entry.runner.leave(entry)
+      entry.runner.makeReady(entry)
       return null
     }
     const outputs = createOutputs(consumption())
@@ -159,21 +167,39 @@ export function dispatchPulls(consumption: () => Consumption, conclusions: () =>
       consumption().busy.ended(entry, finished)
       return false
     }
-    const cancel = clock.timer(plan.settleWithinMs, () => {
+    const cancel = consumption().limits.start(plan.settleWithinMs, () => {
       if (!close(false)) return
       message.abort(new Error('it was not settled in time'))
       entry.state = 'concluding'
       telemetry.emit('timed-out', { topic: message.topic, group: plan.group, id: entry.id, attempt: message.attempt })
       conclusions().failed(entry, new Error(`not settled within ${plan.settleWithinMs} ms (settleWithinMs)`))
     })
+    // Its outputs come first. If they fail the attempt did, and the message is handed out again.
+    const settleWithOutputs = (): Promise<PullResult> =>
+      new Promise((resolve) => {
+        const answer = entry.runner.answerOf(entry)
+        const all = conclusions()
+        outputs.conclude(entry, message, {
+          ...all,
+          done(finished) {
+            all.done(finished)
+            void answer.then(resolve)
+          },
+          failed(tried, error) {
+            all.failed(tried, error)
+            resolve('unknown')
+          },
+        })
+        void entry.runner.ended.then(() => resolve('unknown'))
+      })
     const settleWith = async (decision: Decision | undefined): Promise<PullResult> => {
       if (!close(decision === undefined && message.outputs === undefined)) return 'stale'
       entry.state = 'concluding'
-      const answer = entry.runner.answerOf(entry)
       const made = decided(decision)
-      if (made !== undefined) conclusions().decided(entry, made)
-      else if (message.outputs === undefined) conclusions().done(entry)
-      else outputs.conclude(entry, message, conclusions())
+      if (made === undefined && message.outputs !== undefined) return settleWithOutputs()
+      const answer = entry.runner.answerOf(entry)
+      if (made === undefined) conclusions().done(entry)
+      else conclusions().decided(entry, made)
       // A failed attempt is recorded here; its settlement comes after the next ones.
       if (made !== undefined && made['~decision'] !== 'drop' && made['~decision'] !== 'dead-letter') return 'done'
       return answer

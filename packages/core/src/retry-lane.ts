@@ -14,6 +14,8 @@ export type LaneOutcome =
   /** The assignment was left meanwhile; nothing was done. */
   | 'over'
 
+const proofCheckMs = 50
+
 /** Holds the head of a retry lane until its hop is over, then moves it on or says when it is due. */
 export async function passLane(
   context: BrokerContext,
@@ -34,7 +36,12 @@ export async function passLane(
       if (!(await pause(context, runner, left))) return 'over'
       continue
     }
-    if (!runner.alive() || runner.leaving) return 'over'
+    if (runner.over || runner.leaving) return 'over'
+    if (!runner.alive()) {
+      // The proof of ownership is late: what is read is kept until there is a new one, or the assignment is lost.
+      if (!(await pause(context, runner, proofCheckMs))) return 'over'
+      continue
+    }
     try {
       await context.sender.send({
         place: { topic: topic.name, role: 'retry', group },

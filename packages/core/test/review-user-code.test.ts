@@ -1,0 +1,138 @@
+import { connectWith } from '@posthorn/core/adapter'
+import { type Broker, type Middleware, topic, unchecked } from '@posthorn/core'
+import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
+import { describe, expect, it } from 'vitest'
+
+const jobs = topic('user-code.jobs', { schema: unchecked<string>(), groups: ['workers'], partitions: 1 })
+const retry = { attempts: 2, firstDelayMs: 10 }
+
+function world() {
+  const clock = virtualClock()
+  const server = memoryServer({ clock })
+  const sleep = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve))
+  let drawn = 0
+  const random = (): number => (drawn = (drawn * 0.618 + 0.37) % 1)
+  const open = (name: string, middleware: readonly Middleware[] = []): Promise<Broker> =>
+    connectWith({ clock, random }, memory({ server }), { name, log: false, middleware })
+  return { clock, server, sleep, open, dead: () => server.read({ topic: jobs.name, role: 'dead', group: 'workers' }).length }
+}
+
+describe('user code that breaks its promises', () => {
+  it('a thenable that throws in then fails its attempt, and the consumer goes on', async () => {
+    const { clock, server, sleep, open, dead } = world()
+    const seen: string[] = []
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one')
+        await broker.consume(jobs, { group: 'workers', concurrency: 1, retry }, ((message: { value: string }) => {
+          seen.push(message.value)
+          if (message.value !== 'bad') return undefined
+          // biome-ignore lint/suspicious/noThenProperty: that is what is tested
+          return { then: () => { throw new Error('no promise') } }
+        }) as never)
+        const producer = broker.producer(jobs)
+        await producer.send('bad')
+        await producer.send('good')
+        await sleep(5_000)
+        expect(server.remaining(jobs.name, 'workers')).toBe(0)
+        await broker.close()
+      })(),
+      10_000,
+    )
+    expect(seen.filter((each) => each === 'bad')).toHaveLength(2)
+    expect(seen).toContain('good')
+    expect(dead()).toBe(1)
+  })
+
+  it.each(['single', 'batch'] as const)('middleware that does not call next() and decides nothing fails the attempt (%s)', async (mode) => {
+    const { clock, sleep, open, dead } = world()
+    let runs = 0
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one')
+        const options = { group: 'workers', retry, middleware: [async () => undefined] }
+        if (mode === 'single') await broker.consume(jobs, options, async () => void runs++)
+        else await broker.consumeBatch(jobs, options, async () => void runs++)
+        await broker.producer(jobs).send('x')
+        await sleep(5_000)
+        await broker.close()
+      })(),
+      10_000,
+    )
+    expect(runs).toBe(0)
+    expect(dead()).toBe(1)
+  })
+
+  it.each(['single', 'batch'] as const)('middleware that does not wait for next() settles nothing before the handler ended (%s)', async (mode) => {
+    const { clock, sleep, open, dead } = world()
+    let runs = 0
+    const handler = async (): Promise<void> => {
+      runs++
+      await sleep(100)
+      throw new Error('late')
+    }
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one')
+        const options = { group: 'workers', retry, middleware: [(async (_, next) => void next()) satisfies Middleware] }
+        if (mode === 'single') await broker.consume(jobs, options, handler)
+        else await broker.consumeBatch(jobs, options, handler)
+        await broker.producer(jobs).send('x')
+        await sleep(5_000)
+        await broker.close()
+      })(),
+      10_000,
+    )
+    expect(runs).toBe(2)
+    expect(dead()).toBe(1)
+  })
+
+  it.each(['single', 'batch'] as const)('a second next() of one middleware runs the handler no second time (%s)', async (mode) => {
+    const { clock, sleep, open } = world()
+    let runs = 0
+    const twice: Middleware = async (_, next) => {
+      await next()
+      await next().catch(() => undefined)
+    }
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one')
+        const options = { group: 'workers', retry, middleware: [twice] }
+        if (mode === 'single') await broker.consume(jobs, options, async () => void runs++)
+        else await broker.consumeBatch(jobs, options, async () => void runs++)
+        await broker.producer(jobs).send('x')
+        await sleep(5_000)
+        await broker.close()
+      })(),
+      10_000,
+    )
+    expect(runs).toBe(1)
+  })
+
+  it('closing does not spin while a middleware still runs after its message was stored', async () => {
+    const { clock, sleep, open } = world()
+    let after = false
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one', [
+          async (_, next) => {
+            await next()
+            await sleep(500)
+            after = true
+          },
+        ])
+        const sent = broker.producer(jobs).send('x')
+        await sleep(10)
+        await broker.close()
+        await sent
+      })(),
+      10_000,
+    )
+    expect(after).toBe(true)
+  })
+})
