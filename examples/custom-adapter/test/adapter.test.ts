@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { connect, topic, unchecked } from '@posthorn/core'
 import { expect, it, vi } from 'vitest'
 import { logAdapter } from '../src/adapter.ts'
@@ -59,4 +60,11 @@ it('refuses another partition count, and what it does not know', async () => {
   await expect(again.declare(native)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   await broker.close()
   await again.close()
+})
+
+it('is a whole adapter in under 200 lines: what makes it longer makes the contract worse', () => {
+  const lines = readFileSync(new URL('../src/adapter.ts', import.meta.url), 'utf8')
+    .trimEnd()
+    .split('\n')
+  expect(lines.length).toBeLessThan(200)
 })
