@@ -1,9 +1,8 @@
 import { monotonic, processorMs, turn } from './clock.ts'
+import { chunk } from './feed.ts'
 import { createLedger } from './ledger.ts'
 import { laneOf, numberOf, type Work, workOf } from './messages.ts'
 import type { Job, Sample } from './sample.ts'
-
-const chunk = 500
 
 /**
  * What the same work costs without a library: each value becomes JSON bytes, waits in an array, is read from its bytes and
@@ -11,7 +10,7 @@ const chunk = 500
  */
 export async function bareRun(job: Job): Promise<Sample> {
   const { messages } = job
-  const make = workOf(job.bytes)
+  const make = workOf(job.bytes, job.lanes)
   const ledger = createLedger(messages, job.lanes)
   const queue: Buffer[] = []
   const since = monotonic()

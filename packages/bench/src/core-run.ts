@@ -19,7 +19,7 @@ export async function coreRun(place: Place, job: Job): Promise<Sample> {
   const producer = broker.producer(work)
   const since = monotonic()
   const processor = processorMs()
-  await Promise.all([feed(producer, job.messages, workOf(job.bytes)), Promise.race([all.done, settledDown(() => all.over(), () => ledger.count, job.stallMs)])])
+  await Promise.all([feed(producer, job.messages, workOf(job.bytes, job.lanes)), Promise.race([all.done, settledDown(() => all.over(), () => ledger.count, job.stallMs)])])
   const wallMs = monotonic() - since
   const took = processorMs() - processor
   await consumer.close()
@@ -44,7 +44,7 @@ export async function stageRun(place: Place, job: Job, meter: Meter): Promise<St
   const work = workTopic(job.keyed)
   await broker.declare(work)
   const sendSince = monotonic()
-  await feed(broker.producer(work), job.messages, workOf(job.bytes))
+  await feed(broker.producer(work), job.messages, workOf(job.bytes, job.lanes))
   const sendMs = monotonic() - sendSince
   const { storeMs } = meter
   const all = counter(job.messages)
