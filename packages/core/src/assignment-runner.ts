@@ -126,6 +126,10 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   async function fromLane(deliveries: readonly Delivery[]): Promise<void> {
     for (const delivery of deliveries) {
       const admitted = admit(delivery)
+      if (finished.size > 0 && finished.has(admitted.entry.identity)) {
+        settleAgain(admitted.entry)
+        continue
+      }
       const outcome = await passLane(context, topic, plan.group, runner, admitted.entry)
       if (outcome === 'over') return
       if (outcome === 'moved') runner.finish(admitted.entry)
@@ -240,8 +244,8 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   function abandon(entry: Entry, reason: string): void {
     entry.cancelTimer?.()
     entry.cancelTimer = null
-    if (entry.state === 'running' || entry.overdue !== null) busy.add(entry)
-    if (entry.overdue !== null) void entry.overdue.then(() => busy.ended(entry, false))
+    if (entry.state === 'running') busy.add(entry)
+    busy.outlived(entry)
     entry.state = 'gone'
     entry.message?.abort(new Error(reason))
   }
@@ -252,6 +256,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       if (entry.state !== 'waiting') continue
       entry.cancelTimer?.()
       entry.cancelTimer = null
+      busy.outlived(entry)
       inactive(entry)
     }
     wake()
@@ -345,6 +350,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       }
       entry.state = 'finished'
       entry.message = null
+      busy.outlived(entry)
       if (plan.settleFirst) {
         held--
         wake()

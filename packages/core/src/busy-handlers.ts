@@ -7,6 +7,8 @@ import type { Entry } from './entry.ts'
 export interface BusyHandlers {
   /** The assignment of this running entry is over; `ended` follows when its handler ends. */
   add(entry: Entry): void
+  /** Nothing more comes of this entry here. A handler of it that outlived its time keeps its key busy until it ends; where there is no key it holds up nobody. */
+  outlived(entry: Entry): void
   /** Its handler ended; with `finished`, successfully and with nothing left to do but settle. */
   ended(entry: Entry, finished: boolean): void
   /**
@@ -23,15 +25,20 @@ export function busyHandlers(): BusyHandlers {
   }
   const byIdentity = new Map<string, Busy>()
   const laneOf = (entry: Entry): string | null => (entry.lane === null ? null : `${entry.runner.topic.name}\n${entry.lane}`)
-  return {
+  const busy: BusyHandlers = {
     add(entry) {
       if (!byIdentity.has(entry.identity)) byIdentity.set(entry.identity, { lane: laneOf(entry), waiters: [] })
     },
+    outlived(entry) {
+      if (entry.overdue === null || entry.lane === null) return
+      busy.add(entry)
+      void entry.overdue.then(() => busy.ended(entry, false))
+    },
     ended(entry, finished) {
-      const busy = byIdentity.get(entry.identity)
-      if (busy === undefined) return
+      const ended = byIdentity.get(entry.identity)
+      if (ended === undefined) return
       byIdentity.delete(entry.identity)
-      for (const waiter of busy.waiters) waiter.then(finished && waiter.same)
+      for (const waiter of ended.waiters) waiter.then(finished && waiter.same)
     },
     waitFor(entry, then) {
       if (byIdentity.size === 0) return false
@@ -42,12 +49,13 @@ export function busyHandlers(): BusyHandlers {
       }
       const lane = laneOf(entry)
       if (lane === null) return false
-      for (const busy of byIdentity.values()) {
-        if (busy.lane !== lane) continue
-        busy.waiters.push({ same: false, then })
+      for (const other of byIdentity.values()) {
+        if (other.lane !== lane) continue
+        other.waiters.push({ same: false, then })
         return true
       }
       return false
     },
   }
+  return busy
 }

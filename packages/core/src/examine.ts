@@ -67,7 +67,7 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
 
 function refused(context: BrokerContext, topic: TopicDefinition, delivery: Delivery, content: Received | null, refusal: Refusal): Examined {
   const position = delivery.position()
-  const id = content?.id ?? (position === null ? context.newId() : `${topic.name}@${position}`)
+  const id = content?.id || (position === null ? context.newId() : `${topic.name}@${position}`)
   return {
     content,
     id,

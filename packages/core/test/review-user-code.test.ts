@@ -1,5 +1,5 @@
 import { connectWith } from '@posthorn/core/adapter'
-import { type Broker, type Middleware, topic, unchecked } from '@posthorn/core'
+import { type Broker, type Middleware, type OnceStore, type StandardSchemaV1, topic, unchecked } from '@posthorn/core'
 import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -111,6 +111,68 @@ describe('user code that breaks its promises', () => {
       10_000,
     )
     expect(runs).toBe(1)
+  })
+
+  it('a store that runs its transaction again forwards under the same ids', async () => {
+    const { clock, server, sleep, open } = world()
+    const out = topic('user-code.out', { schema: unchecked<string>(), groups: ['workers'], partitions: 1 })
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one')
+        await broker.declare(out)
+        const once: OnceStore<undefined> = {
+          async once(_key, work) {
+            await work(undefined)
+            await work(undefined)
+            return 'done'
+          },
+        }
+        await broker.consume(jobs, { group: 'workers', once }, async (message) => message.forward(out, 'y'))
+        await broker.producer(jobs).send('x')
+        await sleep(1_000)
+        await broker.close()
+      })(),
+      10_000,
+    )
+    expect(new Set(server.read({ topic: out.name, role: 'main', group: null }).map((each) => each.id)).size).toBe(1)
+  })
+
+  it('a pulled message that is lost while its schema thinks is handed out again', async () => {
+    const { clock, server, sleep, open } = world()
+    const slow = topic('user-code.slow', {
+      schema: {
+        '~standard': {
+          version: 1,
+          vendor: 'test',
+          validate: async (value: unknown) => {
+            await sleep(1_000)
+            return { value: value as string }
+          },
+        },
+      } satisfies StandardSchemaV1<string, string>,
+      groups: ['workers'],
+      partitions: 1,
+    })
+    const got: string[] = []
+    await drive(
+      clock,
+      (async () => {
+        const broker = await open('one')
+        await broker.producer(slow).send('x')
+        const puller = await broker.pull(slow, { group: 'workers' })
+        const first = puller.receive({ waitMs: 3_000 })
+        await sleep(500)
+        for (const link of server.links()) link.cut()
+        for (const message of [...(await first), ...(await puller.receive({ waitMs: 20_000 }))]) {
+          got.push(message.value)
+          await message.done()
+        }
+        await broker.close({ drainMs: 100 })
+      })(),
+      10_000,
+    )
+    expect(got).toEqual(['x'])
   })
 
   it('closing does not spin while a middleware still runs after its message was stored', async () => {
