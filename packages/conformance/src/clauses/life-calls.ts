@@ -1,11 +1,15 @@
 // Lifecycle calls in any order, waits that are cancelled, members and brokers that come and go.
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { isMessagingError, type Broker, type Consumer } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
+import { settled } from '../clock.ts'
 import type { Order } from '../orders.ts'
 import type { Trial } from '../trial.ts'
 import { deadIds } from './support.ts'
 import { politeRepeats } from './figures.ts'
+import { connectChanged } from './spied.ts'
 
 /** The promise's end must be a value, or one of these codes. */
 async function endsWith(t: Trial, what: string, codes: readonly string[], promise: Promise<unknown>): Promise<'resolved' | 'rejected'> {
@@ -16,6 +20,17 @@ async function endsWith(t: Trial, what: string, codes: readonly string[], promis
     if (!isMessagingError(error) || !codes.includes(error.code)) t.fail(`${what} rejected with ${isMessagingError(error) ? `${error.code}: ${error.message}` : String(error)}`)
     return 'rejected'
   }
+}
+
+/** The heap after a collection of garbage, in MiB. */
+async function heapMiB(t: Trial): Promise<number> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  for (let n = 0; n < 2; n++) {
+    collect()
+    await t.real(settled())
+  }
+  return process.memoryUsage().heapUsed / 1_048_576
 }
 
 /** LIFE-6: one broker object, seven calls in a seeded order, none awaited before the next. */
@@ -141,6 +156,22 @@ export const lifeCalls: readonly Clause[] = [
       await t.pass(2 * t.leaseMs)
       const after = { timers: timers(), listeners: listeners(), connections: (await t.auditor.counters()).connections, members: (await t.auditor.members(topic.name, 'workers')).length }
       t.equal(after, before, 'what 100 cycles of start and stop leave behind')
+
+      // The suite remembers every connection that it made; these it does not know, so that only a leak can hold them.
+      const unknown = async (): Promise<void> => {
+        const broker = await connectChanged(t, () => ({}))
+        let handled = false
+        await broker.consume(topic, t.consumeOptions(), () => {
+          handled = true
+        })
+        await broker.producer(topic).send(t.orders(1)[0] as Order)
+        await t.until('it is handled', () => handled)
+        await broker.close()
+      }
+      for (let n = 0; n < 30; n++) await unknown()
+      const heapBefore = await heapMiB(t)
+      for (let n = 0; n < 100; n++) await unknown()
+      t.atMost((await heapMiB(t)) - heapBefore, 5, 'growth of the heap over 100 cycles, in MiB')
     },
   },
   {
