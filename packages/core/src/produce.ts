@@ -159,11 +159,15 @@ export function createProducer(context: BrokerContext, topic: TopicDefinition, o
       const content = contentOf(plan, draft, id, headers, checked)
       if (!routable.now && (await routable.check(waiting.request.deadline)) === 'nowhere') return unrouted(id, undefined)
       return new Promise<Receipt>((resolve, reject) => {
-        intake.ready(waiting, () => {
-          sender
-            .send(requestOf(content, undefined, checked.due, waiting.request.deadline, waiting.signal, waiting.span))
-            .then(resolve, reject)
-        }, reject)
+        intake.ready(
+          waiting,
+          () => {
+            sender
+              .send(requestOf(content, undefined, checked.due, waiting.request.deadline, waiting.signal, waiting.span))
+              .then(resolve, reject)
+          },
+          reject,
+        )
       })
     }
     if (direct) return handOver(checked.headers)

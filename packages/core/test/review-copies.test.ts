@@ -1,5 +1,5 @@
-import { connectWith } from '@posthorn/core/adapter'
 import { type Broker, retry, topic, unchecked } from '@posthorn/core'
+import { connectWith } from '@posthorn/core/adapter'
 import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import { describe, expect, it } from 'vitest'
 

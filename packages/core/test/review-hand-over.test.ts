@@ -1,5 +1,5 @@
-import { connectWith } from '@posthorn/core/adapter'
 import { type Broker, topic, unchecked } from '@posthorn/core'
+import { connectWith } from '@posthorn/core/adapter'
 import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -13,7 +13,12 @@ function world() {
   return { clock, server, sleep, open }
 }
 
-const keyed = topic('hand-over.keyed', { schema: unchecked<string>(), key: (value) => value.slice(0, 1), groups: ['workers'], partitions: 8 })
+const keyed = topic('hand-over.keyed', {
+  schema: unchecked<string>(),
+  key: (value) => value.slice(0, 1),
+  groups: ['workers'],
+  partitions: 8,
+})
 const plain = topic('hand-over.plain', { schema: unchecked<string>(), groups: ['workers'], partitions: 1 })
 
 describe('a handler that outlived its time, and a partition that goes and comes back', () => {

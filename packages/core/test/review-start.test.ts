@@ -1,5 +1,5 @@
+import { type Broker, type Log, topic, unchecked } from '@posthorn/core'
 import { connectWith } from '@posthorn/core/adapter'
-import { type Broker, type LogRecord, topic, unchecked } from '@posthorn/core'
 import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -9,7 +9,7 @@ function world(profile: 'default' | 'kafka' = 'default') {
   const sleep = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve))
   let drawn = 0
   const random = (): number => (drawn = (drawn * 0.618 + 0.37) % 1)
-  const open = (name: string, log: ((record: LogRecord) => void) | false = false): Promise<Broker> =>
+  const open = (name: string, log: Log | false = false): Promise<Broker> =>
     connectWith({ clock, random }, memory({ server }), { name, log })
   return { clock, server, sleep, open }
 }
@@ -30,10 +30,12 @@ describe('starting and ending a consumer', () => {
         server.write(one.name, { body: Buffer.from('{') })
         const broker = await open('consumer')
         for (const link of server.links()) link.delay(200)
-        const started = broker.consume([one, other, third], { group: 'workers', onInvalid: 'stop' }, async () => undefined).then(
-          () => 'started',
-          (error: Error) => error.message,
-        )
+        const started = broker
+          .consume([one, other, third], { group: 'workers', onInvalid: 'stop' }, async () => undefined)
+          .then(
+            () => 'started',
+            (error: Error) => error.message,
+          )
         outcome = await started
         await sleep(5_000)
         expect(server.owners(one.name, 'workers').size).toBe(0)

@@ -1,5 +1,5 @@
-import { connectWith } from '@posthorn/core/adapter'
 import { type Broker, type Middleware, type OnceStore, type StandardSchemaV1, topic, unchecked } from '@posthorn/core'
+import { connectWith } from '@posthorn/core/adapter'
 import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -28,8 +28,11 @@ describe('user code that breaks its promises', () => {
         await broker.consume(jobs, { group: 'workers', concurrency: 1, retry }, ((message: { value: string }) => {
           seen.push(message.value)
           if (message.value !== 'bad') return undefined
-          // biome-ignore lint/suspicious/noThenProperty: that is what is tested
-          return { then: () => { throw new Error('no promise') } }
+          return {
+            then: () => {
+              throw new Error('no promise')
+            },
+          }
         }) as never)
         const producer = broker.producer(jobs)
         await producer.send('bad')
@@ -65,30 +68,33 @@ describe('user code that breaks its promises', () => {
     expect(dead()).toBe(1)
   })
 
-  it.each(['single', 'batch'] as const)('middleware that does not wait for next() settles nothing before the handler ended (%s)', async (mode) => {
-    const { clock, sleep, open, dead } = world()
-    let runs = 0
-    const handler = async (): Promise<void> => {
-      runs++
-      await sleep(100)
-      throw new Error('late')
-    }
-    await drive(
-      clock,
-      (async () => {
-        const broker = await open('one')
-        const options = { group: 'workers', retry, middleware: [(async (_, next) => void next()) satisfies Middleware] }
-        if (mode === 'single') await broker.consume(jobs, options, handler)
-        else await broker.consumeBatch(jobs, options, handler)
-        await broker.producer(jobs).send('x')
-        await sleep(5_000)
-        await broker.close()
-      })(),
-      10_000,
-    )
-    expect(runs).toBe(2)
-    expect(dead()).toBe(1)
-  })
+  it.each(['single', 'batch'] as const)(
+    'middleware that does not wait for next() settles nothing before the handler ended (%s)',
+    async (mode) => {
+      const { clock, sleep, open, dead } = world()
+      let runs = 0
+      const handler = async (): Promise<void> => {
+        runs++
+        await sleep(100)
+        throw new Error('late')
+      }
+      await drive(
+        clock,
+        (async () => {
+          const broker = await open('one')
+          const options = { group: 'workers', retry, middleware: [(async (_, next) => void next()) satisfies Middleware] }
+          if (mode === 'single') await broker.consume(jobs, options, handler)
+          else await broker.consumeBatch(jobs, options, handler)
+          await broker.producer(jobs).send('x')
+          await sleep(5_000)
+          await broker.close()
+        })(),
+        10_000,
+      )
+      expect(runs).toBe(2)
+      expect(dead()).toBe(1)
+    },
+  )
 
   it.each(['single', 'batch'] as const)('a second next() of one middleware runs the handler no second time (%s)', async (mode) => {
     const { clock, sleep, open } = world()
@@ -165,7 +171,7 @@ describe('user code that breaks its promises', () => {
         await sleep(500)
         for (const link of server.links()) link.cut()
         for (const message of [...(await first), ...(await puller.receive({ waitMs: 20_000 }))]) {
-          got.push(message.value)
+          got.push(String(message.value))
           await message.done()
         }
         await broker.close({ drainMs: 100 })
