@@ -13,6 +13,7 @@ import {
   settledStays,
   stuckPartition,
 } from './ack-faults.ts'
+import { staleIsTold } from './ack-stale.ts'
 
 /** The ACK clauses, in the order of the page: when a delivery counts as done. */
 export const ack: readonly Clause[] = [
@@ -88,6 +89,7 @@ export const ack: readonly Clause[] = [
     async run(t) {
       await lateAtTheContract(t)
       await lateByPull(t)
+      await staleIsTold(t)
       await lateHandlers(t)
     },
   },

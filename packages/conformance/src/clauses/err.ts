@@ -146,6 +146,7 @@ export const err: readonly Clause[] = [
       seen.exactly(orders)
       t.equal(seen.starts.filter((start) => start.attempt !== 1).length, 0, 'starts whose attempt is not 1')
       t.equal(t.events('waiting').length, 0, 'waits for another attempt')
+      await givenAndNeverStarted(t)
     },
   },
   {
@@ -255,6 +256,25 @@ export const err: readonly Clause[] = [
   { id: 'ERR-20', title: 'Parking loses nothing', needs: 'memory', run: parkingLosesNothing },
   { id: 'ERR-21', title: 'attempt is 1 + failures that are known', needs: 'memory', run: attemptsSurvive },
 ]
+
+/** Messages that lay in a process that died: they were handed out before, and no handler of theirs ever failed. */
+async function givenAndNeverStarted(t: Trial): Promise<void> {
+  const topic = t.topic('held', { partitions: 1 })
+  const sender = await t.connect()
+  const seen = t.recorder('held')
+  const orders = t.orders(20, { keys: 20 })
+  await t.send(sender, topic, orders)
+  for (let round = 0; round < 3; round++) {
+    const member = await t.member({ topic, recorder: seen, options: { concurrency: 1 }, acts: [{ then: 'never' }] })
+    await t.until('it holds some', () => member.calls.handedOut >= 10 && member.running === 1, t.takeoverMs + 10_000)
+    t.struck('messages held and not started', member.calls.handedOut - member.starts)
+    member.kill()
+  }
+  await t.member({ topic, recorder: seen })
+  await t.settled(topic, 'workers', t.takeoverMs + 10_000)
+  seen.each(orders)
+  t.equal(seen.starts.filter((start) => start.attempt !== 1).length, 0, 'starts whose attempt is not 1, of messages that were held before')
+}
 
 function attempts(starts: readonly Start[]): readonly number[] {
   return starts.map((start) => start.attempt)

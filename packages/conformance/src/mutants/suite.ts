@@ -45,7 +45,7 @@ export const suite: readonly Mutant[] = [
     file: 'messages.ts',
     find: '() => recorders.every((recorder) => markers.every((marker) => recorder.hidden.has(marker.id))),',
     replace: '() => true,',
-    killedBy: ['PUB-1', 'GRP-1', 'ERR-14'],
+    killedBy: ['PUB-1', 'GRP-1'],
     what: 'a fence that proves nothing: as if it had been sent before',
   },
   {
