@@ -30,7 +30,8 @@ const prefix = 'POSTHORN_'
  * @example
  * import { defineConfig } from '@posthorn/core/config'
  *
- * export default defineConfig({ brokers: { main: 'redis://localhost', audit: { url: 'kafka://a,b' } } })
+ * const config = defineConfig({ brokers: { main: 'redis://localhost', audit: { url: 'kafka://a,b' } } })
+ * // the last line of the file: export default config
  */
 export function defineConfig(config: Config): Config {
   rememberSecretsIn(config)

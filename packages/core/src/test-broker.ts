@@ -79,10 +79,14 @@ const serverTimes = { leaseMs: 600_000, heartbeatMs: 150_000, replyMs: 5_000 }
  *
  * @throws MessagingError as `connect`
  * @example
+ * import { topic, unchecked } from '@posthorn/core'
+ * import { testBroker } from '@posthorn/core/testing'
+ *
+ * const orderPlaced = topic('orders.placed', { schema: unchecked<{ orderId: string }>(), groups: ['email'] })
  * const broker = await testBroker()
- * await startEmailService(broker)
- * await broker.producer(orderPlaced).send(order)
- * await broker.handled(orderPlaced, { orderId: order.orderId }, { group: 'email' })
+ * await broker.consume(orderPlaced, { group: 'email' }, (message) => console.log(message.value.orderId)) // the service
+ * await broker.producer(orderPlaced).send({ orderId: '17' })
+ * await broker.handled(orderPlaced, { orderId: '17' }, { group: 'email' })
  */
 export async function testBroker(options: ConnectOptions = {}): Promise<TestBroker> {
   const url = process.env.BROKER_URL
