@@ -19,7 +19,17 @@ export async function coreRun(place: Place, job: Job): Promise<Sample> {
   const producer = broker.producer(work)
   const since = monotonic()
   const processor = processorMs()
-  await Promise.all([feed(producer, job.messages, workOf(job.bytes, job.lanes)), Promise.race([all.done, settledDown(() => all.over(), () => ledger.count, job.stallMs)])])
+  await Promise.all([
+    feed(producer, job.messages, workOf(job.bytes, job.lanes)),
+    Promise.race([
+      all.done,
+      settledDown(
+        () => all.over(),
+        () => ledger.count,
+        job.stallMs,
+      ),
+    ]),
+  ])
   const wallMs = monotonic() - since
   const took = processorMs() - processor
   await consumer.close()
@@ -50,7 +60,14 @@ export async function stageRun(place: Place, job: Job, meter: Meter): Promise<St
   const all = counter(job.messages)
   const since = monotonic()
   const consumer = await consume(broker, job, ledger, all.one)
-  await Promise.race([all.done, settledDown(() => all.over(), () => ledger.count, job.stallMs)])
+  await Promise.race([
+    all.done,
+    settledDown(
+      () => all.over(),
+      () => ledger.count,
+      job.stallMs,
+    ),
+  ])
   await consumer.close()
   const handleMs = monotonic() - since
   await broker.close()

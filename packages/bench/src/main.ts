@@ -17,7 +17,12 @@ async function main(args: readonly string[]): Promise<number> {
   const driver = drivers.find(({ name }) => name === options.driver)
   if (driver === undefined) throw new Error(`there is no broker "${options.driver}"`)
   const repeat = ['npm run bench --', driver.name, ...args.filter((arg) => arg !== driver.name)].join(' ')
-  const about = { ...versions(), ...(await driver.versions()), runs: `${options.runs}, interleaved, after one that does not count; median (lowest–highest)`, repeat }
+  const about = {
+    ...versions(),
+    ...(await driver.versions()),
+    runs: `${options.runs}, interleaved, after one that does not count; median (lowest–highest)`,
+    repeat,
+  }
   const print = (text: string): void => {
     if (!options.json) process.stdout.write(`${text}\n`)
   }
@@ -25,7 +30,11 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`  … ${line}\n`)
   }
   const width = Math.max(...Object.keys(about).map((name) => name.length))
-  print(Object.entries(about).map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n'))
+  print(
+    Object.entries(about)
+      .map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+      .join('\n'),
+  )
   const all: Row[] = []
   const report: Record<string, unknown> = {}
   for (const name of options.only) {

@@ -11,7 +11,10 @@ export interface Options {
 }
 
 /** Reads the command line; throws with a sentence for people. */
-export function optionsOf(args: readonly string[], known: { readonly drivers: readonly string[]; readonly scenarios: readonly string[] }): Options {
+export function optionsOf(
+  args: readonly string[],
+  known: { readonly drivers: readonly string[]; readonly scenarios: readonly string[] },
+): Options {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -26,7 +29,8 @@ export function optionsOf(args: readonly string[], known: { readonly drivers: re
   const driver = positionals[0] ?? known.drivers[0] ?? ''
   if (positionals.length > 1 || !known.drivers.includes(driver)) throw new Error(`name one broker of: ${known.drivers.join(', ')}`)
   const only = values.only === undefined ? known.scenarios : values.only.split(',').map((name) => name.trim())
-  for (const name of only) if (!known.scenarios.includes(name)) throw new Error(`--only takes ${known.scenarios.join(', ')}, with commas; not "${name}"`)
+  for (const name of only)
+    if (!known.scenarios.includes(name)) throw new Error(`--only takes ${known.scenarios.join(', ')}, with commas; not "${name}"`)
   const runs = values.runs === undefined ? (values.quick ? 3 : 5) : Number(values.runs)
   if (!Number.isSafeInteger(runs) || runs < 1) throw new Error('--runs must be a whole number from 1')
   return { driver, only, runs, quick: values.quick, json: values.json, help: values.help }

@@ -14,7 +14,11 @@ export function tableOf(title: string, method: string, rows: readonly Row[]): st
   } else {
     for (const row of rows) {
       lines.push(`  ${row.name}`)
-      lines.push(...aligned([...Object.entries(row.figures), ['lost, twice, misordered', faultCells(row).join('  ').trim()]]).map((line) => `  ${line}`))
+      lines.push(
+        ...aligned([...Object.entries(row.figures), ['lost, twice, misordered', faultCells(row).join('  ').trim()]]).map(
+          (line) => `  ${line}`,
+        ),
+      )
     }
   }
   return lines.join('\n')
@@ -32,7 +36,9 @@ const faultCells = (row: Row): string[] => {
 function aligned(cells: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
   for (const row of cells) for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length)
-  return cells.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`.trimEnd())
+  return cells.map((row) =>
+    `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`.trimEnd(),
+  )
 }
 
 function wrapped(text: string, width: number): string[] {

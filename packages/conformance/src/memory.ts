@@ -32,7 +32,14 @@ export function memoryHarness(options: MemoryHarnessOptions = {}): Harness {
     },
     async broker(seed) {
       const clock = virtualClock()
-      const server = memoryServer({ profile: options.profile ?? 'default', leaseMs, heartbeatMs: 2000, replyMs: 5000, clock, random: seeded(seed) })
+      const server = memoryServer({
+        profile: options.profile ?? 'default',
+        leaseMs,
+        heartbeatMs: 2000,
+        replyMs: 5000,
+        clock,
+        random: seeded(seed),
+      })
       const address = `memory:suite-${++made}`
       servers.clear()
       servers.set(address, server)

@@ -32,8 +32,16 @@ export interface Broker extends AsyncDisposable {
   /** Cached by topic and options: cheap per request. The first send declares the topic and its groups. */
   producer<In>(topic: Topic<In, unknown, string>, options?: ProducerOptions): Producer<In>
   /** Resolves when subscribed, rejects if refused. */
-  consume<const T extends Topic, Tx = undefined>(topics: T | readonly T[], options: ConsumeOptions<Tx>, handler: Handler<MessageOf<T>, Tx>): Promise<Consumer>
-  consumeBatch<const T extends Topic>(topics: T | readonly T[], options: BatchOptions, handler: BatchHandler<MessageOf<T>>): Promise<Consumer>
+  consume<const T extends Topic, Tx = undefined>(
+    topics: T | readonly T[],
+    options: ConsumeOptions<Tx>,
+    handler: Handler<MessageOf<T>, Tx>,
+  ): Promise<Consumer>
+  consumeBatch<const T extends Topic>(
+    topics: T | readonly T[],
+    options: BatchOptions,
+    handler: BatchHandler<MessageOf<T>>,
+  ): Promise<Consumer>
   pull<const T extends Topic>(topics: T | readonly T[], options: PullOptions): Promise<Puller<MessageOf<T>>>
   /** Makes topics and groups now, so that groups miss nothing from here on. Idempotent. */
   declare(topics: Topic | readonly Topic[], options?: DeclareOptions): Promise<void>

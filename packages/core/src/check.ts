@@ -72,7 +72,11 @@ export const listOf =
  *
  * @throws MessagingError `INVALID_ARGUMENT`
  */
-export function checkOptions<T extends object>(attempted: string, options: T | undefined, rules: { readonly [K in keyof Required<T>]: Rule }): T {
+export function checkOptions<T extends object>(
+  attempted: string,
+  options: T | undefined,
+  rules: { readonly [K in keyof Required<T>]: Rule },
+): T {
   const copy: Record<string, unknown> = {}
   if (options === undefined) return copy as T
   const problem = object(options)

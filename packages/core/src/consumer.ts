@@ -112,7 +112,11 @@ export interface ConsumerStats {
 /** A consumer whose messages are asked for: `receive` hands them out, and each settles itself. */
 export interface Puller<out M> extends Consumer {
   /** At least one message, at most `max`, or none after `waitMs`. */
-  receive(options?: { readonly max?: number | undefined; readonly waitMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<readonly Pulled<M>[]>
+  receive(options?: {
+    readonly max?: number | undefined
+    readonly waitMs?: number | undefined
+    readonly signal?: AbortSignal | undefined
+  }): Promise<readonly Pulled<M>[]>
 }
 /** What became of a settlement: recorded; too late, the message is somebody else's; or its reply was lost. */
 export type PullResult = 'done' | 'stale' | 'unknown'

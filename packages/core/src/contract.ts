@@ -35,14 +35,7 @@ export interface AdapterContext {
   /** Something happened that no call returns. Core logs and counts it; the adapter goes on by itself. */
   event(name: AdapterEvent, detail: EventDetail): void
 }
-export type AdapterEvent =
-  | 'session-lost'
-  | 'position-lost'
-  | 'lease-lost'
-  | 'blocked'
-  | 'fenced'
-  | 'partitions-changed'
-  | 'broker-dropped'
+export type AdapterEvent = 'session-lost' | 'position-lost' | 'lease-lost' | 'blocked' | 'fenced' | 'partitions-changed' | 'broker-dropped'
 export interface EventDetail {
   readonly topic?: string
   readonly group?: string

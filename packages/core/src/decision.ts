@@ -53,5 +53,6 @@ export function decided(value: unknown): Decided | undefined {
 }
 
 function checkReason(name: string, reason: unknown): void {
-  if (typeof reason !== 'string' || reason === '') throw invalid(`cannot decide ${name}()`, `the reason must be a text that is not empty, not ${show(reason)}`)
+  if (typeof reason !== 'string' || reason === '')
+    throw invalid(`cannot decide ${name}()`, `the reason must be a text that is not empty, not ${show(reason)}`)
 }

@@ -82,6 +82,12 @@ class HeldEntry implements Entry {
 }
 
 /** A fresh entry. All fields are there from the start, so that engines see one shape. */
-export function createEntry(runner: AssignmentRunner, delivery: Delivery, content: Received | null, id: string, lane: string | null): Entry {
+export function createEntry(
+  runner: AssignmentRunner,
+  delivery: Delivery,
+  content: Received | null,
+  id: string,
+  lane: string | null,
+): Entry {
   return new HeldEntry(runner, delivery, content, id, lane)
 }

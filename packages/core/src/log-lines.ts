@@ -79,7 +79,11 @@ const lines: { readonly [Name in TelemetryName]?: Make } = {
     return `${which(e)} of ${where(e)} still running when the time to drain was over${listed(e.ids)}; left unsettled, to be delivered again`
   }),
   'timed-out': say('warn', 'handler-timed-out', (e) => `the handler of ${where(e)} ran out of time on ${which(e)}${because(e)}`),
-  'behind-waiting': say('debug', 'behind-waiting', (e) => `${which(e)} of ${where(e)} finished behind one that still waits; elsewhere it is handed out again`),
+  'behind-waiting': say(
+    'debug',
+    'behind-waiting',
+    (e) => `${which(e)} of ${where(e)} finished behind one that still waits; elsewhere it is handed out again`,
+  ),
   'settle-unknown': say(
     'warn',
     'settle-unknown',

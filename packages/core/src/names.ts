@@ -14,9 +14,13 @@ export const maxGroupBytes = 60
 export function checkTopicName(attempted: string, name: unknown): asserts name is string {
   if (typeof name !== 'string') throw invalid(attempted, `a topic name is a text, not ${show(name)}`)
   if (name === '') throw invalid(attempted, 'the topic name is empty')
-  if (name.length > maxTopicBytes) throw invalid(attempted, `the topic name has ${name.length} characters; at most ${maxTopicBytes} are allowed`)
+  if (name.length > maxTopicBytes)
+    throw invalid(attempted, `the topic name has ${name.length} characters; at most ${maxTopicBytes} are allowed`)
   if (!name.split('.').every((part) => token.test(part))) {
-    throw invalid(attempted, `${show(name)} is not a topic name. names are tokens of a-z, 0-9 and inner dashes, joined by dots, as in "orders.placed"`)
+    throw invalid(
+      attempted,
+      `${show(name)} is not a topic name. names are tokens of a-z, 0-9 and inner dashes, joined by dots, as in "orders.placed"`,
+    )
   }
 }
 
@@ -24,8 +28,10 @@ export function checkTopicName(attempted: string, name: unknown): asserts name i
 export function checkGroupName(attempted: string, group: unknown): asserts group is string {
   if (group === undefined) throw invalid(attempted, 'the option "group" is missing: it names the members that share the messages')
   if (typeof group !== 'string') throw invalid(attempted, `a group is a text, not ${show(group)}`)
-  if (group.length > maxGroupBytes) throw invalid(attempted, `the group name has ${group.length} characters; at most ${maxGroupBytes} are allowed`)
-  if (!token.test(group)) throw invalid(attempted, `${show(group)} is not a group name. a group is one token of a-z, 0-9 and inner dashes, as in "email"`)
+  if (group.length > maxGroupBytes)
+    throw invalid(attempted, `the group name has ${group.length} characters; at most ${maxGroupBytes} are allowed`)
+  if (!token.test(group))
+    throw invalid(attempted, `${show(group)} is not a group name. a group is one token of a-z, 0-9 and inner dashes, as in "email"`)
   if (reserved.has(group)) throw invalid(attempted, `the group name "${group}" is reserved for places that are derived from groups`)
 }
 

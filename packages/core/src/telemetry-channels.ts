@@ -113,7 +113,8 @@ const mostKey = 4096
 
 function bounded(event: TelemetryEvent): TelemetryEvent {
   const { id, ids, key } = event
-  const fits = (id?.length ?? 0) <= mostId && (key?.length ?? 0) <= mostKey && (ids === undefined || ids.every((each) => each.length <= mostId))
+  const fits =
+    (id?.length ?? 0) <= mostId && (key?.length ?? 0) <= mostKey && (ids === undefined || ids.every((each) => each.length <= mostId))
   if (fits) return event
   return {
     ...event,

@@ -116,7 +116,8 @@ export function topic<const Name extends string, S extends StandardSchemaV1 = St
 
 /** What `topic` was told, or INVALID_ARGUMENT for anything that `topic` did not make. */
 export function definitionOf(attempted: string, candidate: unknown): TopicDefinition {
-  const found = typeof candidate === 'object' && candidate !== null ? (candidate as { [definition]?: TopicDefinition })[definition] : undefined
+  const found =
+    typeof candidate === 'object' && candidate !== null ? (candidate as { [definition]?: TopicDefinition })[definition] : undefined
   if (found === undefined) throw invalid(attempted, `a topic made by topic('name') is needed, not ${show(candidate)}`)
   return found
 }
@@ -136,12 +137,19 @@ export function isUnchecked(schema: StandardSchemaV1 | undefined): boolean {
 
 const lasting = number(1)
 function standardSchema(value: unknown): string | undefined {
-  const standard = (typeof value === 'object' || typeof value === 'function') && value !== null ? (value as Partial<StandardSchemaV1>)['~standard'] : undefined
+  const standard =
+    (typeof value === 'object' || typeof value === 'function') && value !== null
+      ? (value as Partial<StandardSchemaV1>)['~standard']
+      : undefined
   return standard?.version === 1 && typeof standard.validate === 'function' ? undefined : 'a Standard Schema (zod, valibot, arktype, …)'
 }
 function codecObject(value: unknown): string | undefined {
   const codec = value as Partial<Codec> | null
-  return typeof codec === 'object' && codec !== null && typeof codec.contentType === 'string' && typeof codec.encode === 'function' && typeof codec.decode === 'function'
+  return typeof codec === 'object' &&
+    codec !== null &&
+    typeof codec.contentType === 'string' &&
+    typeof codec.encode === 'function' &&
+    typeof codec.decode === 'function'
     ? undefined
     : 'a codec { contentType, encode, decode }'
 }

@@ -1,5 +1,5 @@
-import { connectWith } from '@posthorn/core/adapter'
 import { type Broker, retry, topic, unchecked } from '@posthorn/core'
+import { connectWith } from '@posthorn/core/adapter'
 import { drive, memory, memoryServer, virtualClock } from '@posthorn/core/testing'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -38,7 +38,19 @@ interface Seen {
   readonly overlaps: string[]
 }
 
-async function run(plan: { readonly profile: 'default' | 'kafka' | 'rabbitmq' | 'redis' | 'mqtt'; readonly partitions: number; readonly concurrency: number; readonly maxUnsettled: number; readonly jobs: readonly Scripted[]; readonly visits: readonly { readonly atMs: number; readonly forMs: number }[] }) {
+// Where the wire has no headers the id lies in the envelope.
+function idOf(stored: { readonly id: string | null; readonly body: Uint8Array | null }): string {
+  return stored.id ?? (JSON.parse(Buffer.from(stored.body ?? []).toString()) as { readonly id: string }).id
+}
+
+async function run(plan: {
+  readonly profile: 'default' | 'kafka' | 'rabbitmq' | 'redis' | 'mqtt'
+  readonly partitions: number
+  readonly concurrency: number
+  readonly maxUnsettled: number
+  readonly jobs: readonly Scripted[]
+  readonly visits: readonly { readonly atMs: number; readonly forMs: number }[]
+}) {
   const clock = virtualClock()
   const server = memoryServer({ clock, profile: plan.profile })
   const work = topic('property.jobs', { schema: unchecked<Job>(), key: (job) => job.key, groups: ['workers'], partitions: plan.partitions })
@@ -53,7 +65,12 @@ async function run(plan: { readonly profile: 'default' | 'kafka' | 'rabbitmq' | 
     let here = 0
     await broker.consume(
       work,
-      { group: 'workers', concurrency: plan.concurrency, maxUnsettled: plan.maxUnsettled, retry: { attempts, firstDelayMs: 40, factor: 2 } },
+      {
+        group: 'workers',
+        concurrency: plan.concurrency,
+        maxUnsettled: plan.maxUnsettled,
+        retry: { attempts, firstDelayMs: 40, factor: 2 },
+      },
       async (message) => {
         const { id, key } = message.value
         const other = running.get(key)
@@ -100,7 +117,7 @@ async function run(plan: { readonly profile: 'default' | 'kafka' | 'rabbitmq' | 
     })(),
     10_000,
   )
-  const dead = server.read({ topic: work.name, role: 'dead', group: 'workers' }).length
+  const dead = new Set(server.read({ topic: work.name, role: 'dead', group: 'workers' }).map(idOf))
   return { seen, dead, peak }
 }
 
@@ -112,7 +129,10 @@ describe('the consume engine under random schedules', () => {
         expect(seen.overlaps).toEqual([])
         const lost = plan.jobs.filter((job, id) => job.failures < attempts && !seen.done.has(String(id)))
         expect(lost).toEqual([])
-        expect(dead).toBe(plan.jobs.filter((job, id) => job.failures >= attempts && !seen.done.has(String(id))).length)
+        // A dead letter whose settlement could not go with a hand-over is handled once more elsewhere: it may be both.
+        const given = plan.jobs.flatMap((job, id) => (job.failures >= attempts && !seen.done.has(String(id)) ? [String(id)] : []))
+        expect([...dead].filter((id) => (plan.jobs[Number(id)]?.failures ?? 0) < attempts)).toEqual([])
+        expect(given.filter((id) => !dead.has(id))).toEqual([])
         for (const key of ['a', 'b', 'c', 'd']) {
           const firsts = [...new Set(seen.order.map(Number).filter((id) => plan.jobs[id]?.key === key))]
           expect(firsts, `first successes of key ${key}`).toEqual([...firsts].sort((one, other) => one - other))

@@ -1,17 +1,28 @@
 import { expect, test } from 'vitest'
-import type { Delivery } from '../src/contract.ts'
-import type { AssignmentRunner } from '../src/assignment-runner.ts'
 import { activeEntries } from '../src/active-entries.ts'
+import type { AssignmentRunner } from '../src/consumption.ts'
+import type { Delivery } from '../src/contract.ts'
 import { createEntry, type Entry } from '../src/entry.ts'
 import { keyLanes } from '../src/key-lanes.ts'
 
 const runner = { topic: { name: 'ticks' } } as AssignmentRunner
-const delivery: Delivery = { token: null, content: { undecodable: '', body: null, headers: null }, parked: false, deliveries: null, position: () => null }
+const delivery: Delivery = {
+  token: null,
+  content: { undecodable: '', body: null, headers: null },
+  parked: false,
+  deliveries: null,
+  position: () => null,
+}
 const entryOf = (id: string, lane: string | null): Entry => createEntry(runner, delivery, null, id, lane)
 
 test('messages of one key go one after the other, those of others beside them', () => {
   const lanes = keyLanes()
-  const [first, second, third, other] = ['1', '2', '3', '4'].map((id) => entryOf(id, id === '4' ? 'b' : 'a')) as [Entry, Entry, Entry, Entry]
+  const [first, second, third, other] = ['1', '2', '3', '4'].map((id) => entryOf(id, id === '4' ? 'b' : 'a')) as [
+    Entry,
+    Entry,
+    Entry,
+    Entry,
+  ]
   expect([first, second, third, other].map((entry) => lanes.enter(entry))).toEqual([true, false, false, true])
   const next: string[] = []
   for (const entry of [first, second, third, other]) lanes.open(entry, (behind) => next.push(behind.id))

@@ -62,7 +62,16 @@ export const backlog: Scenario = {
           after: mebibytes(after),
           "server's own": kib,
         },
-        data: { messages, mostHeld: meter.mostHeld, mostUnsettled: most, assignments, handled: ledger.count, left, rss: { empty, full, peak, after }, serverBytes: kept },
+        data: {
+          messages,
+          mostHeld: meter.mostHeld,
+          mostUnsettled: most,
+          assignments,
+          handled: ledger.count,
+          left,
+          rss: { empty, full, peak, after },
+          serverBytes: kept,
+        },
         faults,
         targets: [
           {

@@ -52,7 +52,11 @@ async function handled(place: Place, slow: Slow): Promise<SlowSample> {
     ended++
     until = monotonic()
   })
-  await settledDown(() => ended >= messages, () => ended, 10_000)
+  await settledDown(
+    () => ended >= messages,
+    () => ended,
+    10_000,
+  )
   await consumer.close()
   await broker.close()
   return { wallMs: until - since, faults: ledger.faults(messages) }

@@ -46,8 +46,11 @@ async function row(driver: Driver, settings: Settings, bytes: number, keyed: boo
   const busy = spreadOf(core.map((sample) => job.messages / (sample.processorMs / 1000)))
   const own = spreadOf(core.map((sample, run) => perMessage(sample.processorMs - (bare[run]?.processorMs ?? 0))))
   const ownWall = spreadOf(core.map((sample, run) => perMessage(sample.wallMs - (bare[run]?.wallMs ?? 0))))
-  const targets: Target[] = [{ text: `${name}: core's own cost at most 5 µs per message`, value: `${fine(own.median)} µs`, met: own.median <= 5 }]
-  if (bytes === 100) targets.unshift({ text: `${name}: at least 150,000 messages/s`, value: whole(rate.median), met: rate.median >= 150_000 })
+  const targets: Target[] = [
+    { text: `${name}: core's own cost at most 5 µs per message`, value: `${fine(own.median)} µs`, met: own.median <= 5 },
+  ]
+  if (bytes === 100)
+    targets.unshift({ text: `${name}: at least 150,000 messages/s`, value: whole(rate.median), met: rate.median >= 150_000 })
   return {
     name,
     figures: {

@@ -40,15 +40,31 @@ export interface CarriedOptions {
  * Runs `fault` under load, lets everything end, and judges: nothing that was stored is lost, repeats stay within what was unsettled
  * or sent again, the order of keys holds, the next message is handled within recover time, and nobody died.
  */
-export async function carriedOver(t: Trial, name: string, options: CarriedOptions, fault: (carried: Carried) => Promise<void>): Promise<void> {
+export async function carriedOver(
+  t: Trial,
+  name: string,
+  options: CarriedOptions,
+  fault: (carried: Carried) => Promise<void>,
+): Promise<void> {
   const { everyMs = 10 / 3, most = Number.POSITIVE_INFINITY, bytes = 100, timeoutMs = 5000, latencyMs = 5 } = options
   const topic = t.topic(name)
   const seen = t.recorder(name)
   const producer = await t.connect({ jitter: 'free' })
   const consumers = [await t.connect({ jitter: 'free' }), await t.connect({ jitter: 'free' })]
   const handles: Consumer[] = []
-  for (const [index, broker] of consumers.entries()) handles.push(await broker.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(5), `consumer ${index}`)))
-  await t.until('both own their share', () => consumers.every((broker) => t.calls(broker).assignments.filter(({ role }) => role === 'main').length === 2), 20_000)
+  for (const [index, broker] of consumers.entries())
+    handles.push(
+      await broker.consume(
+        topic,
+        t.consumeOptions(),
+        seen.handler(() => t.sleep(5), `consumer ${index}`),
+      ),
+    )
+  await t.until(
+    'both own their share',
+    () => consumers.every((broker) => t.calls(broker).assignments.filter(({ role }) => role === 'main').length === 2),
+    20_000,
+  )
   const all = [producer, ...consumers]
   if (latencyMs > 0) for (const broker of all) t.link(broker).delay(latencyMs)
 
@@ -62,16 +78,28 @@ export async function carriedOver(t: Trial, name: string, options: CarriedOption
       const [order] = t.orders(1, { keyNames: [`key-${n % 64}`], bytes })
       if (order === undefined) return
       sent.push(order)
-      open.push(send.send(order, { id: order.id }).then(() => stored.push(order), () => {}))
+      open.push(
+        send.send(order, { id: order.id }).then(
+          () => stored.push(order),
+          () => {},
+        ),
+      )
       await t.sleep(everyMs)
     }
   })()
   let unsettled = 0
   const repeatsBefore = explained(t, topic.name)
   // What a client took in before an earlier fault and never settled is no longer its own: only the rest can be in flight.
-  const inHand = (): number => consumers.reduce((sum, broker) => sum + Math.min(2 * 2 * 32, t.calls(broker).handedOut - t.calls(broker).settled), 0)
+  const inHand = (): number =>
+    consumers.reduce((sum, broker) => sum + Math.min(2 * 2 * 32, t.calls(broker).handedOut - t.calls(broker).settled), 0)
   const carried: Carried = {
-    topic, seen, producer, consumers, all, handles, sent,
+    topic,
+    seen,
+    producer,
+    consumers,
+    all,
+    handles,
+    sent,
     again() {
       unsettled += inHand()
     },
@@ -86,10 +114,14 @@ export async function carriedOver(t: Trial, name: string, options: CarriedOption
   await fault(carried)
 
   const healedAt = t.now()
-  await t.until('the next message is handled', () => seen.starts.some((start) => start.at >= healedAt) || (sent.length >= most && seen.finished >= stored.length), {
-    withinMs: t.recoverMs,
-    seen: () => ({ finished: seen.finished, sent: sent.length, statuses: all.map((broker) => broker.status) }),
-  })
+  await t.until(
+    'the next message is handled',
+    () => seen.starts.some((start) => start.at >= healedAt) || (sent.length >= most && seen.finished >= stored.length),
+    {
+      withinMs: t.recoverMs,
+      seen: () => ({ finished: seen.finished, sent: sent.length, statuses: all.map((broker) => broker.status) }),
+    },
+  )
   t.note(`${Math.round(t.now() - healedAt)} ms from the heal to the next handled message`)
   if (most === Number.POSITIVE_INFINITY) {
     await t.pass(2000)
@@ -102,7 +134,10 @@ export async function carriedOver(t: Trial, name: string, options: CarriedOption
     await t.settled(topic, 'workers', 60_000)
     t.note(`the server lost ${stored.filter((order) => !done(order)).length} of ${stored.length} stored orders`)
   } else {
-    await t.until('all that was stored is handled', () => stored.every(done), { withinMs: t.takeoverMs + 60_000, seen: () => `${seen.finished} of ${stored.length}` })
+    await t.until('all that was stored is handled', () => stored.every(done), {
+      withinMs: t.takeoverMs + 60_000,
+      seen: () => `${seen.finished} of ${stored.length}`,
+    })
     await t.fence(producer, topic, seen)
     nothingLost(t, seen, stored, sent)
   }
@@ -110,12 +145,23 @@ export async function carriedOver(t: Trial, name: string, options: CarriedOption
   if (options.quiet === true) t.equal(seen.repeats, 0, 'repeats')
   else t.atMost(seen.repeats, unsettled + explained(t, topic.name) - repeatsBefore, 'repeats')
   t.equal(seen.disorder().length, 0, 'times that a key went out of order')
-  t.equal(handles.map((consumer) => consumer.state), ['running', 'running'], 'states of the consumers')
-  t.equal(all.map((broker) => broker.status), ['connected', 'connected', 'connected'], 'statuses of the broker objects')
+  t.equal(
+    handles.map((consumer) => consumer.state),
+    ['running', 'running'],
+    'states of the consumers',
+  )
+  t.equal(
+    all.map((broker) => broker.status),
+    ['connected', 'connected', 'connected'],
+    'statuses of the broker objects',
+  )
   await Promise.all(all.map((broker) => broker.close()))
 }
 
 /** Messages that were sent again because their outcome was unknown, or finished behind one that was handed over unfinished. */
 function explained(t: Trial, topic: string): number {
-  return [...t.events('send-repeated'), ...t.events('behind-waiting')].reduce((sum, { event }) => (event['topic'] === topic ? sum + ((event['count'] as number | undefined) ?? 1) : sum), 0)
+  return [...t.events('send-repeated'), ...t.events('behind-waiting')].reduce(
+    (sum, { event }) => (event['topic'] === topic ? sum + ((event['count'] as number | undefined) ?? 1) : sum),
+    0,
+  )
 }

@@ -27,7 +27,10 @@ async function killMovers(t: Trial): Promise<void> {
     await mover.died
     t.struck('delayed messages', orders.length)
     const heir = await t.member({ topic, recorder: seen })
-    await t.until(`all are handled in round ${round}`, () => seen.finished === orders.length, { withinMs: t.takeoverMs + 10_000, seen: () => seen.finished })
+    await t.until(`all are handled in round ${round}`, () => seen.finished === orders.length, {
+      withinMs: t.takeoverMs + 10_000,
+      seen: () => seen.finished,
+    })
     await t.fence(sender, topic, seen)
     seen.each(orders)
     for (const order of orders) t.atMost(seen.of(order).length, 2, `starts of ${order.id} in round ${round}`)
@@ -56,7 +59,10 @@ async function killServer(t: Trial): Promise<void> {
     await t.crash(signal)
     await t.pass(300)
     await t.restart()
-    await t.until(`all are handled in round ${round}`, () => seen.finished === all.length, { withinMs: t.takeoverMs + t.recoverMs, seen: () => seen.finished })
+    await t.until(`all are handled in round ${round}`, () => seen.finished === all.length, {
+      withinMs: t.takeoverMs + t.recoverMs,
+      seen: () => seen.finished,
+    })
   }
   await t.fence(sender, topic, seen)
   seen.each(all)
@@ -85,7 +91,11 @@ async function stepped(t: Trial, stepMs: number): Promise<void> {
   const retried = t.recorder(`${name} retried`)
   const stuck = t.recorder(`${name} limited`)
   const startedAtWall = new Map<string, number>()
-  await broker.consume(delayed, t.consumeOptions(), late.handler((message) => void startedAtWall.set(message.id, t.wall())))
+  await broker.consume(
+    delayed,
+    t.consumeOptions(),
+    late.handler((message) => void startedAtWall.set(message.id, t.wall())),
+  )
   await broker.consume(
     failing,
     t.consumeOptions({ concurrency: 64, retry: { attempts: 3, firstDelayMs: 5000, factor: 1 } }),
@@ -164,7 +174,11 @@ async function stepped(t: Trial, stepMs: number): Promise<void> {
     t.atMost(-early, t.slack(Math.max(0, -stepMs) + 1500), `milliseconds that ${order.id} came late`)
   }
   if (stepMs > 0) {
-    await t.until('what expired meanwhile is reported', () => brief.every((order) => idsOf(t, 'expired').includes(order.id)), delayMs + 10_000)
+    await t.until(
+      'what expired meanwhile is reported',
+      () => brief.every((order) => idsOf(t, 'expired').includes(order.id)),
+      delayMs + 10_000,
+    )
   }
   await t.settled(delayed, 'workers', 10_000)
   late.exactly(expected)
@@ -228,11 +242,16 @@ export const dlyMoving: readonly Clause[] = [
       const look = (): void => {
         held = Math.max(held, calls.handedOut - calls.settled)
       }
-      await t.until('half of the time is over', () => {
-        look()
-        return t.now() > due - 30_000
-      }, 60_000)
-      if (t.server.simulation !== undefined) t.atMost(t.server.simulation.clock.pending() - timersBefore, 50, `timers for ${count} waiting messages`)
+      await t.until(
+        'half of the time is over',
+        () => {
+          look()
+          return t.now() > due - 30_000
+        },
+        60_000,
+      )
+      if (t.server.simulation !== undefined)
+        t.atMost(t.server.simulation.clock.pending() - timersBefore, 50, `timers for ${count} waiting messages`)
       const during = await steady()
       t.atMost(during, Math.max(2 * baseline, 10), 'p99 of undelayed messages while many wait, in milliseconds')
       look()
@@ -283,7 +302,10 @@ export const dlyMoving: readonly Clause[] = [
       }
       await t.send(sender, topic, delayed, { delayMs: 3000 })
       await t.send(sender, topic, parked)
-      await t.until('the retries are parked', () => t.events('parked').length === parked.length, { withinMs: 20_000, seen: () => t.events('parked').length })
+      await t.until('the retries are parked', () => t.events('parked').length === parked.length, {
+        withinMs: 20_000,
+        seen: () => t.events('parked').length,
+      })
       await t.until('every group has all', () => recorders.every(({ seen }) => seen.finished === 200), {
         withinMs: 60_000,
         seen: () => recorders.map(({ group, seen }) => `${group}: ${seen.finished}`),
@@ -294,7 +316,12 @@ export const dlyMoving: readonly Clause[] = [
         else {
           seen.each([...delayed, ...parked])
           for (const order of delayed) t.equal(seen.of(order).length, 1, `starts of ${order.id} in group a`)
-          for (const order of parked) t.equal(seen.of(order).map((start) => start.attempt), [1, 2], `attempts of ${order.id} in group a`)
+          for (const order of parked)
+            t.equal(
+              seen.of(order).map((start) => start.attempt),
+              [1, 2],
+              `attempts of ${order.id} in group a`,
+            )
           t.equal(seen.repeats, 0, 'repeats in group a')
         }
       }

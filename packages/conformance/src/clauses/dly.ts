@@ -17,7 +17,12 @@ function onTime(t: Trial, seen: Recorder, due: ReadonlyMap<string, { readonly at
 }
 
 /** Sends these delayed, un-awaited, and resolves when all are stored; answers when each is due. */
-async function sendDelayed(t: Trial, topic: OrderTopic, orders: readonly Order[], delayOf: (index: number) => number): Promise<Map<string, { at: number; delayMs: number }>> {
+async function sendDelayed(
+  t: Trial,
+  topic: OrderTopic,
+  orders: readonly Order[],
+  delayOf: (index: number) => number,
+): Promise<Map<string, { at: number; delayMs: number }>> {
   const broker = await t.connect()
   await broker.declare(topic)
   const producer = broker.producer(topic, { timeoutMs: 5000 })
@@ -41,7 +46,9 @@ async function survives(t: Trial, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> 
   const orders = t.orders(100)
   const due = await sendDelayed(t, topic, orders, () => 5000)
   await t.pass(2000)
-  const waiting = async (): Promise<number> => (await t.auditor.read(t.place(topic))).length + (t.capabilities.delay === 'none' ? (await t.auditor.read(t.place(topic, 'delay'))).length : 0)
+  const waiting = async (): Promise<number> =>
+    (await t.auditor.read(t.place(topic))).length +
+    (t.capabilities.delay === 'none' ? (await t.auditor.read(t.place(topic, 'delay'))).length : 0)
   t.struck('delayed messages', await waiting())
   t.equal(seen.starts.length, 0, 'starts before the time')
   first.kill()
@@ -103,8 +110,15 @@ export const dly: readonly Clause[] = [
       await t.send(broker, topic, [slow], { delayMs: 5000 })
       await t.send(broker, topic, [quick], { delayMs: 1000 })
       await t.send(broker, topic, [now])
-      await t.until('all three are handled', () => seen.finished === 3, { withinMs: 10_000, seen: () => seen.starts.map((start) => start.id) })
-      t.equal(seen.starts.map((start) => start.id), [now.id, quick.id, slow.id], 'order of the starts')
+      await t.until('all three are handled', () => seen.finished === 3, {
+        withinMs: 10_000,
+        seen: () => seen.starts.map((start) => start.id),
+      })
+      t.equal(
+        seen.starts.map((start) => start.id),
+        [now.id, quick.id, slow.id],
+        'order of the starts',
+      )
       await t.fence(broker, topic, seen)
       seen.exactly(orders)
     },
@@ -130,14 +144,24 @@ export const dly: readonly Clause[] = [
       const { delayMs: most } = t.capabilities.limits
       const [order] = t.orders(1)
       if (order === undefined) return
-      const stored = async (): Promise<number> => (await t.auditor.read(t.place(topic))).length + (t.capabilities.delay === 'none' ? (await t.auditor.read(t.place(topic, 'delay'))).length : 0)
+      const stored = async (): Promise<number> =>
+        (await t.auditor.read(t.place(topic))).length +
+        (t.capabilities.delay === 'none' ? (await t.auditor.read(t.place(topic, 'delay'))).length : 0)
       const wrong: readonly unknown[] = [-1, Number.NaN, 0.5, 1000.5, most + 1, Number.POSITIVE_INFINITY, '5000']
       for (const delayMs of wrong) {
-        await t.rejects(producer.send(order, { delayMs: delayMs as number }), 'INVALID_ARGUMENT', { naming: ['delayMs'], what: `send with delayMs ${String(delayMs)}` })
-        await t.rejects(producer.sendBatch([{ value: order, delayMs: delayMs as number }]), 'INVALID_ARGUMENT', { what: `sendBatch with delayMs ${String(delayMs)}` })
+        await t.rejects(producer.send(order, { delayMs: delayMs as number }), 'INVALID_ARGUMENT', {
+          naming: ['delayMs'],
+          what: `send with delayMs ${String(delayMs)}`,
+        })
+        await t.rejects(producer.sendBatch([{ value: order, delayMs: delayMs as number }]), 'INVALID_ARGUMENT', {
+          what: `sendBatch with delayMs ${String(delayMs)}`,
+        })
       }
       for (const notBefore of [new Date(Number.NaN), new Date(t.wall() + most + 10_000)]) {
-        await t.rejects(producer.send(order, { notBefore }), 'INVALID_ARGUMENT', { naming: ['notBefore'], what: `send with notBefore ${String(notBefore.getTime())}` })
+        await t.rejects(producer.send(order, { notBefore }), 'INVALID_ARGUMENT', {
+          naming: ['notBefore'],
+          what: `send with notBefore ${String(notBefore.getTime())}`,
+        })
       }
       t.equal(await stored(), 0, 'stored of what was refused')
       await producer.send(order, { delayMs: most })
@@ -146,7 +170,7 @@ export const dly: readonly Clause[] = [
       await broker.consume(topic, t.consumeOptions(), seen.handler())
       await t.fence(broker, topic, seen)
       t.equal(seen.starts.length, 0, 'starts of what waits the longest')
-      t.equal(await stored() >= 1, true, 'it still waits')
+      t.equal((await stored()) >= 1, true, 'it still waits')
     },
   },
   ...dlyMoving.slice(1, 2),
@@ -172,7 +196,10 @@ export const dly: readonly Clause[] = [
       await t.settled(topic)
       t.equal((await t.auditor.read(t.place(topic, 'dead'))).length, 0, 'dead letters')
       t.equal(consumer.stats().handled >= lasting.length, true, 'handled, counted')
-      t.ok(t.logs.some((entry) => entry.event === 'expired'), 'the log says that messages had expired')
+      t.ok(
+        t.logs.some((entry) => entry.event === 'expired'),
+        'the log says that messages had expired',
+      )
       await expiresDuringRetry(t)
     },
   },
@@ -181,7 +208,10 @@ export const dly: readonly Clause[] = [
 
 /** DLY-8: a wait for the next attempt, in memory or parked, does not make it live longer. */
 async function expiresDuringRetry(t: Trial): Promise<void> {
-  for (const [name, waitMs, livesMs] of [['waiting', 100, 150], ['parked', 40_000, 20_000]] as const) {
+  for (const [name, waitMs, livesMs] of [
+    ['waiting', 100, 150],
+    ['parked', 40_000, 20_000],
+  ] as const) {
     const topic = t.topic(name, { keyed: name === 'waiting' })
     const broker = await t.connect()
     const seen = t.recorder(name)

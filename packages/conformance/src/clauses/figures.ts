@@ -47,10 +47,18 @@ function isBehind(seen: Recorder, repeat: Start, sent: readonly Order[], partiti
 /** Everything of these was done; the rest that came was sent too, with an outcome that its sender does not know. */
 export function nothingLost(t: Trial, seen: Recorder, stored: readonly Order[], sent: readonly Order[]): void {
   const missing = stored.filter((order) => !seen.of(order).some((start) => start.end === 'done'))
-  if (missing.length > 0) t.fail(`${missing.length} of ${stored.length} stored orders were never done`, missing.map((order) => order.id))
+  if (missing.length > 0)
+    t.fail(
+      `${missing.length} of ${stored.length} stored orders were never done`,
+      missing.map((order) => order.id),
+    )
   const known = new Set(sent.map((order) => order.id))
   const strange = seen.starts.filter((start) => !known.has(start.id))
-  if (strange.length > 0) t.fail(`${strange.length} came that nobody sent`, strange.map((start) => start.id))
+  if (strange.length > 0)
+    t.fail(
+      `${strange.length} came that nobody sent`,
+      strange.map((start) => start.id),
+    )
 }
 
 /** Copies beyond the first of each message that lie at the topic: what an unknown send that was repeated may leave. */

@@ -13,7 +13,12 @@ async function latencyOfOthers(
   topics: readonly OrderTopic[],
   rounds: number,
   everyMs: number,
-  burst: (round: number) => { readonly hot: readonly Order[]; readonly others: readonly Order[]; readonly hotTopic: OrderTopic; otherTopic(index: number): OrderTopic },
+  burst: (round: number) => {
+    readonly hot: readonly Order[]
+    readonly others: readonly Order[]
+    readonly hotTopic: OrderTopic
+    otherTopic(index: number): OrderTopic
+  },
 ): Promise<number> {
   const sender = await t.connect()
   const broker = await t.connect()
@@ -21,7 +26,11 @@ async function latencyOfOthers(
   const sentAt = new Map<string, number>()
   const all: Order[] = []
   const work: Promise<void>[] = []
-  const consumer = await broker.consume(topics, t.consumeOptions(), seen.handler(() => t.sleep(handleMs)))
+  const consumer = await broker.consume(
+    topics,
+    t.consumeOptions(),
+    seen.handler(() => t.sleep(handleMs)),
+  )
   for (let round = 0; round < rounds; round++) {
     const { hot, others, hotTopic, otherTopic } = burst(round)
     if (hot.length > 0) work.push(t.send(sender, hotTopic, hot))
@@ -33,7 +42,10 @@ async function latencyOfOthers(
     await t.sleep(everyMs)
   }
   await Promise.all(work)
-  await t.until('all are handled', () => seen.finished === all.length, { withinMs: 60_000, seen: () => `${seen.finished} of ${all.length}` })
+  await t.until('all are handled', () => seen.finished === all.length, {
+    withinMs: 60_000,
+    seen: () => `${seen.finished} of ${all.length}`,
+  })
   seen.exactly(all)
   seen.ordered()
   await consumer.close()
@@ -108,13 +120,21 @@ export const flowFair: readonly Clause[] = [
       await t.pass(2 * t.leaseMs)
       const wakes = t.now()
       member.thaw()
-      await t.until('it goes on', () => seen.finished === orders.length, { withinMs: t.takeoverMs + t.recoverMs + 10_000, seen: () => seen.finished })
+      await t.until('it goes on', () => seen.finished === orders.length, {
+        withinMs: t.takeoverMs + t.recoverMs + 10_000,
+        seen: () => seen.finished,
+      })
       await t.fence(sender, topic, seen)
       seen.each(orders)
       t.atMost(seen.repeats, held, 'repeats after the loop was blocked')
       const after = await t.auditor.settles(topic.name, 'workers')
       t.atMost(after.stale - before.stale, running, 'stale settlements after the loop was blocked')
-      const said = t.events().filter(({ at, name, event }) => at >= wakes && (name === 'stalled' || name === 'lost' || (name === 'adapter' && event['reason'] !== undefined)))
+      const said = t
+        .events()
+        .filter(
+          ({ at, name, event }) =>
+            at >= wakes && (name === 'stalled' || name === 'lost' || (name === 'adapter' && event['reason'] !== undefined)),
+        )
       t.atLeast(said.length, 1, 'events that say that it was stalled')
       t.equal(member.consumer?.state, 'running', 'state of the consumer afterwards')
     },
@@ -139,7 +159,11 @@ export const flowFair: readonly Clause[] = [
       const sentAt = t.now()
       await t.send(broker, topic, orders)
       await t.until('the batch is handled', () => seen.finished === 7, { withinMs: 2000, seen: () => batches })
-      t.equal(batches.map(({ count }) => count), [7], 'sizes of the batches')
+      t.equal(
+        batches.map(({ count }) => count),
+        [7],
+        'sizes of the batches',
+      )
       t.atMost((batches[0]?.at ?? 0) - sentAt, t.slack(600), 'time until a batch that is not full')
       t.atLeast((batches[0]?.at ?? 0) - sentAt, 400, 'time until a batch that is not full')
       await t.fence(broker, topic, seen)
@@ -159,7 +183,11 @@ export const flowFair: readonly Clause[] = [
       await t.send(broker, pulled, seven)
       const askedAt = t.now()
       const messages = await puller.receive({ max: 100, waitMs: 500 })
-      t.equal(messages.map((message) => message.id), seven.map((order) => order.id), 'ids that receive() gave')
+      t.equal(
+        messages.map((message) => message.id),
+        seven.map((order) => order.id),
+        'ids that receive() gave',
+      )
       t.atMost(t.now() - askedAt, t.slack(600), 'time of receive() with waitMs 500')
       const emptyAt = t.now()
       t.equal((await puller.receive({ max: 10, waitMs: 500 })).length, 0, 'messages where there are none')
@@ -179,14 +207,22 @@ export const flowFair: readonly Clause[] = [
         rest.push(...page.map((message) => message.id))
         await Promise.all(page.map((message) => message.done()))
       }
-      t.equal(rest, more.map((order) => order.id), 'ids pulled')
+      t.equal(
+        rest,
+        more.map((order) => order.id),
+        'ids pulled',
+      )
       await t.settled(pulled)
 
       const small = t.topic('small')
-      await t.rejects(broker.consumeBatch(small, { group: 'workers', max: 100, maxUnsettled: 50 }, async () => {}), 'INVALID_ARGUMENT', {
-        naming: ['maxUnsettled', 'max'],
-        what: 'consumeBatch that could never fill a batch',
-      })
+      await t.rejects(
+        broker.consumeBatch(small, { group: 'workers', max: 100, maxUnsettled: 50 }, async () => {}),
+        'INVALID_ARGUMENT',
+        {
+          naming: ['maxUnsettled', 'max'],
+          what: 'consumeBatch that could never fill a batch',
+        },
+      )
       t.equal(await t.auditor.exists(small.name), false, 'a topic made by what was refused')
     },
   },

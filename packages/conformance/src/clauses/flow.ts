@@ -18,14 +18,22 @@ export const flow: readonly Clause[] = [
         await t.send(sender, topic, orders)
         const gate = t.gate()
         const seen = t.recorder()
-        const consumer = await broker.consume(topic, t.consumeOptions(), seen.handler(() => gate.wait()))
+        const consumer = await broker.consume(
+          topic,
+          t.consumeOptions(),
+          seen.handler(() => gate.wait()),
+        )
         await t.until('8 handlers run', () => seen.running === 8, { seen: () => seen.running })
         await t.pass(2000)
         const calls = t.calls(broker)
         const owned = calls.assignments.filter(({ role }) => role === 'main').length
         t.atLeast(owned, 1, 'assignments')
         t.equal(seen.running, 8, 'handlers that run with concurrency 8')
-        t.atMost(await t.auditor.unsettled(topic.name, 'workers'), 32 * owned, `handed out and unsettled with maxUnsettled 32 and ${owned} assignments`)
+        t.atMost(
+          await t.auditor.unsettled(topic.name, 'workers'),
+          32 * owned,
+          `handed out and unsettled with maxUnsettled 32 and ${owned} assignments`,
+        )
         t.atMost(calls.handedOut, 32 * owned, 'deliveries that the client took in')
         t.atMost(consumer.stats().unsettled, 32 * owned, 'deliveries that the consumer says it holds')
         gate.open()
@@ -67,7 +75,10 @@ export const flow: readonly Clause[] = [
         )
         const orders = t.orders(8, { keys: 8 })
         await t.send(broker, topic, orders)
-        await t.until('8 handlers have met', () => seen.finished === 8, { withinMs: 5000, seen: () => ({ running: seen.running, done: seen.done }) })
+        await t.until('8 handlers have met', () => seen.finished === 8, {
+          withinMs: 5000,
+          seen: () => ({ running: seen.running, done: seen.done }),
+        })
         await t.fence(broker, topic, seen)
         seen.exactly(orders)
         t.equal(seen.mostRunning, 8, 'most handlers at once')
@@ -91,7 +102,11 @@ export const flow: readonly Clause[] = [
         const orders = t.orders(200)
         const share = orders.length / topics.length
         await Promise.all(topics.map((topic, index) => t.send(sender, topic, orders.slice(index * share, (index + 1) * share))))
-        await broker.consume(topics, t.consumeOptions({ concurrency: 4 }), seen.handler(() => t.sleep(50)))
+        await broker.consume(
+          topics,
+          t.consumeOptions({ concurrency: 4 }),
+          seen.handler(() => t.sleep(50)),
+        )
         await t.until('all are handled', () => seen.finished === orders.length, { withinMs: 10_000, seen: () => seen.finished })
         const took = Math.max(...seen.starts.map((start) => start.endedAt ?? 0)) - Math.min(...seen.starts.map((start) => start.at))
         t.atLeast(took, 2000, `time for 200 × 50 ms with concurrency 4 (${seen.name})`)
@@ -112,8 +127,16 @@ export const flow: readonly Clause[] = [
       const seen = t.recorder()
       const brokers = [await t.connect(), await t.connect()] as const
       const [paused, other] = brokers
-      const consumer = await paused.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(5), 'paused'))
-      await other.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(5), 'other'))
+      const consumer = await paused.consume(
+        topic,
+        t.consumeOptions(),
+        seen.handler(() => t.sleep(5), 'paused'),
+      )
+      await other.consume(
+        topic,
+        t.consumeOptions(),
+        seen.handler(() => t.sleep(5), 'other'),
+      )
       const owns = (broker: typeof paused): number => t.calls(broker).assignments.filter(({ role }) => role === 'main').length
       await t.until('both own something', () => owns(paused) === 2 && owns(other) === 2)
       const load = t.load(sender, topic, { everyMs: 5 })
@@ -143,7 +166,10 @@ export const flow: readonly Clause[] = [
       consumer.resume()
       t.equal(consumer.state, 'running', 'state after resume()')
       const stored = await load.stop()
-      await t.until('all are handled', () => seen.finished >= stored.length, { withinMs: 60_000, seen: () => `${seen.finished} of ${stored.length}` })
+      await t.until('all are handled', () => seen.finished >= stored.length, {
+        withinMs: 60_000,
+        seen: () => `${seen.finished} of ${stored.length}`,
+      })
       await t.fence(sender, topic, seen)
       seen.exactly(stored)
       seen.ordered()
@@ -163,7 +189,10 @@ export const flow: readonly Clause[] = [
       const sender = await t.connect()
       const orders = t.orders(8, { keys: 8 })
       await t.send(sender, topic, orders)
-      await t.until('all are done', () => seen.finished === 8, { withinMs: hold + 10_000, seen: () => ({ starts: seen.starts.length, done: seen.done }) })
+      await t.until('all are done', () => seen.finished === 8, {
+        withinMs: hold + 10_000,
+        seen: () => ({ starts: seen.starts.length, done: seen.done }),
+      })
       await t.fence(sender, topic, seen)
       seen.exactly(orders)
       await t.settled(topic)
@@ -172,7 +201,11 @@ export const flow: readonly Clause[] = [
       t.atMost(after.settled - before.settled, orders.length + fences, 'settlements')
       t.equal(after.repeated - before.repeated, 0, 'deliveries handed out again')
       t.equal(after.stale - before.stale, 0, 'stale settlements')
-      t.equal(team.map((member) => member.link.connects().length), [1, 1], 'connections made')
+      t.equal(
+        team.map((member) => member.link.connects().length),
+        [1, 1],
+        'connections made',
+      )
     },
   },
   {
@@ -206,7 +239,11 @@ export const flow: readonly Clause[] = [
       const broker = await t.connect()
       const seen = t.recorder()
       let slow = true
-      const consumer = await broker.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(slow ? 800 : 1)))
+      const consumer = await broker.consume(
+        topic,
+        t.consumeOptions(),
+        seen.handler(() => t.sleep(slow ? 800 : 1)),
+      )
       const subscribed = t.calls(broker).subscribe
       const load = t.load(sender, topic, { everyMs: 10 })
       await t.pass(15_000)
@@ -273,21 +310,28 @@ export const flow: readonly Clause[] = [
             abortedAt = t.now()
           })
           await gate.wait()
-          throw new Error('a late failure, which is nobody\'s business any more')
+          throw new Error("a late failure, which is nobody's business any more")
         }),
       )
       await t.send(broker, topic, [stuck])
       await t.until('it runs', () => seen.running === 1)
       const since = seen.starts[0]?.at ?? 0
       await t.send(broker, topic, others)
-      await t.until('the others are handled', () => others.every((order) => seen.of(order).length > 0), { withinMs: 8000, seen: () => seen.starts.map((start) => start.id) })
+      await t.until('the others are handled', () => others.every((order) => seen.of(order).length > 0), {
+        withinMs: 8000,
+        seen: () => seen.starts.map((start) => start.id),
+      })
       t.atLeast((abortedAt ?? 0) - since, 500, 'time until the signal aborted')
       t.atMost((abortedAt ?? 0) - since, t.slack(750), 'time until the signal aborted')
       const freed = Math.min(...others.map((order) => seen.of(order)[0]?.at ?? 0)) - since
       t.atLeast(freed, 5500, 'time until its slot was free: the limit and 5 s of grace')
       t.atMost(freed, t.slack(6500), 'time until its slot was free')
       await t.until('the next attempt is done', () => seen.of(stuck).length === 2, 5000)
-      t.equal(seen.of(stuck).map((start) => start.attempt), [1, 2], 'attempts of the stuck message')
+      t.equal(
+        seen.of(stuck).map((start) => start.attempt),
+        [1, 2],
+        'attempts of the stuck message',
+      )
       await t.settled(topic)
       const settles = (await t.auditor.settles(topic.name, 'workers')).settled
       gate.open()
@@ -311,17 +355,31 @@ export const flow: readonly Clause[] = [
         lane.handler((message) => (message.id === first && message.attempt === 1 ? open.wait() : undefined)),
       )
       await t.send(broker, keyed, [...blocked, ...free])
-      await t.until('the other keys are handled', () => free.every((order) => lane.of(order).length === 1), { withinMs: 5000, seen: () => lane.finished })
+      await t.until('the other keys are handled', () => free.every((order) => lane.of(order).length === 1), {
+        withinMs: 5000,
+        seen: () => lane.finished,
+      })
       await t.pass(20_000)
       t.equal(lane.starts.filter((start) => start.key === 'stuck').length, 1, 'starts of the stuck key while its old handler runs')
       t.equal(t.events('timed-out').length, 2, 'events "timed-out"')
       open.open()
-      await t.until('the stuck key goes on', () => lane.finished === blocked.length + free.length, { withinMs: 5000, seen: () => lane.finished })
+      await t.until('the stuck key goes on', () => lane.finished === blocked.length + free.length, {
+        withinMs: 5000,
+        seen: () => lane.finished,
+      })
       await t.fence(broker, keyed, lane)
-      t.equal(lane.of(blocked[0] ?? '').map((start) => start.attempt), [1, 2], 'attempts at the head of the stuck key')
+      t.equal(
+        lane.of(blocked[0] ?? '').map((start) => start.attempt),
+        [1, 2],
+        'attempts at the head of the stuck key',
+      )
       for (const order of [...blocked.slice(1), ...free]) t.equal(lane.of(order).length, 1, `starts of ${order.id}`)
       t.equal(lane.overlaps.length, 0, 'handlers of one key at the same time')
-      t.equal(lane.starts.filter((start) => start.key === 'stuck').map((start) => start.seq), [0, 0, 1, 2], 'order of the stuck key')
+      t.equal(
+        lane.starts.filter((start) => start.key === 'stuck').map((start) => start.seq),
+        [0, 0, 1, 2],
+        'order of the stuck key',
+      )
     },
   },
   ...flowFair,

@@ -1,3 +1,4 @@
+import type { Clause } from '../clause.ts'
 import { ack } from './ack.ts'
 import { bad } from './bad.ts'
 import { cap } from './cap.ts'
@@ -16,7 +17,25 @@ import { pub } from './pub.ts'
 import { rbl } from './rbl.ts'
 import { sec } from './sec.ts'
 import { trc } from './trc.ts'
-import type { Clause } from '../clause.ts'
 
 /** Every clause, in the order of the page. */
-export const allClauses: readonly Clause[] = [...cap, ...pub, ...grp, ...ack, ...err, ...ord, ...dly, ...flow, ...life, ...fid, ...bad, ...net, ...rbl, ...trc, ...int, ...once, ...dlq, ...sec]
+export const allClauses: readonly Clause[] = [
+  ...cap,
+  ...pub,
+  ...grp,
+  ...ack,
+  ...err,
+  ...ord,
+  ...dly,
+  ...flow,
+  ...life,
+  ...fid,
+  ...bad,
+  ...net,
+  ...rbl,
+  ...trc,
+  ...int,
+  ...once,
+  ...dlq,
+  ...sec,
+]

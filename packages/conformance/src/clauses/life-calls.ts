@@ -2,14 +2,14 @@
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { isMessagingError, type Broker, type Consumer } from '@posthorn/core'
+import { type Broker, type Consumer, isMessagingError } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
 import { settled } from '../clock.ts'
 import type { Order } from '../orders.ts'
 import type { Trial } from '../trial.ts'
-import { deadIds } from './support.ts'
 import { politeRepeats } from './figures.ts'
 import { connectChanged } from './spied.ts'
+import { deadIds } from './support.ts'
 
 /** The promise's end must be a value, or one of these codes. */
 async function endsWith(t: Trial, what: string, codes: readonly string[], promise: Promise<unknown>): Promise<'resolved' | 'rejected'> {
@@ -17,7 +17,8 @@ async function endsWith(t: Trial, what: string, codes: readonly string[], promis
     await promise
     return 'resolved'
   } catch (error) {
-    if (!isMessagingError(error) || !codes.includes(error.code)) t.fail(`${what} rejected with ${isMessagingError(error) ? `${error.code}: ${error.message}` : String(error)}`)
+    if (!isMessagingError(error) || !codes.includes(error.code))
+      t.fail(`${what} rejected with ${isMessagingError(error) ? `${error.code}: ${error.message}` : String(error)}`)
     return 'rejected'
   }
 }
@@ -59,10 +60,12 @@ async function interleave(t: Trial, round: number): Promise<void> {
   const calls: readonly (() => void)[] = [
     () => {
       const wasClosing = closing !== undefined
-      const consuming = broker.consume(topic, t.consumeOptions(), () => {}).then((consumer) => {
-        consumers.push(consumer)
-        t.ok(!wasClosing, `round ${round}: consume after close resolved`)
-      })
+      const consuming = broker
+        .consume(topic, t.consumeOptions(), () => {})
+        .then((consumer) => {
+          consumers.push(consumer)
+          t.ok(!wasClosing, `round ${round}: consume after close resolved`)
+        })
       work.push(endsWith(t, `round ${round}: consume`, ['CLOSED'], consuming))
     },
     close,
@@ -82,7 +85,8 @@ async function interleave(t: Trial, round: number): Promise<void> {
         close()
       })
       work.push(endsWith(t, `round ${round}: consume`, ['CLOSED'], inside))
-      if (!wasClosing) work.push(endsWith(t, `round ${round}: send`, ['CLOSED'], broker.producer(t.topic('inside')).send(t.orders(1)[0] as Order)))
+      if (!wasClosing)
+        work.push(endsWith(t, `round ${round}: send`, ['CLOSED'], broker.producer(t.topic('inside')).send(t.orders(1)[0] as Order)))
     },
     () => {
       for (const consumer of consumers) consumer.pause()
@@ -117,7 +121,12 @@ export const lifeCalls: readonly Clause[] = [
       t.equal((await t.auditor.members(topic.name, 'workers')).length, 0, 'members left behind')
       for (let n = 0; n < 10; n++) {
         const broker = await t.connect()
-        const consuming = endsWith(t, 'consume while closing', ['CLOSED'], broker.consume(topic, t.consumeOptions(), () => t.fail('a handler of a consumer that was closed at once')))
+        const consuming = endsWith(
+          t,
+          'consume while closing',
+          ['CLOSED'],
+          broker.consume(topic, t.consumeOptions(), () => t.fail('a handler of a consumer that was closed at once')),
+        )
         await broker.close()
         await consuming
       }
@@ -151,10 +160,20 @@ export const lifeCalls: readonly Clause[] = [
       }
       for (let n = 0; n < 10; n++) await cycle()
       await t.pass(2 * t.leaseMs)
-      const before = { timers: timers(), listeners: listeners(), connections: (await t.auditor.counters()).connections, members: (await t.auditor.members(topic.name, 'workers')).length }
+      const before = {
+        timers: timers(),
+        listeners: listeners(),
+        connections: (await t.auditor.counters()).connections,
+        members: (await t.auditor.members(topic.name, 'workers')).length,
+      }
       for (let n = 0; n < 100; n++) await cycle()
       await t.pass(2 * t.leaseMs)
-      const after = { timers: timers(), listeners: listeners(), connections: (await t.auditor.counters()).connections, members: (await t.auditor.members(topic.name, 'workers')).length }
+      const after = {
+        timers: timers(),
+        listeners: listeners(),
+        connections: (await t.auditor.counters()).connections,
+        members: (await t.auditor.members(topic.name, 'workers')).length,
+      }
       t.equal(after, before, 'what 100 cycles of start and stop leave behind')
 
       // The suite remembers every connection that it made; these it does not know, so that only a leak can hold them.
@@ -199,14 +218,20 @@ export const lifeCalls: readonly Clause[] = [
       const topic = t.topic('jobs')
       const puller = await broker.pull(topic, { group: 'workers' })
       const stopReceive = new AbortController()
-      await within('a waiting receive', ['CANCELLED'], puller.receive({ waitMs: 60_000, signal: stopReceive.signal }), () => stopReceive.abort())
+      await within('a waiting receive', ['CANCELLED'], puller.receive({ waitMs: 60_000, signal: stopReceive.signal }), () =>
+        stopReceive.abort(),
+      )
       await puller.close()
 
       const failing = t.topic('failing')
       const seen = t.recorder('failing')
-      const consumer = await broker.consume(failing, t.consumeOptions({ retry: false }), seen.handler(() => {
-        throw new Error('fails on purpose')
-      }))
+      const consumer = await broker.consume(
+        failing,
+        t.consumeOptions({ retry: false }),
+        seen.handler(() => {
+          throw new Error('fails on purpose')
+        }),
+      )
       const letters = t.orders(5)
       await t.send(broker, failing, letters)
       await t.until('there are dead letters', async () => (await deadIds(broker, failing)).length === 5)
@@ -216,7 +241,11 @@ export const lifeCalls: readonly Clause[] = [
       const replay = broker.deadLetters(failing, 'workers').replay({ all: true }, { signal: stopReplay.signal })
       await within('a blocked replay', ['CANCELLED'], replay, () => stopReplay.abort())
       t.link(broker).heal()
-      t.equal([...(await deadIds(broker, failing))].sort(), letters.map((order) => order.id).sort(), 'dead letters after a replay that was given up')
+      t.equal(
+        [...(await deadIds(broker, failing))].sort(),
+        letters.map((order) => order.id).sort(),
+        'dead letters after a replay that was given up',
+      )
 
       const starting = await t.connect()
       await starting.declare(topic)
@@ -233,7 +262,9 @@ export const lifeCalls: readonly Clause[] = [
       const given = await t.connect()
       t.link(given).withhold(['subscribe'])
       const stopConsume = new AbortController()
-      const giving = given.consume(topic, t.consumeOptions({ signal: stopConsume.signal }), () => t.fail('a handler of a consumer that was given up'))
+      const giving = given.consume(topic, t.consumeOptions({ signal: stopConsume.signal }), () =>
+        t.fail('a handler of a consumer that was given up'),
+      )
       await within('a starting consume', ['CANCELLED'], giving, () => stopConsume.abort())
       await given.close()
 
@@ -304,18 +335,29 @@ export const lifeCalls: readonly Clause[] = [
       t.atMost(t.now() - backAt, t.slack(t.recoverMs), 'time until a waiting connect resolved')
       await Promise.all(sends)
       await consuming
-      await t.until('what was sent meanwhile is handled', () => seen.finished === orders.length, { withinMs: t.recoverMs, seen: () => seen.finished })
+      await t.until('what was sent meanwhile is handled', () => seen.finished === orders.length, {
+        withinMs: t.recoverMs,
+        seen: () => seen.finished,
+      })
       t.equal(await letters.catch(() => deadIds(early, topic)), [], 'dead letters')
       t.equal(early.health().ready, true, 'ready afterwards')
 
       const other = t.topic('others')
       const fresh = t.recorder('connected after')
-      await late.consume(other, t.consumeOptions({ retry: false }), fresh.handler((_, start) => {
-        if (start.seq === 1) throw new Error('fails on purpose')
-      }))
+      await late.consume(
+        other,
+        t.consumeOptions({ retry: false }),
+        fresh.handler((_, start) => {
+          if (start.seq === 1) throw new Error('fails on purpose')
+        }),
+      )
       const more = t.orders(2, { keyNames: ['late'] })
       await t.send(late, other, more)
-      await t.until('the broker object that came late works', async () => fresh.starts.length === 2 && (await deadIds(late, other)).length === 1, { seen: () => fresh.starts.length })
+      await t.until(
+        'the broker object that came late works',
+        async () => fresh.starts.length === 2 && (await deadIds(late, other)).length === 1,
+        { seen: () => fresh.starts.length },
+      )
       await t.fence(early, topic, seen)
       seen.each(orders)
     },
@@ -332,7 +374,11 @@ export const lifeCalls: readonly Clause[] = [
           [0, 1, 2].map(async (index) => {
             const topic = t.topic(`round-${round}.part-${index}`)
             const seen = t.recorder(topic.name)
-            const consumer = await broker.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(2)))
+            const consumer = await broker.consume(
+              topic,
+              t.consumeOptions(),
+              seen.handler(() => t.sleep(2)),
+            )
             return { topic, seen, consumer, orders: [] as Order[] }
           }),
         )
@@ -358,7 +404,11 @@ export const lifeCalls: readonly Clause[] = [
         }
         for (const part of others) part.seen.exactly(part.orders, part.topic.name)
         t.equal(closed.seen.starts.length, starts, 'starts of the one that was closed')
-        t.equal(others.map((part) => part.consumer.state), ['running', 'running'], 'state of the others')
+        t.equal(
+          others.map((part) => part.consumer.state),
+          ['running', 'running'],
+          'state of the others',
+        )
         const again = await broker.consume(closed.topic, t.consumeOptions(), closed.seen.handler())
         await t.fence(sender, closed.topic, closed.seen)
         await t.until('its handlers have ended', () => closed.seen.running === 0)

@@ -12,7 +12,12 @@ const settledBy = async (t: Trial, topic: OrderTopic): Promise<number> => (await
 const dead = async (t: Trial, topic: OrderTopic): Promise<number> => (await t.auditor.read(t.place(topic, 'dead'))).length
 
 /** A consumer whose handlers wait, `running` of them running and the others of `orders` held. */
-async function stuck(t: Trial, topic: OrderTopic, orders: readonly Order[], concurrency: number): Promise<{ broker: Broker; seen: Recorder; gate: Gate; signals: AbortSignal[] }> {
+async function stuck(
+  t: Trial,
+  topic: OrderTopic,
+  orders: readonly Order[],
+  concurrency: number,
+): Promise<{ broker: Broker; seen: Recorder; gate: Gate; signals: AbortSignal[] }> {
   const broker = await t.connect()
   const seen = t.recorder('closing')
   const gate = t.gate()
@@ -28,9 +33,13 @@ async function stuck(t: Trial, topic: OrderTopic, orders: readonly Order[], conc
   const sender = await t.connect()
   await t.send(sender, topic, orders)
   const running = Math.min(concurrency, orders.length)
-  await t.until(`${running} handlers run and the rest is held`, async () => seen.running === running && (await t.auditor.unsettled(topic.name, 'workers')) === orders.length, {
-    seen: () => ({ running: seen.running, handedOut: t.calls(broker).handedOut }),
-  })
+  await t.until(
+    `${running} handlers run and the rest is held`,
+    async () => seen.running === running && (await t.auditor.unsettled(topic.name, 'workers')) === orders.length,
+    {
+      seen: () => ({ running: seen.running, handedOut: t.calls(broker).handedOut }),
+    },
+  )
   return { broker, seen, gate, signals }
 }
 
@@ -66,13 +75,23 @@ async function closesInTime(t: Trial, how: 'stuck' | 'inside' | 'server gone'): 
   if (how !== 'server gone') {
     const told = t.events('abandoned').flatMap(({ event }) => event['ids'] as readonly string[])
     for (const order of orders) t.ok(told.includes(order.id), `an event names ${order.id}, which close left behind (${how})`, [order.id])
-    t.ok(t.logs.some((entry) => entry.event === 'abandoned'), 'the log names what close left behind')
+    t.ok(
+      t.logs.some((entry) => entry.event === 'abandoned'),
+      'the log names what close left behind',
+    )
   }
-  t.equal(signals.map((signal) => signal.aborted), [true, true, true], `signals of the abandoned handlers (${how})`)
+  t.equal(
+    signals.map((signal) => signal.aborted),
+    [true, true, true],
+    `signals of the abandoned handlers (${how})`,
+  )
   if (how === 'server gone') await t.restart()
   const again = t.recorder('again')
   await t.member({ topic, recorder: again })
-  await t.until('what was left behind is handled', () => again.finished === orders.length, { withinMs: t.takeoverMs + t.recoverMs, seen: () => again.finished })
+  await t.until('what was left behind is handled', () => again.finished === orders.length, {
+    withinMs: t.takeoverMs + t.recoverMs,
+    seen: () => again.finished,
+  })
   gate.open()
   await t.fence(await t.connect(), topic, again)
   again.exactly(orders)
@@ -104,12 +123,20 @@ export const lifeDrain: readonly Clause[] = [
       t.equal(next.starts.length, 0, 'starts at the successor while the old one drains')
       gate.open()
       await closing
-      t.equal({ running: seen.running, done: seen.done, starts: seen.starts.length }, { running: 0, done: 8, starts: 8 }, 'handlers when close resolved')
+      t.equal(
+        { running: seen.running, done: seen.done, starts: seen.starts.length },
+        { running: 0, done: 8, starts: 8 },
+        'handlers when close resolved',
+      )
       t.atMost(t.now() - since, t.slack(3000), 'time of close')
       t.equal(t.calls(broker).settled, 8, 'settled by the one that closed')
       const held = orders.slice(8)
       await t.until('the successor has the rest', () => next.finished === held.length, { withinMs: 5000, seen: () => next.finished })
-      t.equal(next.starts.map((start) => start.id), held.map((order) => order.id), 'order at the successor')
+      t.equal(
+        next.starts.map((start) => start.id),
+        held.map((order) => order.id),
+        'order at the successor',
+      )
       t.equal(next.starts.filter((start) => start.attempt > 1).length, 0, 'attempts that the hand-over counted')
       await t.fence(await t.connect(), topic, next)
       next.exactly(held)
@@ -128,7 +155,8 @@ export const lifeDrain: readonly Clause[] = [
       const { broker, seen, gate } = await stuck(t, topic, [first], 8)
       const closing = broker.close()
       const more = t.orders(10, { keyNames: Array.from({ length: 10 }, (_, index) => `other-${index}`) })
-      for (const order of more) await t.auditor.write(topic.name, foreign(t, { id: order.id, key: order.key, body: utf8(JSON.stringify(order)) }))
+      for (const order of more)
+        await t.auditor.write(topic.name, foreign(t, { id: order.id, key: order.key, body: utf8(JSON.stringify(order)) }))
       await t.pass(3000)
       t.equal(seen.starts.length, 1, 'starts while draining')
       t.equal(await settledBy(t, topic), 0, 'settlements while draining')
@@ -174,7 +202,10 @@ export const lifeDrain: readonly Clause[] = [
       }
       const stored = await load.stop()
       t.equal(stored.length, load.sent.length, 'sends that were stored')
-      await t.until('all are handled', () => seen.finished === stored.length, { withinMs: 10_000, seen: () => `${seen.finished} of ${stored.length}` })
+      await t.until('all are handled', () => seen.finished === stored.length, {
+        withinMs: 10_000,
+        seen: () => `${seen.finished} of ${stored.length}`,
+      })
       await t.fence(sender, topic, seen)
       seen.each(stored)
       politeRepeats(t, seen, load.sent, 4)
@@ -205,7 +236,11 @@ export const lifeDrain: readonly Clause[] = [
         const kept = new Set(await storedIds(t, topic))
         const resolved = orders.filter((_, index) => outcomes[index]?.status === 'fulfilled')
         const missing = resolved.filter((order) => !kept.has(order.id))
-        if (missing.length > 0) t.fail(`${missing.length} of ${resolved.length} resolved sends are not at the broker`, missing.map((order) => order.id))
+        if (missing.length > 0)
+          t.fail(
+            `${missing.length} of ${resolved.length} resolved sends are not at the broker`,
+            missing.map((order) => order.id),
+          )
         t.equal(resolved.length, orders.length, 'sends that close flushed, with a server that answers')
       }
     },

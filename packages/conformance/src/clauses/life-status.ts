@@ -27,7 +27,10 @@ async function watched(t: Trial, name: string, fault: (parties: Parties) => Prom
   const heal = await fault({ topic, broker, consumer })
   const struckAt = t.now()
   const main = (): number => t.calls(broker).assignments.filter(({ role }) => role === 'main').length
-  await t.until(`the state is "recovering" (${name})`, () => consumer.state === 'recovering', { withinMs: 4000, seen: () => ({ state: consumer.state, status: broker.status, owns: main() }) })
+  await t.until(`the state is "recovering" (${name})`, () => consumer.state === 'recovering', {
+    withinMs: 4000,
+    seen: () => ({ state: consumer.state, status: broker.status, owns: main() }),
+  })
   t.equal(broker.health().ready, false, `ready while it recovers (${name})`)
   t.atLeast(broker.health().reasons.length, 1, `reasons for not being ready (${name})`)
   t.note(`recovering ${t.now() - struckAt} ms after the fault`)
@@ -47,18 +50,33 @@ async function watched(t: Trial, name: string, fault: (parties: Parties) => Prom
   const again = t.orders(4)
   const runsAt = t.now()
   await t.send(sender, topic, again)
-  await t.until(`messages flow when it says so (${name})`, () => again.every((order) => seen.of(order).length > 0), { withinMs: 1000, seen: () => seen.finished })
+  await t.until(`messages flow when it says so (${name})`, () => again.every((order) => seen.of(order).length > 0), {
+    withinMs: 1000,
+    seen: () => seen.finished,
+  })
   t.note(`messages flow ${t.now() - runsAt} ms after "running"`)
   await t.until(`ready again (${name})`, () => broker.health().ready, 1000)
   await broker.close()
 }
 
 /** LIFE-18: each way to receive is refused in the same words, and leaves nothing behind. */
-async function refused(t: Trial, broker: Broker, topic: Topic, group: string, code: string, more: Readonly<Record<string, unknown>>, what: string, naming: readonly string[]): Promise<void> {
+async function refused(
+  t: Trial,
+  broker: Broker,
+  topic: Topic,
+  group: string,
+  code: string,
+  more: Readonly<Record<string, unknown>>,
+  what: string,
+  naming: readonly string[],
+): Promise<void> {
   const before = (await t.auditor.counters()).connections
   const calls: readonly (readonly [string, () => Promise<unknown>])[] = [
     ['consume', () => broker.consume(topic, { group, ...more }, () => {})],
-    ['consumeBatch', () => broker.consumeBatch(topic, { group, ...more, ...('forward' in more ? { forward: undefined } : {}) } as never, async () => {})],
+    [
+      'consumeBatch',
+      () => broker.consumeBatch(topic, { group, ...more, ...('forward' in more ? { forward: undefined } : {}) } as never, async () => {}),
+    ],
     ['pull', () => broker.pull(topic, { group, ...more } as never)],
   ]
   for (const [verb, call] of calls) {
@@ -128,7 +146,10 @@ export const lifeStatus: readonly Clause[] = [
       const lost = sender.producer(topic, { timeoutMs: 500 }).send(t.orders(1)[0] as Order)
       await t.rejects(lost, ['UNAVAILABLE', 'TIMED_OUT'], { what: 'a send while the server is away' })
       await t.restart()
-      await t.until('all are handled', () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')), { withinMs: t.takeoverMs + t.recoverMs + 10_000, seen: () => seen.finished })
+      await t.until('all are handled', () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')), {
+        withinMs: t.takeoverMs + t.recoverMs + 10_000,
+        seen: () => seen.finished,
+      })
       await t.pass(1000)
     },
   },
@@ -142,10 +163,14 @@ export const lifeStatus: readonly Clause[] = [
       const sender = await t.connect()
       const broker = await t.connect()
       const seen = t.recorder()
-      await broker.consume(topic, t.consumeOptions({ retry: { attempts: 50, firstDelayMs: 300, factor: 1 } }), seen.handler(async (_, start) => {
-        await t.sleep(5)
-        if (start.n % 4 === 0) throw new Error('fails on purpose')
-      }))
+      await broker.consume(
+        topic,
+        t.consumeOptions({ retry: { attempts: 50, firstDelayMs: 300, factor: 1 } }),
+        seen.handler(async (_, start) => {
+          await t.sleep(5)
+          if (start.n % 4 === 0) throw new Error('fails on purpose')
+        }),
+      )
       const load = t.load(sender, topic, { everyMs: 5 })
       await t.until('it is in full swing', () => seen.done > 50)
       t.struck('running handlers', seen.running)
@@ -175,7 +200,9 @@ export const lifeStatus: readonly Clause[] = [
         const before = await t.auditor.counters()
         t.link(broker).delay(50)
         const since = t.now()
-        await Promise.all(Array.from({ length: count }, (_, index) => broker.consume(t.topic(`part-${count}-${index}`), t.consumeOptions(), () => {})))
+        await Promise.all(
+          Array.from({ length: count }, (_, index) => broker.consume(t.topic(`part-${count}-${index}`), t.consumeOptions(), () => {})),
+        )
         const took = t.now() - since
         // What runs beside the consumers, as forwarders do, has joined by then.
         await t.pass(1000)
@@ -210,9 +237,14 @@ export const lifeStatus: readonly Clause[] = [
       await refused(t, broker, t.topic('sized', { partitions: 8 }), 'workers', 'CONFLICT', {}, 'another partition count', [])
 
       const { attempts, replay, forward } = t.capabilities
-      if (attempts === 'none') await refused(t, broker, topic, 'workers', 'UNSUPPORTED', { maxDeliveries: 5 }, 'a crash guard without a count', ['attempts'])
-      if (replay === 'none') await refused(t, broker, topic, 'workers', 'UNSUPPORTED', { startFrom: new Date(t.wall()) }, 'a start in the past', ['replay'])
-      if (forward === 'none') await refused(t, broker, topic, 'workers', 'UNSUPPORTED', { forward: { atomic: true, to: [t.topic('out')] } }, 'atomic forwards', ['forward'])
+      if (attempts === 'none')
+        await refused(t, broker, topic, 'workers', 'UNSUPPORTED', { maxDeliveries: 5 }, 'a crash guard without a count', ['attempts'])
+      if (replay === 'none')
+        await refused(t, broker, topic, 'workers', 'UNSUPPORTED', { startFrom: new Date(t.wall()) }, 'a start in the past', ['replay'])
+      if (forward === 'none')
+        await refused(t, broker, topic, 'workers', 'UNSUPPORTED', { forward: { atomic: true, to: [t.topic('out')] } }, 'atomic forwards', [
+          'forward',
+        ])
 
       const denied = t.topic('denied')
       await sender.declare(denied)
@@ -244,7 +276,12 @@ export const lifeStatus: readonly Clause[] = [
       const others = t.recorder('others')
       const other = await broker.consume(healthy, t.consumeOptions(), others.handler())
 
-      const dies = async (name: string, codes: readonly string[], observed: boolean, fault: (topic: OrderTopic) => Promise<unknown>): Promise<void> => {
+      const dies = async (
+        name: string,
+        codes: readonly string[],
+        observed: boolean,
+        fault: (topic: OrderTopic) => Promise<unknown>,
+      ): Promise<void> => {
         const topic = t.topic(name)
         await sender.declare(topic)
         const seen = t.recorder(name)
@@ -261,7 +298,10 @@ export const lifeStatus: readonly Clause[] = [
           )
         }
         await fault(topic)
-        await t.until(`the consumer has failed (${name})`, () => consumer.state === 'failed', { withinMs: t.takeoverMs, seen: () => consumer.state })
+        await t.until(`the consumer has failed (${name})`, () => consumer.state === 'failed', {
+          withinMs: t.takeoverMs,
+          seen: () => consumer.state,
+        })
         if (observed) {
           await t.until(`closed rejects (${name})`, () => times === 1, { withinMs: 15_000, seen: () => times })
           await t.rejects(Promise.reject(closed), codes, { naming: [topic.name], what: `closed (${name})` })
@@ -269,8 +309,15 @@ export const lifeStatus: readonly Clause[] = [
         await t.until(`its end is over (${name})`, async () => (await t.auditor.members(topic.name, 'workers')).length === 0, 15_000)
         t.equal(consumer.state, 'failed', `state (${name})`)
         t.equal(broker.health().ready, false, `ready with a dead consumer (${name})`)
-        t.ok(broker.health().reasons.some((reason) => reason.includes(topic.name)), `health() names the dead consumer (${name})`)
-        t.equal(t.events('consumer-failed').filter(({ event }) => event['topic'] === topic.name).length, 1, `events "consumer-failed" (${name})`)
+        t.ok(
+          broker.health().reasons.some((reason) => reason.includes(topic.name)),
+          `health() names the dead consumer (${name})`,
+        )
+        t.equal(
+          t.events('consumer-failed').filter(({ event }) => event['topic'] === topic.name).length,
+          1,
+          `events "consumer-failed" (${name})`,
+        )
         await consumer.close()
         t.equal(other.state, 'running', `state of the other consumer (${name})`)
         const orders = t.orders(5)
@@ -287,7 +334,8 @@ export const lifeStatus: readonly Clause[] = [
         await next.close()
         await next.closed
       }
-      const invalid = (topic: OrderTopic): Promise<unknown> => t.auditor.write(topic.name, { id: 'bad', key: 'bad', body: new TextEncoder().encode('{ no json') })
+      const invalid = (topic: OrderTopic): Promise<unknown> =>
+        t.auditor.write(topic.name, { id: 'bad', key: 'bad', body: new TextEncoder().encode('{ no json') })
       await dies('invalid', ['UNDECODABLE', 'INVALID_MESSAGE'], true, invalid)
       await dies('denied', ['UNAUTHORIZED'], true, async (topic) => {
         await t.auditor.deny('read', topic.name)
@@ -317,12 +365,21 @@ export const lifeStatus: readonly Clause[] = [
     async run(t) {
       const misbehave = async (name: string, log: 'default' | 'own' | false, lines: string[]): Promise<void> => {
         const topic = t.topic(name, { groups: [] })
-        const broker = await t.connect(log === 'default' ? { log: undefined } : { log: log === false ? false : (entry) => lines.push(entry.message) })
-        await broker.producer(topic).send(t.orders(1)[0] as Order).catch(() => {})
+        const broker = await t.connect(
+          log === 'default' ? { log: undefined } : { log: log === false ? false : (entry) => lines.push(entry.message) },
+        )
+        await broker
+          .producer(topic)
+          .send(t.orders(1)[0] as Order)
+          .catch(() => {})
         const seen = t.recorder(name)
-        await broker.consume(topic, t.consumeOptions({ retry: { attempts: 2, firstDelayMs: 100, factor: 1 } }), seen.handler(() => {
-          throw new Error(`fails on purpose in ${name}`)
-        }))
+        await broker.consume(
+          topic,
+          t.consumeOptions({ retry: { attempts: 2, firstDelayMs: 100, factor: 1 } }),
+          seen.handler(() => {
+            throw new Error(`fails on purpose in ${name}`)
+          }),
+        )
         await t.send(broker, topic, t.orders(40))
         await t.until('there are dead letters', async () => (await deadIds(broker, topic)).length >= 40, 10_000)
         t.link(broker).cut()
@@ -342,7 +399,11 @@ export const lifeStatus: readonly Clause[] = [
         const before = t.stderr.length
         await misbehave('shown', 'default', [])
         const seconds = Math.ceil((t.now() - since) / 1000) + 1
-        const lines = t.stderr.slice(before).join('').split('\n').filter((line) => line !== '')
+        const lines = t.stderr
+          .slice(before)
+          .join('')
+          .split('\n')
+          .filter((line) => line !== '')
         const about = (text: string): readonly string[] => lines.filter((line) => line.includes(text))
         t.atLeast(about('failed on').length, 1, 'lines about failing handlers')
         t.atLeast(about('dead letters').length, 1, 'lines about dead letters')

@@ -2,7 +2,7 @@
 
 import type { Clause } from '../clause.ts'
 import type { Trial } from '../trial.ts'
-import { carriedOver, type Carried, heartbeatMs } from './carried.ts'
+import { type Carried, carriedOver, heartbeatMs } from './carried.ts'
 
 /** Everyone notices that its link is dead, by default within two heartbeats; what it owned is lost then. */
 async function noticed(t: Trial, { all, consumers, again }: Carried, since: number, withinMs = 2 * heartbeatMs): Promise<void> {
@@ -30,8 +30,16 @@ export const netLinks: readonly Clause[] = [
           await t.until('a publish is on its way', () => t.link(carried.producer).open('publish') > 0, 1000)
           await carried.strikes('messages on their way')
           for (const broker of carried.all) t.link(broker).cut()
-          await t.until('everyone is connected again', () => carried.all.every((broker) => t.link(broker).connected && broker.status === 'connected'), { withinMs: t.recoverMs, seen: () => carried.all.map((broker) => broker.status) })
-          await t.until('it flows again', () => carried.seen.starts.at(-1) !== undefined && t.now() - (carried.seen.starts.at(-1)?.at ?? 0) < 50, t.recoverMs)
+          await t.until(
+            'everyone is connected again',
+            () => carried.all.every((broker) => t.link(broker).connected && broker.status === 'connected'),
+            { withinMs: t.recoverMs, seen: () => carried.all.map((broker) => broker.status) },
+          )
+          await t.until(
+            'it flows again',
+            () => carried.seen.starts.at(-1) !== undefined && t.now() - (carried.seen.starts.at(-1)?.at ?? 0) < 50,
+            t.recoverMs,
+          )
           await t.pass(1000)
         }
       })
@@ -69,7 +77,9 @@ export const netLinks: readonly Clause[] = [
           t.atLeast(early.length, 10, 'sends into the silence')
           t.equal(early.filter((send) => send.outcome === 'stored').length, 0, 'sends into the silence that claim to be stored')
           // Whatever left this process may have arrived.
-          const left = early.filter((send) => send.outcome === 'failed' && send.error?.code !== 'UNAVAILABLE' && send.error?.code !== 'TIMED_OUT')
+          const left = early.filter(
+            (send) => send.outcome === 'failed' && send.error?.code !== 'UNAVAILABLE' && send.error?.code !== 'TIMED_OUT',
+          )
           t.equal(left.length, 0, 'sends into the silence with another end than a lost server')
           if (direction === 'down') {
             t.atLeast(early.filter((send) => send.outcome === 'unknown' || send.outcome === 'open').length, 1, 'sends whose reply was lost')
@@ -84,7 +94,10 @@ export const netLinks: readonly Clause[] = [
     title: 'Slow is not broken',
     needs: 'memory',
     async run(t) {
-      for (const [name, latencyMs, jitterMs] of [['slow', 200, 100], ['slower', 2000, 0]] as const) {
+      for (const [name, latencyMs, jitterMs] of [
+        ['slow', 200, 100],
+        ['slower', 2000, 0],
+      ] as const) {
         // Of a key one publish at a time is on its way: a send may wait for the one before it, so for two round trips.
         await carriedOver(t, name, { quiet: true, timeoutMs: 30_000 }, async (carried) => {
           await carried.strikes('messages on their way')
@@ -112,7 +125,11 @@ export const netLinks: readonly Clause[] = [
         for (const broker of carried.all) t.link(broker).throttle(65_536)
         await t.pass(30_000)
         t.equal(t.events('status').length, statuses, 'changes of status at 64 KiB/s')
-        t.equal(carried.all.map((broker) => t.link(broker).connects().length), [1, 1, 1], 'connections made')
+        t.equal(
+          carried.all.map((broker) => t.link(broker).connects().length),
+          [1, 1, 1],
+          'connections made',
+        )
         for (const broker of carried.all) t.link(broker).heal()
       })
     },
@@ -139,12 +156,21 @@ export const netLinks: readonly Clause[] = [
         await Promise.all(carried.all.map(flap))
         t.atLeast(cuts, 20, 'cuts')
         for (let at = from; at < until; at += 10_000) {
-          t.atLeast(carried.seen.starts.filter((start) => start.at >= at && start.at < at + 10_000 && start.end === 'done').length, 1, 'messages handled in 10 s of flapping')
+          t.atLeast(
+            carried.seen.starts.filter((start) => start.at >= at && start.at < at + 10_000 && start.end === 'done').length,
+            1,
+            'messages handled in 10 s of flapping',
+          )
         }
       })
     },
   },
-  { id: 'NET-7', title: 'Framing is right at any cut', needs: 'network', gate: () => ({ notProven: 'needs a link that carries bytes: an embedded broker has no frames' }) },
+  {
+    id: 'NET-7',
+    title: 'Framing is right at any cut',
+    needs: 'network',
+    gate: () => ({ notProven: 'needs a link that carries bytes: an embedded broker has no frames' }),
+  },
   {
     id: 'NET-14',
     title: 'Reconnecting is polite',
@@ -162,11 +188,17 @@ export const netLinks: readonly Clause[] = [
       await t.crash('SIGTERM')
       const since = t.now()
       await t.pass(20_000)
-      const tries = clients.map((broker) => t.link(broker).connects().filter((at) => at >= since))
+      const tries = clients.map((broker) =>
+        t
+          .link(broker)
+          .connects()
+          .filter((at) => at >= since),
+      )
       const all = tries.flat()
       t.atLeast(all.length, clients.length * 3, 'tries to connect in 20 s')
       for (const [index, times] of tries.entries()) {
-        for (const at of times) t.atMost(times.filter((other) => other >= at && other < at + 1000).length, 2, `tries of client ${index} within one second`)
+        for (const at of times)
+          t.atMost(times.filter((other) => other >= at && other < at + 1000).length, 2, `tries of client ${index} within one second`)
         const gaps = times.map((at, n) => at - (n === 0 ? since : (times[n - 1] ?? since)))
         t.atLeast(Math.max(...gaps.slice(2)), 1.5 * (gaps[0] ?? 0), `later gaps of client ${index} against its first`)
       }
@@ -176,11 +208,27 @@ export const netLinks: readonly Clause[] = [
       const seconds = new Set(all.map((at) => Math.round(at - since)))
       t.atLeast(seconds.size, all.length / 2, 'different moments of tries')
       await t.restart()
-      await t.until('everyone is back', () => clients.every((broker) => broker.status === 'connected'), { withinMs: t.recoverMs, seen: () => clients.map((broker) => broker.status) })
-      for (const broker of clients) t.atMost(t.link(broker).connects().filter((at) => at >= since + 20_000).length, 2, 'tries of one client after the server was back')
+      await t.until('everyone is back', () => clients.every((broker) => broker.status === 'connected'), {
+        withinMs: t.recoverMs,
+        seen: () => clients.map((broker) => broker.status),
+      })
+      for (const broker of clients)
+        t.atMost(
+          t
+            .link(broker)
+            .connects()
+            .filter((at) => at >= since + 20_000).length,
+          2,
+          'tries of one client after the server was back',
+        )
     },
   },
-  { id: 'NET-15', title: 'A hanging first host is skipped', needs: 'network', gate: () => ({ notProven: 'an embedded broker has no addresses to choose from' }) },
+  {
+    id: 'NET-15',
+    title: 'A hanging first host is skipped',
+    needs: 'network',
+    gate: () => ({ notProven: 'an embedded broker has no addresses to choose from' }),
+  },
   {
     id: 'NET-16',
     title: 'Idle links survive',
@@ -194,7 +242,10 @@ export const netLinks: readonly Clause[] = [
       const [first, second] = [t.orders(1), t.orders(1)]
       await t.send(producer, topic, first)
       await t.until('it works', () => seen.finished === 1)
-      for (const [who, broker] of [['producer', producer], ['consumer', consumer]] as const) {
+      for (const [who, broker] of [
+        ['producer', producer],
+        ['consumer', consumer],
+      ] as const) {
         const orders = who === 'producer' ? second : t.orders(1)
         await t.pass(20_000)
         // What lies between forgets the link: what it carries is lost without a word, while a new one would be let through.
@@ -203,13 +254,20 @@ export const netLinks: readonly Clause[] = [
         link.silence('both')
         const since = t.now()
         const sending = t.send(producer, topic, orders)
-        await t.until(`the ${who} connects anew`, () => broker.status === 'recovering', { withinMs: 2 * heartbeatMs + 100, seen: () => broker.status })
-        link.heal()
-        await sending
-        await t.until(`the first message after the idle time is handled (${who})`, () => orders.every((order) => seen.of(order).length > 0), {
-          withinMs: 2 * heartbeatMs + t.recoverMs - (t.now() - since),
+        await t.until(`the ${who} connects anew`, () => broker.status === 'recovering', {
+          withinMs: 2 * heartbeatMs + 100,
           seen: () => broker.status,
         })
+        link.heal()
+        await sending
+        await t.until(
+          `the first message after the idle time is handled (${who})`,
+          () => orders.every((order) => seen.of(order).length > 0),
+          {
+            withinMs: 2 * heartbeatMs + t.recoverMs - (t.now() - since),
+            seen: () => broker.status,
+          },
+        )
         t.note(`${t.now() - since} ms after the ${who} was idle`)
         t.atLeast(link.connects().length, before + 1, 'connections made')
       }

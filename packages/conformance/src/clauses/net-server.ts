@@ -1,9 +1,9 @@
 // Servers that restart, die, stand still, forget, and take rights away.
 
-import { isMessagingError, type Broker, type Consumer } from '@posthorn/core'
+import { type Broker, type Consumer, isMessagingError } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
-import type { Order, OrderTopic } from '../orders.ts'
 import type { ProcessSignal } from '../harness.ts'
+import type { Order, OrderTopic } from '../orders.ts'
 import type { Trial } from '../trial.ts'
 import { carriedOver } from './carried.ts'
 import { idsOf } from './figures.ts'
@@ -13,12 +13,18 @@ async function restarts(t: Trial, signal: ProcessSignal, lossy: boolean): Promis
   const most = t.size(10_000)
   await carriedOver(t, 'restarted', { most, lossy, timeoutMs: 15_000 }, async (carried) => {
     for (const part of [most / 3, most / 2]) {
-      await t.until(`${Math.floor(part)} are sent`, () => carried.sent.length >= part, { withinMs: 60_000, seen: () => carried.sent.length })
+      await t.until(`${Math.floor(part)} are sent`, () => carried.sent.length >= part, {
+        withinMs: 60_000,
+        seen: () => carried.sent.length,
+      })
       await carried.strikes('messages on their way')
       await t.crash(signal === 'SIGTERM' ? 'SIGTERM' : 'SIGKILL')
       await t.pass(1000)
       await t.restart()
-      await t.until('everyone is connected again', () => carried.all.every((broker) => broker.status === 'connected'), { withinMs: t.recoverMs, seen: () => carried.all.map((broker) => broker.status) })
+      await t.until('everyone is connected again', () => carried.all.every((broker) => broker.status === 'connected'), {
+        withinMs: t.recoverMs,
+        seen: () => carried.all.map((broker) => broker.status),
+      })
     }
   })
 }
@@ -75,17 +81,24 @@ export const netServer: readonly Clause[] = [
         await t.pass(10_000)
         const during = t.sends.filter((send) => send.topic === carried.topic.name && send.at >= frozenAt && send.endedAt !== undefined)
         t.equal(during.filter((send) => send.outcome === 'stored').length, 0, 'sends that a frozen server is said to have stored')
-        for (const send of during) if (send.outcome === 'refused') t.fail(`a send to a frozen server ended as ${send.error?.code}: ${send.error?.message}`)
+        for (const send of during)
+          if (send.outcome === 'refused') t.fail(`a send to a frozen server ended as ${send.error?.code}: ${send.error?.message}`)
         const before = t.calls(carried.producer).published
         const wokeAt = t.now()
         await t.server.signal('SIGCONT')
-        const open = t.sends.filter((send) => send.topic === carried.topic.name && send.at <= wokeAt && (send.endedAt === undefined || send.endedAt >= frozenAt)).length
+        const open = t.sends.filter(
+          (send) => send.topic === carried.topic.name && send.at <= wokeAt && (send.endedAt === undefined || send.endedAt >= frozenAt),
+        ).length
         await t.pass(2000)
         const fresh = carried.sent.length - t.sends.filter((send) => send.topic === carried.topic.name && send.at <= wokeAt).length
         t.atMost(t.calls(carried.producer).published - before, 2 * open + fresh, 'messages published in the 2 s after waking')
         for (const broker of carried.all) {
-          const tries = t.link(broker).connects().filter((at) => at >= frozenAt)
-          for (const at of tries) t.atMost(tries.filter((other) => other >= at && other < at + 1000).length, 2, 'tries to connect within one second')
+          const tries = t
+            .link(broker)
+            .connects()
+            .filter((at) => at >= frozenAt)
+          for (const at of tries)
+            t.atMost(tries.filter((other) => other >= at && other < at + 1000).length, 2, 'tries to connect within one second')
         }
       })
     },
@@ -112,8 +125,14 @@ export const netServer: readonly Clause[] = [
         await t.send(sender, topic, orders)
         t.struck('connections', t.link(broker).connected)
         t.link(broker).cut()
-        await t.until('it runs again', () => consumer.state === 'running' && broker.status === 'connected', { withinMs: t.recoverMs, seen: () => [consumer.state, broker.status] })
-        await t.until('all are handled', () => seen.finished === all.length && beside.finished === all.length, { withinMs: t.recoverMs, seen: () => [seen.finished, beside.finished] })
+        await t.until('it runs again', () => consumer.state === 'running' && broker.status === 'connected', {
+          withinMs: t.recoverMs,
+          seen: () => [consumer.state, broker.status],
+        })
+        await t.until('all are handled', () => seen.finished === all.length && beside.finished === all.length, {
+          withinMs: t.recoverMs,
+          seen: () => [seen.finished, beside.finished],
+        })
       }
       for (const group of ['workers', 'others']) {
         t.equal((await t.auditor.members(topic.name, group)).length, 1, `subscriptions of ${group} after 10 cuts`)
@@ -137,13 +156,20 @@ export const netServer: readonly Clause[] = [
       await t.auditor.remove({ topic: topic.name, group: 'workers' })
       const said = reported(t, 'position-lost')
       link.heal()
-      await t.until('the group is there again', async () => (await t.auditor.members(topic.name, 'workers').catch(() => [])).length === 1 && consumer.state === 'running', {
-        withinMs: t.recoverMs + t.takeoverMs,
-        seen: () => consumer.state,
-      })
+      await t.until(
+        'the group is there again',
+        async () => (await t.auditor.members(topic.name, 'workers').catch(() => [])).length === 1 && consumer.state === 'running',
+        {
+          withinMs: t.recoverMs + t.takeoverMs,
+          seen: () => consumer.state,
+        },
+      )
       t.atLeast(reported(t, 'position-lost'), said + 1, 'events that say so')
       const last = await persist(t, sender, topic, 20)
-      await t.until('new messages flow', () => last.every((order) => seen.of(order).length > 0 && beside.of(order).length > 0), { withinMs: 5000, seen: () => seen.finished })
+      await t.until('new messages flow', () => last.every((order) => seen.of(order).length > 0 && beside.of(order).length > 0), {
+        withinMs: 5000,
+        seen: () => seen.finished,
+      })
     },
   },
   {
@@ -166,15 +192,22 @@ export const netServer: readonly Clause[] = [
         // A log keeps what is sent while there is no group; the group that is made again may not begin behind it.
         const meanwhile = what === 'group' && t.capabilities.retention === 'log' ? t.orders(20) : []
         if (meanwhile.length > 0) await t.send(sender, topic, meanwhile)
-        await t.until(`the ${what} is there again`, async () => (await t.auditor.members(topic.name, 'workers').catch(() => [])).length === 1 && consumer.state === 'running', {
-          withinMs: t.recoverMs + t.takeoverMs,
-          seen: () => consumer.state,
-        })
+        await t.until(
+          `the ${what} is there again`,
+          async () => (await t.auditor.members(topic.name, 'workers').catch(() => [])).length === 1 && consumer.state === 'running',
+          {
+            withinMs: t.recoverMs + t.takeoverMs,
+            seen: () => consumer.state,
+          },
+        )
         t.atLeast(reported(t, 'position-lost'), said + 1, `events about the deleted ${what}`)
         const later = await persist(t, sender, topic, 20)
         await t.until('new messages flow', () => [...meanwhile, ...later].every((order) => seen.of(order).length > 0), {
           withinMs: 5000,
-          seen: () => ({ meanwhile: meanwhile.filter((order) => seen.of(order).length > 0).length, later: later.filter((order) => seen.of(order).length > 0).length }),
+          seen: () => ({
+            meanwhile: meanwhile.filter((order) => seen.of(order).length > 0).length,
+            later: later.filter((order) => seen.of(order).length > 0).length,
+          }),
         })
       }
       t.equal(consumer.state, 'running', 'state of the consumer')
@@ -201,12 +234,19 @@ export const netServer: readonly Clause[] = [
       await t.server.wipe()
       await t.pass(2000)
       await t.restart()
-      await t.until('the group is there again', async () => (await t.auditor.members(topic.name, 'workers').catch(() => [])).length === 1 && consumer.state === 'running', {
-        withinMs: t.recoverMs + t.takeoverMs,
-        seen: () => consumer.state,
-      })
+      await t.until(
+        'the group is there again',
+        async () => (await t.auditor.members(topic.name, 'workers').catch(() => [])).length === 1 && consumer.state === 'running',
+        {
+          withinMs: t.recoverMs + t.takeoverMs,
+          seen: () => consumer.state,
+        },
+      )
       const later = await persist(t, sender, topic, 50)
-      await t.until('new messages flow', () => later.every((order) => seen.of(order).length > 0), { withinMs: 5000, seen: () => seen.finished })
+      await t.until('new messages flow', () => later.every((order) => seen.of(order).length > 0), {
+        withinMs: 5000,
+        seen: () => seen.finished,
+      })
       await t.pass(10_000)
       t.atLeast(reported(t, 'position-lost'), said + 1, 'events about the lost position')
       const lines = t.logs.slice(logged).filter((entry) => entry.level !== 'debug')
@@ -232,7 +272,10 @@ export const netServer: readonly Clause[] = [
       const flows = async (): Promise<void> => {
         const orders = t.orders(20)
         await t.send(sender, free, orders)
-        await t.until('the other topic flows', () => orders.every((order) => other.of(order).length === 1), { withinMs: 2000, seen: () => other.finished })
+        await t.until('the other topic flows', () => orders.every((order) => other.of(order).length === 1), {
+          withinMs: 2000,
+          seen: () => other.finished,
+        })
       }
       await t.send(sender, denied, t.orders(10))
       await t.until('all flows', () => seen.finished === 10)
@@ -240,7 +283,10 @@ export const netServer: readonly Clause[] = [
       await t.auditor.deny('publish', denied.name)
       for (let n = 0; n < 3; n++) {
         const published = t.calls(sender).publish
-        await t.rejects(sender.producer(denied, { timeoutMs: 5000 }).send(t.orders(1)[0] as Order), 'UNAUTHORIZED', { naming: [denied.name, 'publish'], what: 'a send without the right' })
+        await t.rejects(sender.producer(denied, { timeoutMs: 5000 }).send(t.orders(1)[0] as Order), 'UNAUTHORIZED', {
+          naming: [denied.name, 'publish'],
+          what: 'a send without the right',
+        })
         t.atMost(t.calls(sender).publish - published, 1, 'publishes of one send that is not allowed')
         await flows()
       }
@@ -251,7 +297,10 @@ export const netServer: readonly Clause[] = [
 
       for (const right of ['read', 'settle'] as const) {
         const gone = consumer
-        const ended = t.rejects(gone.closed, 'UNAUTHORIZED', { naming: [denied.name, right], what: `closed of a consumer that may not ${right}` })
+        const ended = t.rejects(gone.closed, 'UNAUTHORIZED', {
+          naming: [denied.name, right],
+          what: `closed of a consumer that may not ${right}`,
+        })
         const failures = t.events('consumer-failed').length
         const before = t.calls(broker)
         const tries = before.subscribe + before.settle + before.read
@@ -262,18 +311,30 @@ export const netServer: readonly Clause[] = [
         const since = t.now()
         await t.pass(5000)
         const after = t.calls(broker)
-        t.atMost(after.subscribe + after.settle + after.read - tries - 4 - 4 * 10, Math.ceil((t.now() - since) / 1000), `calls after the right to ${right} was gone`)
+        t.atMost(
+          after.subscribe + after.settle + after.read - tries - 4 - 4 * 10,
+          Math.ceil((t.now() - since) / 1000),
+          `calls after the right to ${right} was gone`,
+        )
         t.equal(t.events('consumer-failed').length, failures + 1, `terminal errors (${right})`)
         t.equal(gone.state, 'failed', `state of the consumer that may not ${right}`)
         await flows()
         await t.auditor.allow()
         consumer = await consume()
-        await t.until('it works again', () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')), { withinMs: t.takeoverMs, seen: () => seen.finished })
+        await t.until('it works again', () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')), {
+          withinMs: t.takeoverMs,
+          seen: () => seen.finished,
+        })
         await t.settled(denied)
       }
       t.equal(other.repeats, 0, 'repeats in the other topic')
     },
   },
   { id: 'NET-18', title: 'A cluster loses its nodes in turn', needs: 'long', gate: () => ({ notProven: 'needs a cluster' }) },
-  { id: 'NET-19', title: 'A full broker', needs: 'long', gate: () => ({ notProven: 'needs a broker whose disk and memory can be filled' }) },
+  {
+    id: 'NET-19',
+    title: 'A full broker',
+    needs: 'long',
+    gate: () => ({ notProven: 'needs a broker whose disk and memory can be filled' }),
+  },
 ]

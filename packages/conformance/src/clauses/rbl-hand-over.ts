@@ -31,7 +31,14 @@ interface Ledger {
 }
 
 /** A member that writes down what happens to its assignments, in order. */
-async function joined(t: Trial, topic: OrderTopic, name: string, ledger: Ledger, handler: (message: Message<Order>) => Promise<unknown>, concurrency: number): Promise<Broker> {
+async function joined(
+  t: Trial,
+  topic: OrderTopic,
+  name: string,
+  ledger: Ledger,
+  handler: (message: Message<Order>) => Promise<unknown>,
+  concurrency: number,
+): Promise<Broker> {
   const broker = await connectChanged(t, (session) => ({
     async subscribe(source, signal) {
       const assignments = await session.subscribe(source, signal)
@@ -39,7 +46,13 @@ async function joined(t: Trial, topic: OrderTopic, name: string, ledger: Ledger,
         for await (const assignment of assignments) {
           const { partition } = assignment
           if (assignment.role === 'main' && partition !== null) {
-            const tenure: Tenure = { member: name, partition, from: ledger.n++, leaving: Number.POSITIVE_INFINITY, released: Number.POSITIVE_INFINITY }
+            const tenure: Tenure = {
+              member: name,
+              partition,
+              from: ledger.n++,
+              leaving: Number.POSITIVE_INFINITY,
+              released: Number.POSITIVE_INFINITY,
+            }
             ledger.tenures.push(tenure)
             assignment.leaving.addEventListener('abort', () => {
               tenure.leaving = Math.min(tenure.leaving, ledger.n++)
@@ -54,7 +67,8 @@ async function joined(t: Trial, topic: OrderTopic, name: string, ledger: Ledger,
     },
   }))
   await broker.consume(topic, t.consumeOptions({ concurrency, maxUnsettled: 64 }), (message) => {
-    if (message.key !== undefined) ledger.starts.push({ member: name, partition: partitionOfKey(message.key, partitions), n: ledger.n++, id: message.id })
+    if (message.key !== undefined)
+      ledger.starts.push({ member: name, partition: partitionOfKey(message.key, partitions), n: ledger.n++, id: message.id })
     return handler(message) as Promise<void>
   })
   return broker
@@ -66,7 +80,8 @@ async function rollingDeploy(t: Trial, keyed: boolean): Promise<void> {
   const topic = t.topic(keyed ? 'keyed' : 'plain', { keyed, partitions })
   const seen = t.recorder(keyed ? 'keyed' : 'plain')
   const ledger: Ledger = { tenures: [], starts: [], n: 0 }
-  const member = (name: string): Promise<Broker> => joined(t, topic, name, ledger, seen.handler(() => t.sleep(50 + Math.floor(t.random() * 450)), name) as never, 24)
+  const member = (name: string): Promise<Broker> =>
+    joined(t, topic, name, ledger, seen.handler(() => t.sleep(50 + Math.floor(t.random() * 450)), name) as never, 24)
   // 3 × 24 slots are a little too few for 300 a second of 275 ms: there is always work that could start and must not.
   const old = [await member('old-1'), await member('old-2'), await member('old-3')]
   const sender = await t.connect()
@@ -84,7 +99,10 @@ async function rollingDeploy(t: Trial, keyed: boolean): Promise<void> {
   }
   const stored = await load.stop()
   t.equal(stored.length, load.sent.length, 'sends that were stored')
-  await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, { withinMs: 60_000, seen: () => `${seen.finished} of ${stored.length}` })
+  await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, {
+    withinMs: 60_000,
+    seen: () => `${seen.finished} of ${stored.length}`,
+  })
   await t.fence(sender, topic, seen)
   seen.each(stored)
   if (keyed) {
@@ -92,7 +110,11 @@ async function rollingDeploy(t: Trial, keyed: boolean): Promise<void> {
     t.equal(seen.overlaps.length, 0, 'handlers of one key at the same time')
     t.equal(seen.disorder().length, 0, 'times that a key went out of order')
     politeTenures(t, ledger)
-  } else if (seen.repeats > 0) t.fail(`${seen.repeats} repeats of messages without a key`, seen.repeated.map((start) => start.id))
+  } else if (seen.repeats > 0)
+    t.fail(
+      `${seen.repeats} repeats of messages without a key`,
+      seen.repeated.map((start) => start.id),
+    )
   for (const name of ['new-1', 'new-2', 'new-3']) t.atLeast(seen.handledBy(name), 1, `handled by ${name}`)
   for (const broker of young) await broker.close()
 }
@@ -101,7 +123,9 @@ async function rollingDeploy(t: Trial, keyed: boolean): Promise<void> {
 function politeTenures(t: Trial, { tenures, starts }: Ledger): void {
   t.atLeast(tenures.filter((tenure) => tenure.leaving < Number.POSITIVE_INFINITY).length, 1, 'assignments that were handed over')
   for (const start of starts) {
-    const own = tenures.filter((tenure) => tenure.member === start.member && tenure.partition === start.partition && tenure.from < start.n).at(-1)
+    const own = tenures
+      .filter((tenure) => tenure.member === start.member && tenure.partition === start.partition && tenure.from < start.n)
+      .at(-1)
     if (own === undefined) t.fail(`${start.member} started ${start.id} of a partition that it does not own`, [start.id])
     else if (own.leaving < start.n) t.fail(`${start.member} started ${start.id} after it was asked to hand the partition over`, [start.id])
   }
@@ -110,7 +134,8 @@ function politeTenures(t: Trial, { tenures, starts }: Ledger): void {
     const first = starts.find((start) => start.member === tenure.member && start.partition === tenure.partition && start.n > tenure.from)
     if (first === undefined) continue
     for (const other of before) {
-      if (other.released > first.n) t.fail(`${tenure.member} started ${first.id} before ${other.member} had released the partition`, [first.id])
+      if (other.released > first.n)
+        t.fail(`${tenure.member} started ${first.id} before ${other.member} had released the partition`, [first.id])
     }
   }
 }
@@ -150,12 +175,14 @@ async function revoked(t: Trial, how: 'ends' | 'never ends' | 'link lost'): Prom
     for (const start of moved) {
       for (const old of seen.of(start.id).filter((each) => each.member === 'old')) {
         const abortedAt = gone.get(start.id)
-        if (old.end === 'open' && (abortedAt === undefined || abortedAt > start.at)) t.fail(`${start.id} started at the new member while its old handler was not told to stop`, [start.id])
+        if (old.end === 'open' && (abortedAt === undefined || abortedAt > start.at))
+          t.fail(`${start.id} started at the new member while its old handler was not told to stop`, [start.id])
       }
     }
     for (const { first, second } of seen.overlaps) {
       const abortedAt = gone.get(first.id)
-      if (abortedAt === undefined || abortedAt > second.at) t.fail(`${second.id} started while ${first.id} of its key was still held elsewhere`, [first.id, second.id])
+      if (abortedAt === undefined || abortedAt > second.at)
+        t.fail(`${second.id} started while ${first.id} of its key was still held elsewhere`, [first.id, second.id])
     }
   }
   const before = await t.auditor.settles(topic.name, 'workers')
@@ -167,7 +194,11 @@ async function revoked(t: Trial, how: 'ends' | 'never ends' | 'link lost'): Prom
     if (how === 'link lost') t.link(broker).heal()
     gate.open()
   }
-  await t.until('all are handled', () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')) && seen.running === 0, { withinMs: t.takeoverMs + t.recoverMs, seen: () => seen.finished })
+  await t.until(
+    'all are handled',
+    () => orders.every((order) => seen.of(order).some((start) => start.end === 'done')) && seen.running === 0,
+    { withinMs: t.takeoverMs + t.recoverMs, seen: () => seen.finished },
+  )
   await t.settled(topic, 'workers', t.takeoverMs)
   await t.fence(sender, topic, seen)
   const after = await t.auditor.settles(topic.name, 'workers')
@@ -204,7 +235,10 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
   }
   const stored = await load.stop()
   t.equal(stored.length, load.sent.length, 'sends that were stored')
-  await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, { withinMs: t.takeoverMs + 20_000, seen: () => `${seen.finished} of ${stored.length}` })
+  await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, {
+    withinMs: t.takeoverMs + 20_000,
+    seen: () => `${seen.finished} of ${stored.length}`,
+  })
   await t.fence(sender, topic, seen)
   seen.each(stored)
   if (leave === 'politely') politeRepeats(t, seen, load.sent, 4)
@@ -271,10 +305,14 @@ export const rblHandOver: readonly Clause[] = [
       await t.until('both handle', () => leaver.starts > 50 && stayer.starts > 50)
       t.struck('running handlers', leaver.running)
       await leaver.close()
-      await t.until('its share runs elsewhere', async () => [...(await t.auditor.owners(topic.name, 'workers')).values()].filter((owner) => owner === stayer.instance).length === 4, {
-        withinMs: 5000,
-        seen: () => stayer.calls.assignments.length,
-      })
+      await t.until(
+        'its share runs elsewhere',
+        async () => [...(await t.auditor.owners(topic.name, 'workers')).values()].filter((owner) => owner === stayer.instance).length === 4,
+        {
+          withinMs: 5000,
+          seen: () => stayer.calls.assignments.length,
+        },
+      )
       const stored = await load.stop()
       await t.until('all are handled', () => seen.finished === stored.length, { withinMs: 10_000, seen: () => seen.finished })
       await t.fence(sender, topic, seen)
@@ -305,4 +343,3 @@ export const rblHandOver: readonly Clause[] = [
     },
   },
 ]
-

@@ -1,7 +1,7 @@
 // Who owns what: names, starts at the same time, foreign neighbours, even shares, one owner at a time.
 
-import type { Assignment } from '@posthorn/core/adapter'
 import type { Broker } from '@posthorn/core'
+import type { Assignment } from '@posthorn/core/adapter'
 import type { Clause } from '../clause.ts'
 import type { Member } from '../member.ts'
 import type { OrderTopic } from '../orders.ts'
@@ -22,7 +22,9 @@ function contested(members: readonly Member[], partitions: number, thawedAt: Rea
       (member) =>
         member.alive &&
         !member.frozen &&
-        member.calls.assignments.some((each) => each.role === 'main' && each.partition === partition && each.since >= (thawedAt.get(member) ?? 0)),
+        member.calls.assignments.some(
+          (each) => each.role === 'main' && each.partition === partition && each.since >= (thawedAt.get(member) ?? 0),
+        ),
     )
     if (owners.length > 1) found.push(partition)
   }
@@ -40,11 +42,35 @@ async function watch(t: Trial, topic: OrderTopic, all: Watcher[], trouble: strin
   all.push(watcher)
   const stop = new AbortController()
   await opened.session.declare(
-    { topics: [{ name: topic.name, keyed: true, partitions: 4, retentionMs: null, groups: [{ name: 'workers', start: 'earliest' }], delays: [], create: true, native: undefined }] },
+    {
+      topics: [
+        {
+          name: topic.name,
+          keyed: true,
+          partitions: 4,
+          retentionMs: null,
+          groups: [{ name: 'workers', start: 'earliest' }],
+          delays: [],
+          create: true,
+          native: undefined,
+        },
+      ],
+    },
     stop.signal,
   )
   const assignments = await opened.session.subscribe(
-    { topic: topic.name, kind: 'group', group: 'workers', keyed: true, settleFirst: false, atomic: false, handOverMs: 5000, maxUnsettled: 32, maxBytes: 1_048_576, native: undefined },
+    {
+      topic: topic.name,
+      kind: 'group',
+      group: 'workers',
+      keyed: true,
+      settleFirst: false,
+      atomic: false,
+      handOverMs: 5000,
+      maxUnsettled: 32,
+      maxBytes: 1_048_576,
+      native: undefined,
+    },
     stop.signal,
   )
   const consume = async (): Promise<void> => {
@@ -52,7 +78,8 @@ async function watch(t: Trial, topic: OrderTopic, all: Watcher[], trouble: strin
       if (assignment.role !== 'main') continue
       for (const other of all) {
         for (const { assignment: old } of other.yielded) {
-          if (old.partition === assignment.partition && !old.lost.aborted) trouble.push(`partition ${assignment.partition} was yielded while an older assignment of it was not lost`)
+          if (old.partition === assignment.partition && !old.lost.aborted)
+            trouble.push(`partition ${assignment.partition} was yielded while an older assignment of it was not lost`)
         }
       }
       const entry = { assignment, tokens: [] as unknown[] }
@@ -78,15 +105,23 @@ export const rblOwners: readonly Clause[] = [
       const topic = t.topic('named')
       const seen = t.recorder('one name')
       const twins = [await t.connect({ name: 'twin' }), await t.connect({ name: 'twin' })] as const
-      for (const [index, broker] of twins.entries()) await broker.consume(topic, t.consumeOptions(), seen.handler(undefined, `twin ${index}`))
-      await t.until('both own their share', () => twins.every((broker) => mainOf(t, broker) === 2), { withinMs: 20_000, seen: () => twins.map((broker) => mainOf(t, broker)) })
+      for (const [index, broker] of twins.entries())
+        await broker.consume(topic, t.consumeOptions(), seen.handler(undefined, `twin ${index}`))
+      await t.until('both own their share', () => twins.every((broker) => mainOf(t, broker) === 2), {
+        withinMs: 20_000,
+        seen: () => twins.map((broker) => mainOf(t, broker)),
+      })
       t.equal(new Set(await t.auditor.members(topic.name, 'workers')).size, 2, 'members of one name')
       const orders = t.orders(200)
       await t.send(sender, topic, orders)
       await t.fence(sender, topic, seen)
       seen.exactly(orders)
       for (const index of [0, 1]) t.atLeast(seen.handledBy(`twin ${index}`), 20, `handled by twin ${index}`)
-      t.equal(twins.map((broker) => t.link(broker).connects().length), [1, 1], 'connections that the twins made')
+      t.equal(
+        twins.map((broker) => t.link(broker).connects().length),
+        [1, 1],
+        'connections that the twins made',
+      )
 
       for (let round = 0; round < 20; round++) {
         const contested = t.topic(`round-${round}`)
@@ -94,20 +129,28 @@ export const rblOwners: readonly Clause[] = [
           t.member({ topic: contested }),
           t.sleep(Math.floor(t.random() * 100)).then(() => t.member({ topic: contested })),
         ])
-        await t.until('both own their share', () => both.every((member) => member.calls.assignments.filter(({ role }) => role === 'main').length === 2), {
-          withinMs: 20_000,
-          seen: () => both.map((member) => member.calls.assignments.length),
-        })
+        await t.until(
+          'both own their share',
+          () => both.every((member) => member.calls.assignments.filter(({ role }) => role === 'main').length === 2),
+          {
+            withinMs: 20_000,
+            seen: () => both.map((member) => member.calls.assignments.length),
+          },
+        )
         await t.pass(5000)
         const kinds = new Map<number | null, number>()
-        for (const member of both) for (const { partition } of member.calls.assignments) kinds.set(partition, (kinds.get(partition) ?? 0) + 1)
+        for (const member of both)
+          for (const { partition } of member.calls.assignments) kinds.set(partition, (kinds.get(partition) ?? 0) + 1)
         const given = new Map<number | null, number>()
-        for (const { event } of t.events('assigned').filter((each) => each.event['topic'] === contested.name && each.event['group'] === 'workers')) {
+        for (const { event } of t
+          .events('assigned')
+          .filter((each) => each.event['topic'] === contested.name && each.event['group'] === 'workers')) {
           const partition = event['partition'] as number | null
           given.set(partition, (given.get(partition) ?? 0) + 1)
         }
         // The first start is one, what the second takes over is the one extra.
-        for (const [partition, count] of given) t.atMost(count, 2 * (kinds.get(partition) ?? 0), `times that partition ${partition} was given in round ${round}`)
+        for (const [partition, count] of given)
+          t.atMost(count, 2 * (kinds.get(partition) ?? 0), `times that partition ${partition} was given in round ${round}`)
         await Promise.all(both.map((member) => member.close()))
       }
     },
@@ -123,14 +166,24 @@ export const rblOwners: readonly Clause[] = [
       const beside = await t.member({ topic, group: 'workers' })
       const seen = t.recorder('steady')
       await beside.close()
-      await broker.consume(topic, t.consumeOptions(), seen.handler(() => t.sleep(5)))
+      await broker.consume(
+        topic,
+        t.consumeOptions(),
+        seen.handler(() => t.sleep(5)),
+      )
       const second = t.recorder('steady, another member')
       const other = await t.member({ topic, recorder: second, acts: [{ holdMs: 5 }] })
-      await t.until('both own something', () => mainOf(t, broker) === 2 && other.calls.assignments.filter(({ role }) => role === 'main').length === 2, 20_000)
+      await t.until(
+        'both own something',
+        () => mainOf(t, broker) === 2 && other.calls.assignments.filter(({ role }) => role === 'main').length === 2,
+        20_000,
+      )
       const subscribed = t.calls(broker).subscribe
       const load = t.load(sender, topic, { everyMs: 10 })
       await t.until('it flows', () => seen.starts.length > 20 && second.starts.length > 20)
-      const moves = (): number => t.events('leaving').filter(({ event }) => event['topic'] === topic.name).length + t.events('lost').filter(({ event }) => event['topic'] === topic.name).length
+      const moves = (): number =>
+        t.events('leaving').filter(({ event }) => event['topic'] === topic.name).length +
+        t.events('lost').filter(({ event }) => event['topic'] === topic.name).length
       const movedBefore = moves()
       const from = t.now()
       for (let n = 0; n < 5; n++) {
@@ -171,9 +224,25 @@ export const rblOwners: readonly Clause[] = [
       const owned = (): boolean => {
         const both = contested(members, 4, thawedAt)
         if (both.length > 0) t.fail(`partitions ${both.join(', ')} have two owners at one instant`)
-        return [0, 1, 2, 3].every((partition) => members.some((member) => member.alive && !member.frozen && member.calls.assignments.some((each) => each.role === 'main' && each.partition === partition && each.since >= (thawedAt.get(member) ?? 0))))
+        return [0, 1, 2, 3].every((partition) =>
+          members.some(
+            (member) =>
+              member.alive &&
+              !member.frozen &&
+              member.calls.assignments.some(
+                (each) => each.role === 'main' && each.partition === partition && each.since >= (thawedAt.get(member) ?? 0),
+              ),
+          ),
+        )
       }
-      const state = (): unknown => members.map((member) => `${member.name}${member.alive ? '' : ' dead'}${member.frozen ? ' frozen' : ''}: ${member.calls.assignments.filter(({ role }) => role === 'main').map(({ partition }) => partition).join(' ')}`)
+      const state = (): unknown =>
+        members.map(
+          (member) =>
+            `${member.name}${member.alive ? '' : ' dead'}${member.frozen ? ' frozen' : ''}: ${member.calls.assignments
+              .filter(({ role }) => role === 'main')
+              .map(({ partition }) => partition)
+              .join(' ')}`,
+        )
       for (let round = 0; round < 10; round++) {
         await t.until('every partition is owned', owned, { withinMs: t.takeoverMs, seen: state })
         const victim = members.find((member) => member.alive && member.calls.assignments.some(({ role }) => role === 'main'))
@@ -201,13 +270,20 @@ export const rblOwners: readonly Clause[] = [
           thawedAt.delete(victim)
         }
         const end = t.now() + 2000
-        await t.until('two more seconds', () => {
-          owned()
-          return t.now() >= end
-        }, 5000)
+        await t.until(
+          'two more seconds',
+          () => {
+            owned()
+            return t.now() >= end
+          },
+          5000,
+        )
       }
       const stored = await load.stop()
-      await t.until('all are handled', () => stored.every((order) => seen.of(order).some((start) => start.end === 'done')), { withinMs: t.takeoverMs + 10_000, seen: () => `${seen.finished} of ${stored.length}` })
+      await t.until('all are handled', () => stored.every((order) => seen.of(order).some((start) => start.end === 'done')), {
+        withinMs: t.takeoverMs + 10_000,
+        seen: () => `${seen.finished} of ${stored.length}`,
+      })
       await t.fence(sender, topic, seen)
       seen.each(stored)
     },
@@ -234,10 +310,18 @@ export const rblOwners: readonly Clause[] = [
         const before = [...(await t.auditor.owners(topic.name, 'workers'))].sort(([a], [b]) => a - b)
         const moves = t.events('assigned').length
         await t.pass(30_000)
-        t.equal([...(await t.auditor.owners(topic.name, 'workers'))].sort(([a], [b]) => a - b), before, `owners among ${count}, 30 s later`)
+        t.equal(
+          [...(await t.auditor.owners(topic.name, 'workers'))].sort(([a], [b]) => a - b),
+          before,
+          `owners among ${count}, 30 s later`,
+        )
         t.equal(t.events('assigned').length, moves, `assignments that moved in 30 s without a change, among ${count}`)
         for (const member of members.filter((each) => each.alive)) {
-          t.equal(member.calls.assignments.filter(({ role }) => role === 'main').length <= Math.ceil(8 / count), true, `${member.name} knows its share`)
+          t.equal(
+            member.calls.assignments.filter(({ role }) => role === 'main').length <= Math.ceil(8 / count),
+            true,
+            `${member.name} knows its share`,
+          )
         }
       }
       for (let n = 1; n <= 4; n++) {
@@ -263,10 +347,12 @@ export const rblOwners: readonly Clause[] = [
       const trouble: string[] = []
       const watchers: Watcher[] = []
       const [first, second] = [await watch(t, topic, watchers, trouble), await watch(t, topic, watchers, trouble)]
-      const live = (watcher: Watcher): number => watcher.yielded.filter(({ assignment }) => !assignment.lost.aborted && !assignment.leaving.aborted).length
+      const live = (watcher: Watcher): number =>
+        watcher.yielded.filter(({ assignment }) => !assignment.lost.aborted && !assignment.leaving.aborted).length
       // At the contract, whoever is asked to hand over has to release.
       const release = (): void => {
-        for (const { yielded } of watchers) for (const { assignment } of yielded) if (assignment.leaving.aborted && !assignment.lost.aborted) void assignment.release()
+        for (const { yielded } of watchers)
+          for (const { assignment } of yielded) if (assignment.leaving.aborted && !assignment.lost.aborted) void assignment.release()
       }
       const shared = async (): Promise<void> =>
         t.until(
@@ -282,7 +368,9 @@ export const rblOwners: readonly Clause[] = [
         await shared()
         const victim = forced % 4 < 2 ? first : second
         const old = victim.yielded.filter(({ assignment }) => !assignment.lost.aborted)
-        await t.until('they have read', () => old.every(({ tokens }) => tokens.length > 0), { seen: () => old.map(({ tokens }) => tokens.length) })
+        await t.until('they have read', () => old.every(({ tokens }) => tokens.length > 0), {
+          seen: () => old.map(({ tokens }) => tokens.length),
+        })
         await t.auditor.expel(victim.opened.instance)
         forced += old.length
         await t.until('its assignments are lost', () => old.every(({ assignment }) => assignment.lost.aborted), t.takeoverMs)

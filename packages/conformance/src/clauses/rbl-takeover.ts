@@ -11,10 +11,14 @@ import { readMeant } from './stored.ts'
 
 /** Members in this process that own something of a topic, once all do. */
 async function allOwn(t: Trial, members: readonly Member[]): Promise<void> {
-  await t.until('every member owns something', () => members.every((member) => member.calls.assignments.some(({ role }) => role === 'main')), {
-    withinMs: t.takeoverMs,
-    seen: () => members.map((member) => `${member.name}: ${member.calls.assignments.length}`),
-  })
+  await t.until(
+    'every member owns something',
+    () => members.every((member) => member.calls.assignments.some(({ role }) => role === 'main')),
+    {
+      withinMs: t.takeoverMs,
+      seen: () => members.map((member) => `${member.name}: ${member.calls.assignments.length}`),
+    },
+  )
   await t.pass(1000)
 }
 
@@ -24,14 +28,17 @@ const holds = (member: Member): number => member.calls.handedOut - member.calls.
 /** Every order that a failing member held was done by another one, within takeover of `since`. */
 async function takenOver(t: Trial, seen: Recorder, orders: readonly Order[], since: number, what: string): Promise<void> {
   const left = t.takeoverMs - (t.now() - since)
-  await t.until(`all are handled by others (${what})`, () => seen.finished === orders.length, { withinMs: Math.max(0, left), seen: () => `${seen.finished} of ${orders.length}` })
+  await t.until(`all are handled by others (${what})`, () => seen.finished === orders.length, {
+    withinMs: Math.max(0, left),
+    seen: () => `${seen.finished} of ${orders.length}`,
+  })
 }
 
 /** RBL-1, RBL-4, RBL-7, RBL-9, RBL-10, RBL-12, RBL-13. */
 export const rblTakeover: readonly Clause[] = [
   {
     id: 'RBL-1',
-    title: 'A dead member\'s work goes to another',
+    title: "A dead member's work goes to another",
     needs: 'memory',
     async run(t) {
       const sender = await t.connect()
@@ -43,9 +50,13 @@ export const rblTakeover: readonly Clause[] = [
         await allOwn(t, [doomed, heir])
         const orders = t.orders(40)
         await t.send(sender, topic, orders)
-        await t.until('the first holds 10 and the other is through', () => holds(doomed) >= 10 && seen.finished + holds(doomed) >= orders.length, {
-          seen: () => ({ holds: holds(doomed), finished: seen.finished }),
-        })
+        await t.until(
+          'the first holds 10 and the other is through',
+          () => holds(doomed) >= 10 && seen.finished + holds(doomed) >= orders.length,
+          {
+            seen: () => ({ holds: holds(doomed), finished: seen.finished }),
+          },
+        )
         // Time enough for whatever would settle too early.
         await t.pass(1000)
         const unsettled = await t.auditor.unsettled(topic.name, 'workers')
@@ -57,7 +68,12 @@ export const rblTakeover: readonly Clause[] = [
         await t.fence(sender, topic, seen)
         seen.each(orders)
         t.atMost(seen.repeats, unsettled, 'repeats')
-        for (const order of orders) t.ok(seen.of(order).some((start) => start.member === heir.name && start.end === 'done'), `${order.id} was done by the live member`, [order.id])
+        for (const order of orders)
+          t.ok(
+            seen.of(order).some((start) => start.member === heir.name && start.end === 'done'),
+            `${order.id} was done by the live member`,
+            [order.id],
+          )
         await t.settled(topic)
         await heir.close()
       }
@@ -104,7 +120,12 @@ export const rblTakeover: readonly Clause[] = [
       for (const order of newer) {
         const start = seen.of(order)[0]?.n ?? 0
         const before = old.filter((other) => other.key === order.key)
-        for (const other of before) t.ok(seen.of(other).some((each) => each.end === 'done' && each.n < start), `${other.id} came before the newer ${order.id} of its key`, [other.id, order.id])
+        for (const other of before)
+          t.ok(
+            seen.of(other).some((each) => each.end === 'done' && each.n < start),
+            `${other.id} came before the newer ${order.id} of its key`,
+            [other.id, order.id],
+          )
       }
       t.atMost(seen.repeats, 10, 'repeats')
 
@@ -161,7 +182,8 @@ export const rblTakeover: readonly Clause[] = [
       const doomed = await t.member({ topic, acts: [{ then: 'never' }], options: { concurrency: 10 } })
       const orders = t.orders(10, { keys: 10 })
       const producer = sender.producer(topic, { timeoutMs: 5000 })
-      for (const [index, order] of orders.entries()) await producer.send(order, { id: order.id, headers: { 'x-number': String(index), 'x-text': 'ä, ö' } })
+      for (const [index, order] of orders.entries())
+        await producer.send(order, { id: order.id, headers: { 'x-number': String(index), 'x-text': 'ä, ö' } })
       await t.until('it holds 10', () => holds(doomed) === 10 && doomed.running === 10)
       const sent = new Map((await readMeant(t, t.place(topic))).map((stored) => [stored.id, stored]))
       t.struck('unsettled deliveries', holds(doomed))
@@ -169,7 +191,11 @@ export const rblTakeover: readonly Clause[] = [
       const seen = t.recorder()
       const found = new Map<string, Message<Order>>()
       const heir = await t.connect()
-      await heir.consume(topic, t.consumeOptions(), seen.handler((message) => void found.set(message.id, message)))
+      await heir.consume(
+        topic,
+        t.consumeOptions(),
+        seen.handler((message) => void found.set(message.id, message)),
+      )
       await t.until('all are handled', () => seen.finished === 10, { withinMs: t.takeoverMs, seen: () => seen.finished })
       for (const [index, order] of orders.entries()) {
         const message = found.get(order.id) ?? t.fail(`${order.id} did not come again under its id`, [order.id])
@@ -177,7 +203,11 @@ export const rblTakeover: readonly Clause[] = [
         t.equal(message.value, order, `value of ${order.id}`)
         t.equal(message.key, order.key ?? undefined, `key of ${order.id}`)
         t.equal(message.source, 'teller', `source of ${order.id}`)
-        t.equal({ number: message.headers['x-number'], text: message.headers['x-text'] }, { number: String(index), text: 'ä, ö' }, `headers of ${order.id}`)
+        t.equal(
+          { number: message.headers['x-number'], text: message.headers['x-text'] },
+          { number: String(index), text: 'ä, ö' },
+          `headers of ${order.id}`,
+        )
         t.equal(message.time?.getTime(), stored?.time ?? undefined, `time of ${order.id}`)
         t.equal(message.attempt, 1, `attempt of ${order.id}, whose first handler never failed`)
         if (t.capabilities.positions === 'native') t.equal(message.position, stored?.position, `position of ${order.id}`)
@@ -196,24 +226,36 @@ export const rblTakeover: readonly Clause[] = [
       const doomed = await t.member({ topic, recorder: seen, acts: [{ then: 'never' }] })
       const others = [await t.member({ topic, recorder: seen }), await t.member({ topic, recorder: seen })]
       await allOwn(t, [doomed, ...others])
-      await t.until('everyone has two', () => [doomed, ...others].every((member) => member.calls.assignments.filter(({ role }) => role === 'main').length === 2), {
-        withinMs: 20_000,
-        seen: () => [doomed, ...others].map((member) => member.calls.assignments.length),
-      })
+      await t.until(
+        'everyone has two',
+        () => [doomed, ...others].every((member) => member.calls.assignments.filter(({ role }) => role === 'main').length === 2),
+        {
+          withinMs: 20_000,
+          seen: () => [doomed, ...others].map((member) => member.calls.assignments.length),
+        },
+      )
       const old = t.orders(120)
       await t.send(sender, topic, old)
-      await t.until('the others are through', () => holds(doomed) >= 10 && seen.finished + holds(doomed) >= old.length, { seen: () => ({ holds: holds(doomed), finished: seen.finished }) })
+      await t.until('the others are through', () => holds(doomed) >= 10 && seen.finished + holds(doomed) >= old.length, {
+        seen: () => ({ holds: holds(doomed), finished: seen.finished }),
+      })
       const stuck = old.filter((order) => !seen.of(order).some((start) => start.end === 'done'))
       t.struck('unsettled deliveries', stuck.length)
       const since = t.now()
       doomed.kill()
       const killedAt = seen.starts.length
       const load = t.load(sender, topic, { everyMs: 10 })
-      await t.until('the old ones are handled', () => stuck.every((order) => seen.of(order).some((start) => start.end === 'done')), { withinMs: t.takeoverMs, seen: () => seen.finished })
+      await t.until('the old ones are handled', () => stuck.every((order) => seen.of(order).some((start) => start.end === 'done')), {
+        withinMs: t.takeoverMs,
+        seen: () => seen.finished,
+      })
       t.note(`recovered ${t.now() - since} ms after the kill`)
       await t.pass(1000)
       const fresh = await load.stop()
-      await t.until('the new ones are handled', () => seen.finished === old.length + fresh.length, { withinMs: 5000, seen: () => seen.finished })
+      await t.until('the new ones are handled', () => seen.finished === old.length + fresh.length, {
+        withinMs: 5000,
+        seen: () => seen.finished,
+      })
       const ids = new Set(stuck.map((order) => order.id))
       for (const member of others) {
         const starts = seen.starts.slice(killedAt).filter((start) => start.member === member.name)
@@ -238,11 +280,18 @@ export const rblTakeover: readonly Clause[] = [
       for (let round = 0; round < 10; round++) {
         seen.reset()
         const gate = t.gate(`round ${round}`)
-        const owner = await t.member({ topic, recorder: seen, options: { concurrency: 10, maxUnsettled: 64 }, acts: [{ gate, forward: out }] })
+        const owner = await t.member({
+          topic,
+          recorder: seen,
+          options: { concurrency: 10, maxUnsettled: 64 },
+          acts: [{ gate, forward: out }],
+        })
         const heirs = t.recorder(`heir of round ${round}`)
         const orders = t.orders(140)
         await t.send(sender, topic, orders)
-        await t.until('10 run and 50 are held', () => owner.running === 10 && holds(owner) >= 60, { seen: () => ({ running: owner.running, holds: holds(owner) }) })
+        await t.until('10 run and 50 are held', () => owner.running === 10 && holds(owner) >= 60, {
+          seen: () => ({ running: owner.running, holds: holds(owner) }),
+        })
         t.struck('running handlers', owner.running)
         // In every other round the link still looks open when it wakes: it has to know by its own clock.
         const silent = round % 2 === 0
@@ -251,7 +300,10 @@ export const rblTakeover: readonly Clause[] = [
         gate.open()
         const heir = await t.member({ topic, recorder: heirs, options: { maxUnsettled: 64 } })
         await t.pass(2 * t.leaseMs)
-        await t.until('the heir has handled all', () => heirs.finished === orders.length, { withinMs: t.takeoverMs, seen: () => heirs.finished })
+        await t.until('the heir has handled all', () => heirs.finished === orders.length, {
+          withinMs: t.takeoverMs,
+          seen: () => heirs.finished,
+        })
         const { starts } = owner
         const { published } = owner.calls
         const wokeAt = t.now()
@@ -260,7 +312,9 @@ export const rblTakeover: readonly Clause[] = [
         t.equal(owner.starts - starts, 0, `starts after the proof of ownership was too old (round ${round})`)
         t.equal(owner.calls.published - published, 0, `forwarded publishes after it was too old (round ${round})`)
         t.equal((await t.auditor.read(t.place(out))).length, 0, `forwarded messages at the server (round ${round})`)
-        const told = t.events().filter(({ at, name }) => at >= wokeAt && (name === 'stalled' || name === 'lost' || name === 'adapter' || name === 'status'))
+        const told = t
+          .events()
+          .filter(({ at, name }) => at >= wokeAt && (name === 'stalled' || name === 'lost' || name === 'adapter' || name === 'status'))
         t.atLeast(told.length, 1, `events about it (round ${round})`)
         owner.link.heal()
         await t.until('it takes part again', () => owner.calls.assignments.some(({ role, since }) => role === 'main' && since >= wokeAt), {

@@ -15,9 +15,36 @@ export async function lateAtTheContract(t: Trial): Promise<void> {
   await t.send(sender, topic, orders)
   const zombie = await t.open()
   const stop = new AbortController()
-  await zombie.session.declare({ topics: [{ name: topic.name, keyed: true, partitions: 1, retentionMs: null, groups: [{ name: 'workers', start: 'earliest' }], delays: [], create: true, native: undefined }] }, stop.signal)
+  await zombie.session.declare(
+    {
+      topics: [
+        {
+          name: topic.name,
+          keyed: true,
+          partitions: 1,
+          retentionMs: null,
+          groups: [{ name: 'workers', start: 'earliest' }],
+          delays: [],
+          create: true,
+          native: undefined,
+        },
+      ],
+    },
+    stop.signal,
+  )
   const assignments = await zombie.session.subscribe(
-    { topic: topic.name, kind: 'group', group: 'workers', keyed: true, settleFirst: false, atomic: false, handOverMs: 5000, maxUnsettled: 32, maxBytes: 1_048_576, native: undefined },
+    {
+      topic: topic.name,
+      kind: 'group',
+      group: 'workers',
+      keyed: true,
+      settleFirst: false,
+      atomic: false,
+      handOverMs: 5000,
+      maxUnsettled: 32,
+      maxBytes: 1_048_576,
+      native: undefined,
+    },
     stop.signal,
   )
   const iterator = assignments[Symbol.asyncIterator]()
@@ -106,7 +133,11 @@ export async function lateAndUnaware(t: Trial): Promise<void> {
   }))
   const old = t.recorder('unaware')
   const gate = t.gate('handlers of the unaware')
-  await unaware.consume(topic, t.consumeOptions(), old.handler(() => gate.wait()))
+  await unaware.consume(
+    topic,
+    t.consumeOptions(),
+    old.handler(() => gate.wait()),
+  )
   const orders = t.orders(4, { keys: 4 })
   await t.send(sender, topic, orders)
   await t.until('4 handlers run', () => old.running === 4)
@@ -116,7 +147,10 @@ export async function lateAndUnaware(t: Trial): Promise<void> {
   const stale = t.events('settle-stale').length
   for (const instance of await t.auditor.members(topic.name, 'workers')) await t.auditor.expel(instance)
   gate.open()
-  await t.until('it has settled late', () => t.events('settle-stale').length > stale, { withinMs: 2000, seen: () => t.events('settled').length - done })
+  await t.until('it has settled late', () => t.events('settle-stale').length > stale, {
+    withinMs: 2000,
+    seen: () => t.events('settled').length - done,
+  })
   t.equal(t.events('settled').length, done, 'late settlements that are reported as done')
   t.equal((await t.auditor.settles(topic.name, 'workers')).settled, settles, 'messages settled late')
   await unaware.close({ drainMs: 1000 })

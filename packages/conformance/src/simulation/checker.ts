@@ -109,7 +109,11 @@ export function createChecker(plan: RunPlan, now: () => number): Checker {
         // Where only prefixes are settled, what finished behind a message of another key that still waited is handed out again.
         const behindWaiting = plan.keyed && (plan.profile === 'kafka' || plan.profile === 'mqtt')
         const excused = plan.mode === 'rough' || (plan.mode === 'polite' && behindWaiting)
-        if (!excused) violation('N4', `${id} was started ${one.starts} times in group ${member.group}, ${1 + one.asked} were asked for (last by ${one.last ?? 'nobody'}, now by ${member.name})`)
+        if (!excused)
+          violation(
+            'N4',
+            `${id} was started ${one.starts} times in group ${member.group}, ${1 + one.asked} were asked for (last by ${one.last ?? 'nobody'}, now by ${member.name})`,
+          )
       }
       if (plan.keyed) checkOrder(member, id, send, one)
       one.running.set(member.name, now())
@@ -146,10 +150,12 @@ export function createChecker(plan: RunPlan, now: () => number): Checker {
         for (const group of new Set(plan.members.map((member) => member.group))) {
           const one = groups.get(group)?.get(id)
           const dead = deadLetters.get(group)?.has(id) === true
-          if (send.outcome === 'stored' && one?.done !== true && !dead) violation('N1', `${id} was stored, and never handled by group ${group}`)
+          if (send.outcome === 'stored' && one?.done !== true && !dead)
+            violation('N1', `${id} was stored, and never handled by group ${group}`)
           if (dead && one?.given !== true) violation('N7', `${id} is in the dead letters of ${group} without its attempts`)
         }
-        if (plan.mode !== 'rough' && (copies.get(id) ?? 1) > 1) violation('E8', `${id} is stored ${copies.get(id)} times though nothing went wrong`)
+        if (plan.mode !== 'rough' && (copies.get(id) ?? 1) > 1)
+          violation('E8', `${id} is stored ${copies.get(id)} times though nothing went wrong`)
       }
     },
     get violations() {

@@ -5,7 +5,18 @@ import { seeded } from '../random.ts'
 
 /** `quiet`: nothing goes wrong. `polite`: members come and go by closing. `rough`: every fault. */
 export type Mode = 'quiet' | 'polite' | 'rough'
-export type FaultKind = 'cut' | 'silence' | 'withhold' | 'delay' | 'freeze' | 'kill' | 'restart' | 'join' | 'server-kill' | 'server-stop' | 'expel'
+export type FaultKind =
+  | 'cut'
+  | 'silence'
+  | 'withhold'
+  | 'delay'
+  | 'freeze'
+  | 'kill'
+  | 'restart'
+  | 'join'
+  | 'server-kill'
+  | 'server-stop'
+  | 'expel'
 
 export interface PlannedFault {
   readonly atMs: number
@@ -40,7 +51,19 @@ export interface RunPlan {
 }
 
 const profiles: readonly MemoryProfile[] = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt']
-const rough: readonly FaultKind[] = ['cut', 'silence', 'withhold', 'delay', 'freeze', 'kill', 'restart', 'join', 'server-kill', 'server-stop', 'expel']
+const rough: readonly FaultKind[] = [
+  'cut',
+  'silence',
+  'withhold',
+  'delay',
+  'freeze',
+  'kill',
+  'restart',
+  'join',
+  'server-kill',
+  'server-stop',
+  'expel',
+]
 
 /** Faults come within this time, in virtual milliseconds; then everything is healed. */
 export const faultsForMs = 20_000

@@ -1,13 +1,13 @@
 // One run: producers, members and a server in one process under virtual time, with the faults of the plan.
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { connectWith, type Adapter } from '@posthorn/core/adapter'
 import { type Broker, type Consumer, postpone, topic, unchecked } from '@posthorn/core'
-import { drive, memory, memoryServer, virtualClock, type MemoryLink, type MemoryServer, type StoredMessage } from '@posthorn/core/testing'
-import { peerClock, type PeerClock } from '../peer-clock.ts'
+import { type Adapter, connectWith } from '@posthorn/core/adapter'
+import { drive, type MemoryLink, type MemoryServer, memory, memoryServer, type StoredMessage, virtualClock } from '@posthorn/core/testing'
 import { partitionOfKey } from '../murmur2.ts'
+import { type PeerClock, peerClock } from '../peer-clock.ts'
 import { seeded, seedFor } from '../random.ts'
-import { createChecker, type Checker, type MemberId } from './checker.ts'
+import { type Checker, createChecker, type MemberId } from './checker.ts'
 import { faultsForMs, type PlannedFault, planRun, type RunPlan } from './plan.ts'
 
 export interface RunResult {
@@ -87,16 +87,28 @@ async function scenario(plan: RunPlan, clock: ReturnType<typeof virtualClock>, c
         return inner.open(context, signal)
       },
     }
-    const broker = await connectWith({ clock: own, random: seeded(seedFor(plan.seed, id.name)) }, adapter, { name: id.name, log: false, connectTimeoutMs: 60_000 })
+    const broker = await connectWith({ clock: own, random: seeded(seedFor(plan.seed, id.name)) }, adapter, {
+      name: id.name,
+      log: false,
+      connectTimeoutMs: 60_000,
+    })
     return { id, clock: own, link: () => server.link(instance), broker, consumer: undefined, state: 'open' }
   }
 
   // A hand-over is only polite if handlers end within the drain time. What the handler of a message does in a group is drawn from both, so that it does the same everywhere.
-  function behaviour(id: string, group: string): { readonly kind: 'ok' | 'failing' | 'poison' | 'slow' | 'postponing'; readonly ms: number } {
+  function behaviour(
+    id: string,
+    group: string,
+  ): { readonly kind: 'ok' | 'failing' | 'poison' | 'slow' | 'postponing'; readonly ms: number } {
     const draw = seeded(seedFor(plan.seed, `${group}/${id}`))
     let left = draw()
     const ms = Math.floor(draw() * 60)
-    for (const [share, kind] of [[plan.failing, 'failing'], [plan.poison, 'poison'], [plan.slow, 'slow'], [plan.postponing, 'postponing']] as const) {
+    for (const [share, kind] of [
+      [plan.failing, 'failing'],
+      [plan.poison, 'poison'],
+      [plan.slow, 'slow'],
+      [plan.postponing, 'postponing'],
+    ] as const) {
       if (left < share) return { kind, ms: kind === 'slow' ? 2_000 + ms * (plan.mode === 'polite' ? 30 : 200) : ms }
       left -= share
     }
@@ -189,7 +201,10 @@ async function scenario(plan: RunPlan, clock: ReturnType<typeof virtualClock>, c
 
   async function strike(fault: PlannedFault): Promise<void> {
     await sleep(fault.atMs)
-    const pool = fault.producer && fault.kind !== 'restart' && fault.kind !== 'join' && fault.kind !== 'kill' && fault.kind !== 'freeze' ? producers : members.filter((each) => each.state === 'open')
+    const pool =
+      fault.producer && fault.kind !== 'restart' && fault.kind !== 'join' && fault.kind !== 'kill' && fault.kind !== 'freeze'
+        ? producers
+        : members.filter((each) => each.state === 'open')
     const peer = pool[fault.whom % Math.max(1, pool.length)]
     if (peer === undefined) return
     const link = peer.link()
@@ -242,10 +257,15 @@ async function scenario(plan: RunPlan, clock: ReturnType<typeof virtualClock>, c
   const healed = clock.monotonic()
   for (;;) {
     const dead = deadLetters()
-    const finished = ['one', 'two'].every((group) => checker.finished(group, dead.get(group) as Set<string>) && server.remaining(jobs.name, group) === 0)
+    const finished = ['one', 'two'].every(
+      (group) => checker.finished(group, dead.get(group) as Set<string>) && server.remaining(jobs.name, group) === 0,
+    )
     if (finished) break
     if (clock.monotonic() - healed > settleWithinMs) {
-      checker.violation('V1', `not everything is handled and settled ${settleWithinMs} ms after the last fault: ${['one', 'two'].map((group) => `${group} ${server.remaining(jobs.name, group)}`).join(', ')} left; members ${members.map((each) => `${each.id.name} ${each.state} ${each.consumer?.state}`).join(', ')}`)
+      checker.violation(
+        'V1',
+        `not everything is handled and settled ${settleWithinMs} ms after the last fault: ${['one', 'two'].map((group) => `${group} ${server.remaining(jobs.name, group)}`).join(', ')} left; members ${members.map((each) => `${each.id.name} ${each.state} ${each.consumer?.state}`).join(', ')}`,
+      )
       break
     }
     await sleep(500)
