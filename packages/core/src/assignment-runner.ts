@@ -8,6 +8,7 @@ import { keyLanes } from './key-lanes.ts'
 import { watchProof } from './proof-watch.ts'
 import { readyList } from './ready-list.ts'
 import { passLane } from './retry-lane.ts'
+import { settleFirst } from './settle-first.ts'
 import { createSettlement } from './settlement.ts'
 import type { TopicDefinition } from './topic.ts'
 import { within } from './within.ts'
@@ -96,6 +97,20 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     resumed: () => dispatch.offer(runner),
   })
 
+  const ahead = plan.settleFirst
+    ? settleFirst<Admitted>({
+        settlement,
+        telemetry,
+        about,
+        over: () => over,
+        admit,
+        place(all) {
+          held += all.length
+          for (const each of all) place(each)
+        },
+      })
+    : null
+
   function wake(): void {
     const resume = wakeRead
     wakeRead = null
@@ -117,7 +132,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       // What comes after the end is not ours; what comes while leaving stays unsettled and is released.
       if (deliveries.length === 0 || over || leaving) return
       if (assignment.role === 'retry' && context.capabilities.delay === 'none') await fromLane(deliveries)
-      else if (plan.settleFirst) await settleFirst(deliveries)
+      else if (ahead !== null) await ahead.take(deliveries)
       else for (const delivery of deliveries) place(admit(delivery))
       if (queue.size > 0) dispatch.offer(runner)
     }
@@ -144,25 +159,6 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     if (queue.size > 0) dispatch.offer(runner)
   }
 
-  async function settleFirst(deliveries: readonly Delivery[]): Promise<void> {
-    const admitted = deliveries.map(admit)
-    const result = await settlement.before(admitted.map((each) => each.entry))
-    if (result === 'settled' && !over) {
-      held += admitted.length
-      for (const each of admitted) place(each)
-      return
-    }
-    for (const { entry } of admitted) {
-      entry.state = 'gone'
-      telemetry.emit('dropped', {
-        ...about,
-        id: entry.id,
-        reason: over ? 'lost' : `settle-${result}`,
-        note: 'its settlement before handling is not confirmed, so it is not handled',
-      })
-    }
-  }
-
   function admit(delivery: Delivery): Admitted {
     const seen = examine(context, topic, plan, delivery)
     const entry = createEntry(runner, delivery, seen.content, seen.id, seen.lane)
@@ -177,6 +173,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     if (finished.size > 0 && finished.has(entry.identity)) return settleAgain(entry)
     if (refusal !== null) {
       active.add(entry)
+      ahead?.started(entry)
       entry.state = 'concluding'
       return hooks.refuse(entry, refusal)
     }
@@ -224,6 +221,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     for (const entry of active) abandon(entry, reason)
     active.clear()
     const left = settlement.stop()
+    ahead?.stop()
     if (!plan.settleFirst) remember(left.unanswered, 'unknown')
     if (left.behind.length > 0) {
       for (const entry of left.behind) if (entry.outputs === null) finished.add(entry.identity)
@@ -324,6 +322,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     },
     take: () => queue.take(),
     started(entry) {
+      ahead?.started(entry)
       entry.state = 'running'
       active.add(entry)
     },

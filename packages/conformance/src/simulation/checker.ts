@@ -71,10 +71,10 @@ export function createChecker(plan: RunPlan, now: () => number): Checker {
     if (violations.length < 20) violations.push(`${rule} at ${Math.round(now())} ms: ${text}`)
   }
   function handled(group: string, id: string): Handled {
-    let all = groups.get(group)
-    if (all === undefined) groups.set(group, (all = new Map()))
-    let one = all.get(id)
-    if (one === undefined) all.set(id, (one = { starts: 0, asked: 0, done: false, given: false, running: new Map(), last: undefined }))
+    const all = groups.get(group) ?? new Map<string, Handled>()
+    groups.set(group, all)
+    const one = all.get(id) ?? { starts: 0, asked: 0, done: false, given: false, running: new Map<string, number>(), last: undefined }
+    all.set(id, one)
     return one
   }
 
