@@ -18,7 +18,7 @@ it('names for each guarantee at least one clause, and only clauses that exist', 
 
 it('says "simulation" for the rules that the simulation checks, and for no other', () => {
   const sources = ['checker', 'run'].map((name) => readFileSync(new URL(`../src/simulation/${name}.ts`, import.meta.url), 'utf8'))
-  const checked = new Set(sources.flatMap((text) => [...text.matchAll(/violation\('([A-Z]\d+)'/g)].map(([, id]) => id)))
+  const checked = new Set(sources.flatMap((text) => [...text.matchAll(/violation\(\s*'([A-Z]\d+)'/g)].map(([, id]) => id)))
   const claimed = rows.filter(([, , , proof]) => proof?.includes('simulation')).map(([, id]) => id)
   expect(claimed.sort()).toEqual([...checked].sort())
 })

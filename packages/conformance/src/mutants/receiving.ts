@@ -177,9 +177,9 @@ export const receiving: readonly Mutant[] = [
   {
     id: 'MUT-97',
     where: 'core',
-    file: 'assignment-runner.ts',
-    find: `if (result === 'settled' && !over) {`,
-    replace: `if (result !== 'stale' && !over) {`,
+    file: 'settle-first.ts',
+    find: `if (result === 'settled' && !options.over()) {`,
+    replace: `if (result !== 'stale' && !options.over()) {`,
     killedBy: ['ACK-12'],
     what: `settle: 'before' starts on unknown too`,
   },
