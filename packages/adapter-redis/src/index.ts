@@ -1,0 +1,2 @@
+// The way in: `redis(options)` for people, `adapter(url, options)` for `connect`.
+export {}
