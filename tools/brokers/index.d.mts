@@ -1,0 +1,117 @@
+// Real servers by name, for tests, demo, benchmark and people.
+
+/** The servers that Posthorn has adapters for. */
+export type BrokerName = 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'
+
+/** Files of a throwaway certificate authority, for encrypted connections; each is the path of a PEM file. */
+export interface TlsFiles {
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+  readonly clientCert: string
+  readonly clientKey: string
+}
+
+/** A user of the server. The default is one who may do everything. */
+export interface BrokerUser {
+  readonly name: string
+  readonly password: string
+  /** Redis: rules of its access control list, by default `~* &* +@all`. */
+  readonly rules?: string
+  /** RabbitMQ: regular expressions over the names in the virtual host, each by default `.*`. */
+  readonly permissions?: { readonly configure?: string; readonly write?: string; readonly read?: string }
+  /** RabbitMQ: for example `administrator`. By default none. */
+  readonly tags?: readonly string[]
+}
+
+export interface BrokerOptions {
+  /**
+   * `durable` (the default): what was acknowledged survives `kill -9`. Redis: `appendonly yes`, `appendfsync always`; RabbitMQ as it
+   * comes, where queues and messages decide. `stock`: the settings that the distribution ships.
+   */
+  readonly profile?: 'durable' | 'stock'
+  /** More lines for the server's configuration; the last line wins. */
+  readonly settings?: readonly string[]
+  /** Encrypted connections only, with these files. A client's certificate is asked for and not required. */
+  readonly tls?: TlsFiles
+  /** By default a free one of 127.0.0.1. */
+  readonly port?: number
+  /** The users there are; the URL carries the first one's credentials. Without users everybody may do everything. */
+  readonly users?: readonly BrokerUser[]
+  /** Redis: starts a sentinel instead of a server; `settings` say what it watches. */
+  readonly sentinel?: boolean
+  /** RabbitMQ: more plugins to enable. By default none. Their ports must be set with `settings`. */
+  readonly plugins?: readonly string[]
+  /** RabbitMQ: virtual hosts besides `/`; the URL names the first. */
+  readonly vhosts?: readonly string[]
+}
+
+/** A server that runs. Its process ends with ours, however ours ends. */
+export interface RunningBroker {
+  readonly name: BrokerName
+  /** For people and reports: `Redis 7.0.15`. */
+  readonly title: string
+  readonly version: string
+  /** Where the program came from. `external` is a server that somebody else runs: it is used, and never started, wiped or killed. */
+  readonly source: 'external' | 'binary' | 'cache' | 'system' | 'provisioned' | 'docker'
+  /** What `connect` takes. */
+  readonly url: string
+  readonly port: number
+  /** What survives: `kill -9`, a clean restart only, or nothing that is promised. */
+  readonly profile: 'durable' | 'graceful' | 'volatile'
+  /** The server's process, while it runs here. */
+  readonly pid: number | undefined
+  /** Its configuration, data and log (`server.log`); gone after `stop`. */
+  readonly folder: string
+  /** Starts it again on the same data and port; does nothing while it runs. Resolves when it answers its protocol. */
+  start(): Promise<void>
+  /**
+   * Ends it (`SIGTERM`, `SIGKILL`: resolves when the process is gone), freezes it (`SIGSTOP`: resolves when it stands still) or thaws
+   * it. Does nothing when it does not run.
+   */
+  signal(signal: 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
+  /**
+   * Everything stored is gone, and it runs. Redis keeps its connections (and forgets its scripts); RabbitMQ is started on an empty
+   * folder, with the users and virtual hosts of the options.
+   */
+  wipe(): Promise<void>
+  /** One command of administration, without a client library: a Redis command, or arguments of `rabbitmqctl`. Answers what it printed. */
+  control(args: readonly string[]): Promise<string>
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a server of its own, with private folder and port. Several run side by side. The program is looked for in this order: an
+ * address in the environment (`POSTHORN_REDIS_URL`), a binary named there (`POSTHORN_REDIS_BINARY`), the project's cache, the system,
+ * packages fetched into the cache, a container engine.
+ *
+ * Throws `BrokerMissing` when there is none, or when an external server cannot have the options, and `Error` with the end of the
+ * server's log when it does not start.
+ */
+export function startBroker(name: BrokerName, options?: BrokerOptions): Promise<RunningBroker>
+
+/** Looks whether a server can be had, fetching it into the cache if need be, and starts none. */
+export function findBroker(
+  name: BrokerName,
+): Promise<
+  | { readonly available: true; readonly title: string; readonly source: RunningBroker['source'] }
+  | { readonly available: false; readonly reason: string }
+>
+
+/** No server by this name can be had here; the message says where it was looked for and why that did not work. */
+export class BrokerMissing extends Error {
+  constructor(broker: string, tried: readonly string[])
+  readonly code: 'BROKER_MISSING'
+  readonly broker: string
+  readonly tried: readonly string[]
+}
+
+/** Makes a certificate authority with a server's and a client's certificate in a folder, for 127.0.0.1 and localhost, for two days. */
+export function makeTls(folder: string): Promise<TlsFiles>
+
+/**
+ * The path of a `python3` that can import these packages of the Python Package Index, each pinned (`redis==6.4.0`). It is kept in the
+ * cache. Throws when there is no Python or the packages cannot be had.
+ */
+export function pythonWith(packages: readonly string[]): Promise<string>
