@@ -2,6 +2,7 @@
 import { findKind } from './find.mjs'
 import { startInstance } from './instance.mjs'
 import { BrokerMissing } from './missing.mjs'
+import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
 import { answerText, redisCommands } from './resp.mjs'
 
@@ -14,6 +15,13 @@ const kinds = {
     find: redis,
     server: redisServer,
     control: async (url, args) => answerText(await redisCommands(url, [args])),
+  },
+  rabbitmq: {
+    find: rabbitmq,
+    server: rabbitmqServer,
+    control: async () => {
+      throw new Error('rabbitmqctl reaches only servers that were started here')
+    },
   },
 }
 

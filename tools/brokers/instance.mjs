@@ -1,8 +1,9 @@
 // One running server of ours: the same start, faults and end for every kind.
 //
-// What a kind gives: `title`, `version`, `source`, `profile`, `bootMs` (how long a start may take), `url(port)`, `configure(folder, port)`
-// (writes what the program reads), `companions(folder, port)` and `command(folder, port)` (what startChild takes), `ping(port)`
-// (rejects while the server does not answer its protocol), `control(args, { folder, port })`, and `wipe(handle)` or `dataFolders`.
+// What a kind gives: `title`, `version`, `source`, `profile`, `bootMs` (how long a start may take), `pollMs`, `url(port)`, `extraPorts` (how
+// many it needs besides its own), and functions of `at`, which is `{ folder, port, extra }`: `configure` (writes what the program reads),
+// `companions` and `command` (what startChild takes), `ping` (rejects while the server does not answer its protocol), `furnish` (fills an
+// empty server), `control(args, at)`, and `wipe`, or the `dataFolders` to remove.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pause, startChild } from './child.mjs'
@@ -16,8 +17,13 @@ const portInUse = /address already in use|eaddrinuse/i
 export async function startInstance(kind, { port: wanted } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const port = wanted ?? (await freePort())
+    const extra = []
+    while (extra.length < (kind.extraPorts ?? 0)) extra.push(await freePort())
     const folder = mkdtempSync(join(runFolder(), `${kind.name}-`))
-    const instance = createInstance(kind, folder, port, () => wanted === undefined && releasePort(port))
+    const release = () => {
+      for (const reserved of wanted === undefined ? [port, ...extra] : extra) releasePort(reserved)
+    }
+    const instance = createInstance(kind, { folder, port, extra }, release)
     try {
       await instance.start()
       return instance
@@ -29,30 +35,32 @@ export async function startInstance(kind, { port: wanted } = {}) {
   }
 }
 
-function createInstance(kind, folder, port, release) {
+function createInstance(kind, at, release) {
+  const { folder, port } = at
   const log = join(folder, 'server.log')
   const { name, title, version, source, profile } = kind
   let companions = []
   let child
   let starting
   let stopped = false
+  let furnished = false
 
   async function boot() {
     if (stopped) throw new Error(`${title} on port ${port} was stopped for good; its data is gone`)
     mkdirSync(folder, { recursive: true })
-    kind.configure(folder, port)
+    kind.configure(at)
     if (companions.length === 0) {
-      const commands = kind.companions?.(folder, port) ?? []
+      const commands = kind.companions?.(at) ?? []
       for (const command of commands) companions.push(await startChild({ ...command, log: join(folder, 'companions.log') }))
     }
-    const booted = await startChild({ ...kind.command(folder, port), log })
+    const booted = await startChild({ ...kind.command(at), log })
     child = booted
     const deadline = performance.now() + kind.bootMs
     for (;;) {
       let problem
       try {
-        await kind.ping(port)
-        if (booted.end === undefined) return
+        await kind.ping(at)
+        if (booted.end === undefined) break
       } catch (error) {
         problem = error
       }
@@ -62,6 +70,8 @@ function createInstance(kind, folder, port, release) {
       }
       await pause(kind.pollMs)
     }
+    if (!furnished) await kind.furnish?.(at)
+    furnished = true
   }
 
   const start = () => {
@@ -95,13 +105,14 @@ function createInstance(kind, folder, port, release) {
       if (kind.wipe !== undefined) {
         await start()
         await signal('SIGCONT')
-        return await kind.wipe(port)
+        return await kind.wipe(at)
       }
       await signal('SIGKILL')
+      furnished = false
       for (const data of kind.dataFolders) rmSync(join(folder, data), { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
       await start()
     },
-    control: (args) => kind.control(args, { folder, port }),
+    control: (args) => kind.control(args, at),
     async stop() {
       if (stopped) return
       stopped = true

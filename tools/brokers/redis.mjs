@@ -75,7 +75,7 @@ export function redisServer(found, { profile = 'durable', settings = [], tls, us
     bootMs: 60_000,
     pollMs: 10,
     url: (port) => address(port, users[0]),
-    configure(folder, port) {
+    configure({ folder, port }) {
       const lines = ['bind 127.0.0.1', `dir ${folder}`, 'daemonize no']
       if (tls === undefined) lines.push(`port ${port}`)
       else {
@@ -93,17 +93,17 @@ export function redisServer(found, { profile = 'durable', settings = [], tls, us
       const file = join(folder, 'redis.conf')
       writeFileSync(file, `${[...lines, ...settings].join('\n')}\n`, { flag: sentinel ? 'a' : 'w', mode: 0o600 })
     },
-    command: (folder) => ({
+    command: ({ folder }) => ({
       command: found.file,
       args: [join(folder, 'redis.conf'), ...(sentinel ? ['--sentinel'] : [])],
       env: environment(found.folder),
       cwd: folder,
     }),
-    async ping(port) {
+    async ping({ port }) {
       await ask(port, [['PING']], 2_000)
     },
     // Connections survive it: an application learns from errors and gaps, not from a lost connection.
-    async wipe(port) {
+    async wipe({ port }) {
       await ask(
         port,
         [

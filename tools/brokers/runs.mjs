@@ -42,6 +42,10 @@ export function sweep() {
     const run = join(runsFolder, name)
     if (name !== 'ports' && !lives(read(join(run, 'owner.json')))) endRun(run)
   }
+  for (const name of names(join(runsFolder, 'ports'))) {
+    const port = join(runsFolder, 'ports', name)
+    if (!lives(read(port))) remove(port)
+  }
 }
 
 /** Waits for the end of its input, which comes when this process is gone however it ended, and then ends the run. */
