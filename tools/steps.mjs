@@ -44,10 +44,16 @@ const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profi
   show: 2,
 }))
 
+/** Tests of the tools themselves, by Node's own runner. */
+const testing = (...files) => ['--test', '--test-reporter=tap', ...files]
+
 export const steps = [
   { name: 'build', args: ['tools/build.mjs'], counts: 'exit' },
   { name: 'check', args: ['tools/check.mjs'], counts: 'line' },
-  { name: 'check:self', args: ['--test', '--test-reporter=tap', 'tools/test/checks.test.mjs', 'tools/test/steps.test.mjs'], counts: 'tap' },
+  { name: 'check:self', args: testing('tools/test/checks.test.mjs', 'tools/test/steps.test.mjs'), counts: 'tap' },
+  { name: 'check:brokers', args: testing('tools/test/brokers.test.mjs'), counts: 'tap' },
+  { name: 'check:brokers:redis', args: testing('tools/test/brokers-redis.test.mjs'), counts: 'tap', server: 'redis' },
+  { name: 'check:brokers:rabbitmq', args: testing('tools/test/brokers-rabbitmq.test.mjs'), counts: 'tap', server: 'rabbitmq' },
   { name: 'format', args: [bin('@biomejs/biome/bin/biome'), 'check', '--max-diagnostics=40', '.'], counts: 'exit' },
   ...unitTests,
   ...conformance,

@@ -55,8 +55,24 @@ function report(step, result) {
   if (result.failed > 0 && lines.length > 60) process.stdout.write(`      (all ${lines.length} lines: ${result.log})\n`)
 }
 
+/** Finds the real servers that the steps need, before any of them runs; what has to be fetched is fetched now. */
+async function findServers(needing) {
+  const names = [...new Set(needing.flatMap(({ server }) => server ?? []))]
+  const [servers, missing] = [new Set(), new Map()]
+  if (names.length === 0) return { servers, missing }
+  const { findBroker } = await import('./brokers/index.mjs')
+  for (const name of names) {
+    const found = await findBroker(name)
+    if (found.available) servers.add(name)
+    else missing.set(name, found.reason.replace(/\n\s*-?\s*/g, '; ').replace(':;', ':'))
+    process.stdout.write(`server  ${name}: ${found.available ? `${found.title} (${found.source})` : 'not here'}\n`)
+  }
+  return { servers, missing }
+}
+
 const started = performance.now()
-const results = await runSteps(wanted, { strict, servers: new Set(), report })
+const { servers, missing } = await findServers(wanted)
+const results = await runSteps(wanted, { strict, servers, missing, report })
 const total = sum(results.values())
 const failed = wanted.filter((step) => results.get(step.name).failed > 0).map((step) => step.name)
 const seconds = ((performance.now() - started) / 1000).toFixed(0)

@@ -20,20 +20,21 @@ async function runStep(step, log) {
 }
 
 /** Why a step is not run now: `{ skip }` or `{ fail }`, or null. Steps that were not asked for are no obstacle. */
-function obstacle(step, results, { strict, servers }) {
+function obstacle(step, results, { strict, servers, missing }) {
   const broken = (step.after ?? []).filter((name) => results.get(name)?.failed > 0)
   if (broken.length > 0) return { fail: `not run: ${broken.join(', ')} failed` }
   if (step.server === undefined || servers.has(step.server)) return null
-  const reason = `no ${step.server} here`
+  const reason = missing?.get(step.server) ?? `no ${step.server} here`
   return strict ? { fail: `${reason}, and strict mode wants it` } : { skip: reason }
 }
 
 /**
  * Runs all steps and returns their results by name; `report(step, result)` is called as each one ends.
  *
- * `strict` makes a server that is missing a failure instead of a skip; `servers` are the names of those that are there.
+ * `strict` makes a server that is missing a failure instead of a skip; `servers` are the names of those that are there and
+ * `missing` says, by name, why another is not.
  */
-export async function runSteps(steps, { strict, servers, report }) {
+export async function runSteps(steps, { strict, servers, missing, report }) {
   mkdirSync(join(root, 'reports'), { recursive: true })
   const cores = Math.min(4, Math.max(2, availableParallelism()))
   const names = new Set(steps.map((step) => step.name))
@@ -50,7 +51,7 @@ export async function runSteps(steps, { strict, servers, report }) {
       const weight = Math.min(cores, step.cores ?? 1)
       if (busy + weight > cores || (step.after ?? []).some((name) => names.has(name) && !results.has(name))) continue
       waiting.splice(index, 1)
-      const found = obstacle(step, results, { strict, servers })
+      const found = obstacle(step, results, { strict, servers, missing })
       if (found?.fail !== undefined) finish(step, failure(found.fail))
       else if (found?.skip !== undefined) finish(step, { ...failure(found.skip), failed: 0, skipped: 1 })
       else {
