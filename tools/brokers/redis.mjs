@@ -75,8 +75,8 @@ export function redisServer(found, { profile = 'durable', settings = [], tls, us
     bootMs: 60_000,
     pollMs: 10,
     url: (port) => address(port, users[0]),
-    configure({ folder, port }) {
-      const lines = ['bind 127.0.0.1', `dir ${folder}`, 'daemonize no']
+    configure({ folder, port, bind }) {
+      const lines = [`bind ${bind}`, `dir ${folder}`, 'daemonize no']
       if (tls === undefined) lines.push(`port ${port}`)
       else {
         lines.push('port 0', `tls-port ${port}`, `tls-ca-cert-file ${tls.ca}`, `tls-cert-file ${tls.cert}`, `tls-key-file ${tls.key}`)
@@ -85,7 +85,9 @@ export function redisServer(found, { profile = 'durable', settings = [], tls, us
       }
       if (!sentinel && profile === 'durable') lines.push(...durable)
       if (admin !== undefined) {
-        const others = users.some(({ name }) => name === 'default') ? [] : ['user default reset off']
+        // Nobody can be it, and it keeps its rights: the server loads its file as this user, and leaves out every transaction (what a
+        // script wrote) whose commands this user may not do.
+        const others = users.some(({ name }) => name === 'default') ? [] : ['user default reset off ~* &* +@all']
         writeFileSync(join(folder, 'users.acl'), `${[...others, ...[admin, ...users].map(aclLine)].join('\n')}\n`, { mode: 0o600 })
         lines.push(`aclfile ${join(folder, 'users.acl')}`)
       }
@@ -98,6 +100,11 @@ export function redisServer(found, { profile = 'durable', settings = [], tls, us
       args: [join(folder, 'redis.conf'), ...(sentinel ? ['--sentinel'] : [])],
       env: environment(found.folder),
       cwd: folder,
+    }),
+    // The image's own script would drop rights that the copied files need.
+    container: ({ folder }) => ({
+      entrypoint: ['redis-server', join(folder, 'redis.conf'), ...(sentinel ? ['--sentinel'] : [])],
+      files: [join(folder, 'redis.conf'), join(folder, 'users.acl'), ...(tls === undefined ? [] : [tls.ca, tls.cert, tls.key])],
     }),
     async ping({ port }) {
       await ask(port, [['PING']], 2_000)
