@@ -15,9 +15,9 @@ function sockets() {
   ].filter((path) => path !== undefined && path !== '')
 }
 
-const ping = (target) =>
+const ping = (socketPath) =>
   new Promise((resolve) => {
-    const asked = request({ ...target, path: '/_ping', timeout: 500 }, (answer) => {
+    const asked = request({ socketPath, path: '/_ping', timeout: 500 }, (answer) => {
       answer.resume()
       resolve(answer.statusCode === 200)
     })
@@ -26,13 +26,10 @@ const ping = (target) =>
     asked.end()
   })
 
-/** The address of the first container engine that answers within half a second, or undefined. */
+/** The socket of the first container engine of this machine that answers within half a second, or undefined. */
 export async function engineSocket() {
   for (const path of sockets()) {
-    const tcp = /^(?:tcp|http):\/\/([^:/]+):(\d+)/.exec(path)
-    if (tcp !== null) {
-      if (await ping({ host: tcp[1], port: Number(tcp[2]) })) return path
-    } else if (existsSync(path) && statSync(path).isSocket() && (await ping({ socketPath: path }))) return path
+    if (existsSync(path) && statSync(path).isSocket() && (await ping(path))) return path
   }
   return undefined
 }

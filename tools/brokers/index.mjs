@@ -65,7 +65,7 @@ export async function startBroker(name, options = {}) {
   }
   if (found.source === 'docker') {
     const { startContainer } = await import('./container.mjs')
-    return await startContainer(name, kind, found, options)
+    return await startContainer(kind, found, options)
   }
   const { port, ...rest } = options
   return await startInstance(kind.server(found, rest), { port })

@@ -1,7 +1,7 @@
 // One running server of ours: the same start, faults and end for every kind.
 //
 // What a kind gives: `title`, `version`, `source`, `profile`, `bootMs` (how long a start may take), `pollMs`, `url(port)`, `extraPorts` (how
-// many it needs besides its own), and functions of `at`, which is `{ folder, port, extra }`: `configure` (writes what the program reads),
+// many it needs besides its own), and functions of `at`, which is `{ folder, port, extra, bind }`: `configure` (writes what the program reads),
 // `companions` and `command` (what startChild takes), `ping` (rejects while the server does not answer its protocol), `furnish` (fills an
 // empty server), `control(args, at)`, and `wipe`, or the `dataFolders` to remove.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -13,8 +13,8 @@ import { runFolder } from './runs.mjs'
 const logTail = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').slice(-15).join('\n') : '')
 const portInUse = /address already in use|eaddrinuse/i
 
-/** Starts a server of a kind; `port` is taken as given, or a free one is found. */
-export async function startInstance(kind, { port: wanted } = {}) {
+/** Starts a server of a kind; `port` is taken as given, or a free one is found. `bind` is the address that it listens at. */
+export async function startInstance(kind, { port: wanted, bind = '127.0.0.1' } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const port = wanted ?? (await freePort())
     const extra = []
@@ -23,7 +23,7 @@ export async function startInstance(kind, { port: wanted } = {}) {
     const release = () => {
       for (const reserved of wanted === undefined ? [port, ...extra] : extra) releasePort(reserved)
     }
-    const instance = createInstance(kind, { folder, port, extra }, release)
+    const instance = createInstance(kind, { folder, port, extra, bind }, release)
     try {
       await instance.start()
       return instance
@@ -53,7 +53,7 @@ function createInstance(kind, at, release) {
       const commands = kind.companions?.(at) ?? []
       for (const command of commands) companions.push(await startChild({ ...command, log: join(folder, 'companions.log') }))
     }
-    const booted = await startChild({ ...kind.command(at), log })
+    const booted = await (kind.launch?.(at) ?? startChild({ ...kind.command(at), log }))
     child = booted
     const deadline = performance.now() + kind.bootMs
     for (;;) {
@@ -119,6 +119,7 @@ function createInstance(kind, at, release) {
       await signal('SIGKILL')
       for (const companion of companions) await companion.signal('SIGKILL')
       companions = []
+      await kind.dispose?.()
       rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
       release()
     },

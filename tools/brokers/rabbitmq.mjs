@@ -132,6 +132,10 @@ export function rabbitmqServer(found, { settings = [], tls, users = [], plugins 
     if (code !== 0) throw new Error(`rabbitmqctl ${args[0]} failed:\n${output.trim()}`)
     return output.trimEnd()
   }
+  const isFurnished = users.length > 0 || vhosts.length > 0
+  const furnish = async (ctl, { folder }) => {
+    if (isFurnished) await ctl(['import_definitions', join(folder, 'definitions.json')])
+  }
   return {
     ...found,
     name: 'rabbitmq',
@@ -141,17 +145,21 @@ export function rabbitmqServer(found, { settings = [], tls, users = [], plugins 
     extraPorts: 2,
     dataFolders: ['data', 'generated', 'expanded', 'log'],
     url: (port) => address(port, users[0] ?? guest, vhosts[0]),
-    configure({ folder, port }) {
+    configure({ folder, port, bind }) {
       const lines = ['loopback_users = none', 'log.file = false', 'log.console = true', 'disk_free_limit.absolute = 50MB']
       lines.push(`default_user = ${admin.name}`, `default_pass = ${admin.password}`)
-      if (tls === undefined) lines.push(`listeners.tcp.default = 127.0.0.1:${port}`)
+      if (tls === undefined) lines.push(`listeners.tcp.default = ${bind}:${port}`)
       else {
-        lines.push('listeners.tcp = none', `listeners.ssl.default = 127.0.0.1:${port}`, 'ssl_options.verify = verify_peer')
+        lines.push('listeners.tcp = none', `listeners.ssl.default = ${bind}:${port}`, 'ssl_options.verify = verify_peer')
         lines.push('ssl_options.fail_if_no_peer_cert = false', `ssl_options.cacertfile = ${tls.ca}`)
         lines.push(`ssl_options.certfile = ${tls.cert}`, `ssl_options.keyfile = ${tls.key}`)
       }
       writeFileSync(join(folder, 'rabbitmq.conf'), `${[...lines, ...settings].join('\n')}\n`, { mode: 0o600 })
       writeFileSync(join(folder, 'enabled_plugins'), `[${plugins.join(',')}].\n`)
+      if (isFurnished) {
+        const content = definitions(users.length > 0 ? users : [guest], ['/', ...vhosts])
+        writeFileSync(join(folder, 'definitions.json'), JSON.stringify(content), { mode: 0o600 })
+      }
       const cookie = join(folder, '.erlang.cookie')
       if (!existsSync(cookie)) writeFileSync(cookie, randomBytes(12).toString('hex').toUpperCase(), { mode: 0o400 })
     },
@@ -178,12 +186,29 @@ export function rabbitmqServer(found, { settings = [], tls, users = [], plugins 
     async ping({ port }) {
       await amqpHandshake(address(port, admin), { tls, timeoutMs: 5_000 })
     },
-    async furnish(at) {
-      if (users.length === 0 && vhosts.length === 0) return
-      const file = join(at.folder, 'definitions.json')
-      writeFileSync(file, JSON.stringify(definitions(users.length > 0 ? users : [guest], ['/', ...vhosts])), { mode: 0o600 })
-      await control(['import_definitions', file], at)
-    },
+    furnish: (at) => furnish((args) => control(args, at), at),
     control,
+    container: ({ folder }) => ({
+      environment: {
+        RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
+        RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'enabled_plugins'),
+      },
+      files: [
+        ...['rabbitmq.conf', 'enabled_plugins', 'definitions.json'].map((name) => join(folder, name)),
+        ...(tls === undefined ? [] : [tls.ca, tls.cert, tls.key]),
+      ],
+    }),
+    /** What is done through the container's own programs, given `exec`. */
+    inContainer(exec) {
+      const inside = (args) => exec(['rabbitmqctl', '-q', ...args])
+      return {
+        control: inside,
+        furnish: (at) => furnish(inside, at),
+        async wipe(at) {
+          for (const step of ['stop_app', 'force_reset', 'start_app']) await inside([step])
+          await furnish(inside, at)
+        },
+      }
+    },
   }
 }
