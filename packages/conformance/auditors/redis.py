@@ -16,6 +16,8 @@ from redis_watch import Watch  # noqa: E402
 
 HEADER = b"h_"  # in front of the application's headers
 NULL = b"ph-null"  # the field that says: no body
+MARKS = (NULL, b"ph-partition", b"ph-slot")  # no part of the message
+HANDED_OUT = 10**15  # added to the due time of a parked entry while a member has it
 PATIENCE = 60.0  # seconds that a call waits for a server that restarts or stands still
 
 
@@ -114,9 +116,6 @@ class Auditor:
         seconds, micros = self.ask("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
-    def waiting(self, name):
-        return self.ask("ZCARD", name)
-
     # Messages
 
     def call_write(self, topic, message):
@@ -155,7 +154,7 @@ class Auditor:
             except UnicodeDecodeError:
                 undecodable = f"the field {name!r} is no text"
                 continue
-            if name == NULL:
+            if name in MARKS:
                 continue
             if text == "content-type":
                 attributes["datacontenttype"] = content
@@ -189,22 +188,29 @@ class Auditor:
         return self.due(f"{{{topic}}}:retry:{group}") if role == "retry" else self.dead(f"{{{topic}}}:dead:{group}")
 
     def due(self, name):
-        if self.ask("EXISTS", name) == 0:
-            return []
-        raise Unsupported("the layout of delayed entries is not settled")
+        """What waits in a sorted set by due time, with its entries in a stream beside it. Handed out: due plus 10^15."""
+        flat = self.ask("ZRANGE", name, "0", "-1", "WITHSCORES")
+        times = {flat[at]: float(flat[at + 1]) for at in range(0, len(flat), 2)}
+        found = []
+        for entry_id, fields in self.entries(f"{name}:entries"):
+            if entry_id not in times:
+                continue  # promoted or settled meanwhile
+            due = times[entry_id] % HANDED_OUT
+            partition, rest = (int(fields[1]), fields[2:]) if name.endswith(":delay") else (0, fields)
+            found.append(self.parsed(partition, "", rest, int(due) if due > self.now() else None))
+        return found
 
     def dead(self, name):
-        if self.ask("EXISTS", name) == 0:
-            return []
-        raise Unsupported("the layout of dead letters is not settled")
+        return [self.parsed(0, entry_id.decode(), fields) for entry_id, fields in self.entries(name)]
 
     # Groups
 
     def call_unsettled(self, topic, group):
-        return sum(row["pending"] for row in self.groups(topic, group) if row is not None)
+        parked = self.ask("ZCOUNT", f"{{{topic}}}:retry:{group}", str(HANDED_OUT), "+inf")
+        return parked + sum(row["pending"] for row in self.groups(topic, group) if row is not None)
 
     def call_remaining(self, topic, group):
-        total = self.waiting(f"{{{topic}}}:retry:{group}")
+        total = self.ask("ZCARD", f"{{{topic}}}:retry:{group}")
         for p, row in enumerate(self.groups(topic, group)):
             if row is not None:
                 total += row["pending"] + self.unread(f"{{{topic}}}:{p}", row)
@@ -289,7 +295,8 @@ class Auditor:
             self.ask("HDEL", f"{{{topic}}}:meta", f"group:{group}")
             for p in range(partitions):
                 self.ask("XGROUP", "DESTROY", f"{{{topic}}}:{p}", group)
-            self.delete(f"{{{topic}}}:*:{group}", f"{{{topic}}}:*:{group}:*")
+            self.ask("DEL", *(f"{{{topic}}}:{end}" for end in (f"own:{group}", f"mem:{group}", f"bell:{group}")))
+            self.delete(f"{{{topic}}}:retry:{group}*")
         else:
             self.delete(f"{{{topic}}}:*")
 

@@ -4,19 +4,21 @@ The rules know only what is allowed, so "everything but the keys of one topic" i
 differ from it somewhere: [^a]*, a[^b]*, ab[^c]* for all that do not begin with "abc".
 """
 
+PARTITIONS = list("0123456789")
+PLACES = [*PARTITIONS, "delay", "retry", "dead"]
 # Per operation the commands that do it and the keys on which they do: what follows "{topic}:" begins with one of these.
 COMMANDS = {
-    "publish": {"xadd": [""], "zadd": ["delay", "retry", "dead"], "hset": ["delay", "retry", "dead"]},
-    "declare": {"xgroup": [""], "hsetnx": ["meta"], "hset": ["meta"]},
-    "subscribe": {"zadd": ["mem"]},
-    "renew": {"zadd": ["mem"]},
-    "read": {"xreadgroup": [""]},
-    "settle": {"xack": [""], "zrem": ["retry"]},
+    "publish": {"xadd": PLACES, "zadd": ["delay"]},
+    "declare": {"xgroup": PARTITIONS, "hsetnx": ["meta"], "hset": ["meta"]},
+    "subscribe": {"zadd": ["mem"], "hset": ["cast"]},
+    "renew": {"zadd": ["mem"], "hset": ["cast"]},
+    "read": {"xreadgroup": PARTITIONS},
+    "settle": {"xack": PARTITIONS, "zrem": ["retry"]},
     "release": {"hdel": ["own"]},
     "leave": {"zrem": ["mem"]},
-    "browse": {"zrange": ["dead"], "xrange": ["dead"], "hscan": ["dead"], "hgetall": ["dead"], "hmget": ["dead"], "zscan": ["dead"]},
-    "remove": {"zrem": ["dead"], "hdel": ["dead"], "xdel": ["dead"]},
-    "inspect": {"xinfo": [""], "xpending": [""]},
+    "browse": {"xrange": ["dead"]},
+    "remove": {"xdel": ["dead"]},
+    "inspect": {"xinfo": PARTITIONS},
 }
 
 

@@ -14,7 +14,6 @@ OWN = re.compile(rb'"\{([^"{}]+)\}:own:([^"]+)"')
 SCRIPT = re.compile(rb'"(evalsha|eval)" "([^"]*)"', re.IGNORECASE)
 XACK = re.compile(rb'"xack" "\{(.+?)\}:(\d+)" "([^"]+)"(.*)', re.IGNORECASE)
 HISTORY = re.compile(rb'"xreadgroup" "group" "([^"]+)".*"streams" "\{(.+)\}:(\d+)" "([^"]+)"', re.IGNORECASE)
-JOIN = re.compile(rb'"zadd" "\{(.+?)\}:mem:([^"]+)"(.*)', re.IGNORECASE)
 MARK = "auditor-mark-"
 
 
@@ -25,7 +24,7 @@ class Watch:
         self.closed = False
         self.lock = threading.Condition()
         self.marks, self.made = set(), 0
-        self.counts, self.touched_nothing, self.acked, self.seen_members = {}, {}, {}, set()
+        self.counts, self.touched_nothing, self.acked = {}, {}, {}
         self.deliveries, self.missed = {}, False
         self.running = None  # the script whose commands come now
         self.touched = 0  # how much it settled
@@ -116,13 +115,6 @@ class Watch:
             found = HISTORY.search(line)
             if found is not None and found.group(4) != b">":
                 history.add((found.group(2).decode(), found.group(3).decode(), found.group(1).decode()))
-        elif b'"zadd"' in low and b"}:mem:" in low:
-            found = JOIN.search(line)
-            if found is not None:
-                member = (found.group(1), found.group(2), found.group(3).rsplit(b'"', 2)[1])
-                if member not in self.seen_members:
-                    self.seen_members.add(member)
-                    self.counts["subscribe"] = self.counts.get("subscribe", 0) + 1
 
     def connections(self):
         """How many connections it made."""

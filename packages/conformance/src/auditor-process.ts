@@ -113,7 +113,12 @@ function talkTo({ python, program, open, answerMs = 90_000 }: AuditorProcessOpti
   })
 
   function answer(line: string): void {
-    const { id, value, error, unsupported: reason } = JSON.parse(line, revive) as {
+    const {
+      id,
+      value,
+      error,
+      unsupported: reason,
+    } = JSON.parse(line, revive) as {
       id: number
       value?: unknown
       error?: string
