@@ -2,8 +2,9 @@
 
 import type { Broker, ConnectOptions, LogEntry } from '@posthorn/core'
 import { type Adapter, type AdapterContext, type Clock, connectWith } from '@posthorn/core/adapter'
-import { fail } from './assert.ts'
+import { ClauseFailure, fail } from './assert.ts'
 import type { BrokerProcess, Harness, SimulatedLink } from './harness.ts'
+import type { RealLink } from './links.ts'
 import type { FaultPoint } from './member.ts'
 import { observeAdapter } from './observe.ts'
 import { noCalls, type Peer } from './peer.ts'
@@ -18,7 +19,12 @@ export interface ConnectionTools extends WatchTools {
   readonly server: BrokerProcess
   readonly world: World
   readonly random: () => number
-  readonly logs: LogEntry[]
+  logged(entry: LogEntry, peer: Peer): void
+  /** On a real broker: what this client connects to, and its link if it is held here. */
+  readonly clientLink?: ((name: string) => Promise<{ readonly address: string; readonly link: RealLink | undefined }>) | undefined
+  /** Ends the process of this connection, where it has one of its own. */
+  readonly die?: (() => void) | undefined
+  readonly flush?: (() => void) | undefined
 }
 export interface Connections {
   readonly peers: readonly Peer[]
@@ -38,17 +44,22 @@ export interface Connections {
 export function createConnections(tools: ConnectionTools): Connections {
   const { harness, server, world, journal } = tools
   const peers: Peer[] = []
+  let made = 0
   const partitions = new Map<string, number>()
   const byConnection = new WeakMap<object, Peer>()
   const closers: { readonly peer: Peer; close(): Promise<void> }[] = []
 
-  function newPeer(
+  async function newPeer(
     options: Pick<TrialConnectOptions, 'before'>,
     member?: { readonly name: string; readonly dieAt: FaultPoint | undefined },
-  ): Peer {
+  ): Promise<Peer> {
     const clock = peerClock(world.clock)
+    const name = member?.name ?? `c${made++}`
+    const real = tools.clientLink === undefined ? undefined : await tools.clientLink(name)
     const peer: Peer = {
-      name: member?.name ?? `c${peers.length}`,
+      name,
+      link: real?.link,
+      address: real?.address ?? server.address,
       clock,
       random: tools.random,
       calls: noCalls(),
@@ -63,25 +74,21 @@ export function createConnections(tools: ConnectionTools): Connections {
         peer.state = 'dead'
         journal.note(`${peer.name}: killed`)
         clock.kill()
-        if (peer.instance !== undefined) link(peer).kill()
+        if (tools.die !== undefined) tools.die()
+        else if (peer.link !== undefined) peer.link.kill()
+        else if (peer.instance !== undefined) link(peer).kill()
       },
     }
     peers.push(peer)
     return peer
   }
   function link(peer: Peer): SimulatedLink {
+    if (peer.link !== undefined) return peer.link
     if (peer.instance === undefined) fail(`${peer.name} never asked its adapter to open, so it has no link`)
-    if (server.simulation === undefined)
-      fail("links of a real broker are played by the suite's proxy, which comes with the first real adapter")
-    return server.simulation.link(peer.instance)
-  }
-  const linkOf = (instance: string): SimulatedLink => {
-    if (server.simulation === undefined)
-      fail("links of a real broker are played by the suite's proxy, which comes with the first real adapter")
-    return server.simulation.link(instance)
+    return server.simulation?.link(peer.instance) ?? notProven('this connection has no link that the suite could disturb')
   }
   const observed = (peer: Peer, options?: Record<string, unknown>): Adapter =>
-    observeAdapter(harness.adapter(server.address, options), peer, { journal, link: linkOf, partitions })
+    observeAdapter(harness.adapter(peer.address, options), peer, { journal, link: () => link(peer), partitions, flush: tools.flush })
 
   return {
     peers,
@@ -90,7 +97,7 @@ export function createConnections(tools: ConnectionTools): Connections {
     adapter: (options) => harness.adapter(server.address, options),
     async connect(options = {}, member) {
       const { jitter = 'full', before, adapter, ...rest } = options
-      const peer = newPeer({ ...(before === undefined ? {} : { before }) }, member)
+      const peer = await newPeer({ ...(before === undefined ? {} : { before }) }, member)
       const random = jitter === 'full' ? nearlyOne(tools.random) : tools.random
       const given = rest.log
       const connectOptions: ConnectOptions = {
@@ -100,8 +107,7 @@ export function createConnections(tools: ConnectionTools): Connections {
           ? { log: given }
           : {
               log: (entry: LogEntry) => {
-                tools.logs.push(entry)
-                if (entry.level !== 'debug' && tools.logs.length < 500) journal.note(`${peer.name} logs: ${entry.message.slice(0, 200)}`)
+                tools.logged(entry, peer)
                 if (typeof given === 'function') given(entry)
               },
             }),
@@ -123,7 +129,7 @@ export function createConnections(tools: ConnectionTools): Connections {
       }
     },
     async open() {
-      const peer = newPeer({})
+      const peer = await newPeer({})
       const controller = new AbortController()
       const context: AdapterContext = {
         clock: peer.clock,
@@ -172,4 +178,8 @@ export function createConnections(tools: ConnectionTools): Connections {
       )
     },
   }
+}
+
+function notProven(reason: string): never {
+  throw new ClauseFailure('not proven', reason)
 }

@@ -1,17 +1,20 @@
 // Puts the toolbox together for one run of one clause.
 
-import type { Broker, ConsumeOptions, LogEntry, MessagingError } from '@posthorn/core'
+import type { Broker, LogEntry, MessagingError } from '@posthorn/core'
 import type { Capabilities } from '@posthorn/core/adapter'
 import { atLeast, atMost, ClauseFailure, equal, fail, shown } from './assert.ts'
 import type { Connections } from './connections.ts'
 import { createConnections } from './connections.ts'
+import { consumeOptions, keysOf } from './defaults.ts'
 import { createGate } from './gate.ts'
 import type { Auditor, BrokerProcess, Harness, Isolation } from './harness.ts'
 import type { Journal } from './journal.ts'
+import type { RealLinks } from './links.ts'
 import { fenceOff, loadOn, sendMany, warmUp } from './messages.ts'
 import { type Order, orderMaker, orderTopic } from './orders.ts'
 import { type PlayTools, playMember } from './play.ts'
-import { createRecorder, type Recorder } from './recorder.ts'
+import { createRecorder, type OpenRecorder, type Recorder } from './recorder.ts'
+import { createRemoteMembers, type MemberPool, type RemoteMembers } from './remote-member.ts'
 import type { Gate, SeenEvent, SendRecord, Trial } from './trial.ts'
 import type { World } from './world.ts'
 
@@ -30,8 +33,12 @@ export interface TrialParts {
   readonly quick: boolean
   readonly slackFactor: number
   readonly events: SeenEvent[]
-  readonly written: readonly string[]
+  readonly written: string[]
   readonly pending: Set<string>
+  /** On a real broker: each client's own link. */
+  readonly links: RealLinks | undefined
+  /** Where members get processes of their own; undefined: they are played here. */
+  readonly pool: MemberPool | undefined
 }
 export interface MadeTrial {
   readonly trial: Trial
@@ -41,6 +48,8 @@ export interface MadeTrial {
   readonly logs: readonly LogEntry[]
   readonly errors: readonly unknown[]
   readonly expected: readonly string[]
+  readonly remote: RemoteMembers | undefined
+  readonly facts: Readonly<Record<string, number>>
   openGates(): void
 }
 
@@ -52,14 +61,37 @@ export function createTrial(parts: TrialParts): MadeTrial {
   const recorders: Recorder[] = []
   const gates: Gate[] = []
   const expected: string[] = []
-  const connections = createConnections({ harness: parts.harness, server, world, random, logs, journal, sends, pending: parts.pending })
+  const facts: Record<string, number> = {}
+  const { links, pool } = parts
+  function logged(entry: LogEntry, who: string): void {
+    logs.push(entry)
+    if (entry.level !== 'debug' && logs.length < 500) journal.note(`${who} logs: ${entry.message.slice(0, 200)}`)
+  }
+  const connections = createConnections({
+    harness: parts.harness,
+    server,
+    world,
+    random,
+    journal,
+    sends,
+    pending: parts.pending,
+    logged: (entry, peer) => logged(entry, peer.name),
+    ...(links === undefined
+      ? {}
+      : {
+          clientLink: async (name) => {
+            const link = await links.make(name)
+            return { address: link.address, link }
+          },
+        }),
+  })
   const make = orderMaker('o')
   let members = 0
   let side: Promise<Broker> | undefined
   let markers = 0
 
   const now = (): number => world.clock.monotonic()
-  function recorder(name = `group${recorders.length + 1}`): Recorder {
+  function recorder(name = `group${recorders.length + 1}`): OpenRecorder {
     const made = createRecorder({
       name,
       now,
@@ -69,14 +101,6 @@ export function createTrial(parts: TrialParts): MadeTrial {
     recorders.push(made)
     return made
   }
-  const keysOf = (n: number): readonly string[] => Array.from({ length: n }, (_, index) => `key-${index}`)
-  const consumeOptions = <Tx = undefined>(options: Partial<ConsumeOptions<Tx>> = {}): ConsumeOptions<Tx> => ({
-    group: 'workers',
-    concurrency: 8,
-    maxUnsettled: 32,
-    ...(options.settle === 'before' ? {} : { retry: { attempts: 3, firstDelayMs: 100, factor: 1 } }),
-    ...options,
-  })
   const playTools: PlayTools = {
     connections,
     random,
@@ -84,6 +108,23 @@ export function createTrial(parts: TrialParts): MadeTrial {
     consumeOptions,
     orders: (n, keys) => make(n, keysOf(keys), 100),
   }
+  const remote =
+    pool === undefined || links === undefined
+      ? undefined
+      : createRemoteMembers({
+          pool,
+          server,
+          links,
+          random,
+          journal,
+          written: parts.written,
+          events: parts.events,
+          partitions: connections.partitions,
+          sends,
+          logged: (entry) => logged(entry, 'a member'),
+          recorder,
+          orders: playTools.orders,
+        })
 
   const trial: Trial = {
     clause: parts.clause,
@@ -122,7 +163,10 @@ export function createTrial(parts: TrialParts): MadeTrial {
     calls: (connection) => connections.peerOf(connection).calls,
     open: () => connections.open(),
     adapter: () => connections.adapter(),
-    member: (script) => playMember(script, `m${++members}`, playTools),
+    member(script) {
+      const name = `m${++members}`
+      return remote === undefined ? playMember(script, name, playTools) : remote.start(script, name)
+    },
     async team(n, script) {
       const counted = script.recorder === undefined ? { ...script, recorder: recorder() } : script
       const team = await Promise.all(Array.from({ length: n }, () => trial.member(counted)))
@@ -171,8 +215,16 @@ export function createTrial(parts: TrialParts): MadeTrial {
       await server.start()
       journal.note('the server runs')
     },
-    events: (name) => (name === undefined ? parts.events : parts.events.filter((seen) => seen.name === name)),
+    events(name) {
+      const found = name === undefined ? parts.events : parts.events.filter((seen) => seen.name === name)
+      // Members in other processes tell theirs a little later.
+      return remote === undefined ? found : found.toSorted((a, b) => a.at - b.at)
+    },
     note: (text, id) => journal.note(text, id),
+    fact(name, value) {
+      facts[name] = Math.max(value, facts[name] ?? 0)
+    },
+    rounds: (n, real) => (world.virtual ? n : real),
 
     equal,
     atMost,
@@ -201,6 +253,10 @@ export function createTrial(parts: TrialParts): MadeTrial {
     struck(what, inFlight) {
       const hit = typeof inFlight === 'number' ? inFlight > 0 : inFlight
       journal.note(`fault: ${what} in flight: ${inFlight}`)
+      if (hit) {
+        facts['struck'] = (facts['struck'] ?? 0) + 1
+        facts[`in flight: ${what}`] = (facts[`in flight: ${what}`] ?? 0) + Number(inFlight)
+      }
       if (!hit) throw new ClauseFailure('vacuous', `the fault hit nothing: no ${what} in flight`)
     },
     notProven(reason) {
@@ -219,6 +275,8 @@ export function createTrial(parts: TrialParts): MadeTrial {
     logs,
     errors,
     expected,
+    remote,
+    facts,
     openGates() {
       for (const gate of gates) gate.open()
     },

@@ -3,6 +3,8 @@
 // not proven, which is neither a pass nor a skip.
 
 import type { Adapter, Clock, Place } from '@posthorn/core/adapter'
+import type { Need } from './clause.ts'
+import type { WireModule } from './wires/wire.ts'
 
 /** A module with one default export of this shape. It must be importable from a child process: members that are killed are started by path. */
 export interface Harness {
@@ -17,6 +19,11 @@ export interface Harness {
    * for every clause, from `seed`, so that a clause repeats exactly.
    */
   broker(seed: number): Promise<BrokerProcess>
+  /**
+   * What clauses may need here. @default 'memory' on a simulated broker; else 'memory' and 'process', and 'network' where the
+   * broker names its `wire`
+   */
+  readonly offers?: readonly Need[] | undefined
 }
 
 /** Names of one clause: nobody else uses them. */
@@ -46,6 +53,10 @@ export interface BrokerProcess {
   signal(signal: ProcessSignal): Promise<void>
   /** Everything stored is gone. */
   wipe(): Promise<void>
+  /** How the fault proxy tells the frames of this protocol apart; without it only whole connections can be disturbed. */
+  readonly wire?: WireModule | undefined
+  /** Ends it and removes what it stored. Missing where others own the broker. */
+  stop?(): Promise<void>
   /** Present where broker and links are played inside this process on a virtual clock. */
   readonly simulation?: Simulation | undefined
 }

@@ -6,7 +6,8 @@ export interface JournalLine {
   readonly text: string
 }
 export interface Journal {
-  note(text: string, id?: string): void
+  /** `at`: when it happened, where another process saw it. */
+  note(text: string, id?: string, at?: number): void
   /** The lines of these messages and the lines of none, at most `most`. */
   history(ids: readonly string[], most?: number): readonly string[]
   /** Something that a standing check found. */
@@ -20,12 +21,18 @@ const mostViolations = 50
 export function createJournal(now: () => number): Journal {
   const started = now()
   const lines: JournalLine[] = []
+  let sorted = true
   const violations: { clause: string; text: string; ids: readonly string[] }[] = []
   return {
-    note(text, id) {
-      if (lines.length < mostLines) lines.push({ at: now() - started, id, text })
+    note(text, id, at = now()) {
+      if (lines.length >= mostLines) return
+      const line = { at: at - started, id, text }
+      sorted &&= line.at >= (lines.at(-1)?.at ?? line.at)
+      lines.push(line)
     },
     history(ids, most = 60) {
+      if (!sorted) lines.sort((a, b) => a.at - b.at)
+      sorted = true
       const wanted = new Set(ids.slice(0, 3))
       const found = lines.filter((line) => line.id === undefined || wanted.has(line.id))
       const kept = found.length > most ? [...found.slice(0, most / 2), undefined, ...found.slice(-most / 2)] : found

@@ -1,8 +1,14 @@
-// The suite on the embedded broker, from the command line. The last line is "N passed, N failed, N skipped".
+// The suite from the command line: on the embedded broker, or on the one whose harness is named. The last line is "N passed, N failed, N skipped".
 
+import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { MemoryProfile } from '@posthorn/core/testing'
+import { faultLines, faultReport } from './fault-report.ts'
+import type { Harness } from './harness.ts'
 import { memoryHarness } from './memory.ts'
 import { clauseLines, countLine, totalLines } from './report.ts'
 import { runSuite, type SuiteReport } from './runner.ts'
@@ -10,7 +16,11 @@ import { runSuite, type SuiteReport } from './runner.ts'
 const profiles = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'] as const
 const usage = `node packages/conformance/dist/main.js [options]
 
-  --profile NAME   ${profiles.join(', ')} or all (default)
+  --profile NAME   of the embedded broker: ${profiles.join(', ')} or all (default)
+  --harness FILE   a module whose default export is a harness: runs on its broker instead, in real time
+  --shards N       so many worker processes, each with a broker of its own (with --harness)
+  --slack N        stretches upper bounds on a slow machine (1)
+  --report FILE    what the faults did: runs, messages, lost, repeats, recovery times
   --only IDS       ACK-3,ERR-*
   --seed N         the first seed (1)
   --seeds N        how many seeds each clause runs with (1)
@@ -29,6 +39,11 @@ function parse(): {
   json: string | undefined
   brief: boolean
   bail: boolean
+  named: string
+  harness: string | undefined
+  shards: number
+  slack: number
+  report: string | undefined
 } {
   const { values } = parseArgs({
     options: {
@@ -40,6 +55,10 @@ function parse(): {
       json: { type: 'string' },
       brief: { type: 'boolean', default: false },
       bail: { type: 'boolean', default: false },
+      harness: { type: 'string' },
+      shards: { type: 'string', default: '0' },
+      slack: { type: 'string', default: '1' },
+      report: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
@@ -52,6 +71,8 @@ function parse(): {
     if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name} must be a whole number from 1`)
     return number
   }
+  const slack = Number(values.slack)
+  if (!(slack >= 1 && slack <= 20)) throw new Error('--slack must be a number from 1 to 20')
   if (values.profile !== 'all' && !profiles.some((name) => name === values.profile))
     throw new Error(`--profile must be one of ${profiles.join(', ')}, all`)
   return {
@@ -63,12 +84,31 @@ function parse(): {
     json: values.json,
     brief: values.brief,
     bail: values.bail,
+    named: values.harness ?? '',
+    harness: values.harness === undefined ? undefined : resolve(values.harness),
+    shards: values.shards === '0' ? 0 : whole('shards', values.shards),
+    slack,
+    report: values.report,
   }
+}
+
+/** A harness in TypeScript needs a loader, in this process and in all that it starts. */
+function needsLoader(file: string): boolean {
+  return file.endsWith('.ts') && !process.execArgv.some((arg) => arg.includes('tsx'))
+}
+function again(file: string): void {
+  const loader = pathToFileURL(createRequire(file).resolve('tsx')).href
+  const { status } = spawnSync(process.execPath, [...process.execArgv, '--import', loader, ...process.argv.slice(1)], { stdio: 'inherit' })
+  process.exitCode = status ?? 2
 }
 
 async function main(): Promise<void> {
   const options = parse()
-  const chosen: readonly MemoryProfile[] = options.profile === 'all' ? profiles : [options.profile as MemoryProfile]
+  const { harness: file } = options
+  if (file !== undefined && needsLoader(file)) return again(file)
+  const chosen: readonly string[] = file !== undefined ? ['real'] : options.profile === 'all' ? profiles : [options.profile]
+  const where = (profile: string): string =>
+    file === undefined ? `--profile ${profile}` : `--harness ${options.named}${options.slack === 1 ? '' : ` --slack ${options.slack}`}`
   const say = (lines: readonly string[]): void => {
     process.stdout.write(`${lines.join('\n')}\n`)
   }
@@ -77,7 +117,14 @@ async function main(): Promise<void> {
     const { only, seed, seeds, quick } = options
     if (chosen.length > 1) say([`profile ${profile}`])
     const report = await runSuite({
-      harness: memoryHarness({ profile }),
+      ...(file === undefined
+        ? { harness: memoryHarness({ profile: profile as MemoryProfile }) }
+        : {
+            harness: ((await import(pathToFileURL(file).href)) as { default: Harness }).default,
+            harnessAt: pathToFileURL(file).href,
+            shards: options.shards,
+            slackFactor: options.slack,
+          }),
       profile,
       only,
       seed,
@@ -90,7 +137,7 @@ async function main(): Promise<void> {
           clauseLines(
             result,
             (id, failing) =>
-              `node packages/conformance/dist/main.js --profile ${profile} --only ${id} --seed ${failing}${quick ? ' --quick' : ''}`,
+              `node packages/conformance/dist/main.js ${where(profile)} --only ${id} --seed ${failing}${quick ? ' --quick' : ''}`,
           ),
         )
       },
@@ -98,6 +145,8 @@ async function main(): Promise<void> {
     reports.push(report)
     say(totalLines(report))
   }
+  if (file !== undefined || options.report !== undefined) say(reports.flatMap(faultLines))
+  if (options.report !== undefined) writeFileSync(options.report, `${JSON.stringify(reports.map(faultReport), null, 1)}\n`)
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(reports, null, 1)}\n`)
   say([countLine(reports)])
   process.exitCode = reports.some((report) => report.totals.fail + report.totals.vacuous > 0) ? 1 : 0

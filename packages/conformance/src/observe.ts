@@ -11,6 +11,8 @@ export interface ObserveTools {
   link(instance: string): SimulatedLink
   /** Partitions of each topic, as declaring told. */
   readonly partitions: Map<string, number>
+  /** Before anything is settled or sent: what was seen so far gets out of this process, which may die at any moment. */
+  readonly flush?: (() => void) | undefined
 }
 
 const never = new Promise<never>(() => {})
@@ -83,6 +85,7 @@ function observeSession(inner: Session, peer: Peer, tools: ObserveTools): Sessio
         peer.kill()
         return never
       }
+      tools.flush?.()
       calls.publish++
       calls.published += batch.length
       calls.openPublishes++
@@ -169,6 +172,7 @@ function observeAssignment(
         peer.kill()
         return never
       }
+      tools.flush?.()
       calls.settle++
       calls.openSettles++
       try {

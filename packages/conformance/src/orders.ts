@@ -34,6 +34,8 @@ export interface OrderTopicSpec {
   readonly keyed: boolean
   readonly groups: readonly string[]
   readonly partitions: number | null
+  /** What else it was made with. */
+  readonly with?: Readonly<Record<string, unknown>> | undefined
 }
 const specs = new WeakMap<object, OrderTopicSpec>()
 
@@ -44,6 +46,7 @@ export function orderTopic(name: string, options: OrderTopicOptions = {}): Order
     keyed: options.keyed ?? true,
     groups: options.groups ?? ['workers'],
     partitions: options.partitions === undefined ? 4 : options.partitions,
+    ...(options.with === undefined ? {} : { with: { ...options.with } }),
   }
   const made = topic(name, {
     schema: unchecked<Order>(),

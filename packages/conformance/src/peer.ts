@@ -1,6 +1,7 @@
 // One connection of a clause: its clock, its identity, its link, and whether its process still lives.
 
 import type { SimulatedLink } from './harness.ts'
+import type { RealLink } from './links.ts'
 import type { FaultPoint } from './member.ts'
 import type { PeerClock } from './peer-clock.ts'
 
@@ -29,6 +30,10 @@ export interface Peer {
   readonly dieAt: FaultPoint | undefined
   readonly before: ((link: SimulatedLink) => void) | undefined
   readonly said: { readonly at: number; readonly name: string; readonly detail: unknown }[]
+  /** Its link at the proxy; undefined on a simulated broker, and in a process whose link others hold. */
+  readonly link: RealLink | undefined
+  /** What its adapter connects to. */
+  readonly address: string
   /** Known once the adapter is asked to open. */
   instance: string | undefined
   state: 'open' | 'closing' | 'closed' | 'dead'

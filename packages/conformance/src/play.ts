@@ -13,6 +13,7 @@ import {
 } from '@posthorn/core'
 import { fail } from './assert.ts'
 import type { Connections } from './connections.ts'
+import type { SimulatedLink } from './harness.ts'
 import type { Act, Member, Script } from './member.ts'
 import type { Order } from './orders.ts'
 import type { Peer } from './peer.ts'
@@ -24,6 +25,8 @@ export interface PlayTools {
   recorder(name: string): Recorder
   consumeOptions(options: Partial<ConsumeOptions>): ConsumeOptions
   orders(n: number, keys: number): readonly Order[]
+  /** Told the connection as soon as there is one. */
+  began?(peer: Peer): void
 }
 const never = new Promise<never>(() => {})
 
@@ -35,6 +38,7 @@ export async function playMember(script: Script, name: string, tools: PlayTools)
     ended = resolve
   })
   const { broker, peer } = await connections.connect({ jitter: script.jitter ?? 'full' }, { name, dieAt: script.dieAt })
+  tools.began?.(peer)
   const recorder = script.recorder ?? tools.recorder(name)
   const kill = peer.kill
   peer.kill = () => {
@@ -70,7 +74,7 @@ export async function playMember(script: Script, name: string, tools: PlayTools)
   }
   if (script.produce !== undefined) void produce(broker, peer, script.produce, tools)
 
-  const link = connections.link(peer)
+  const link = (): SimulatedLink => connections.link(peer)
   return {
     name,
     instance: peer.instance ?? fail(`${name} has no identity`),
@@ -86,20 +90,22 @@ export async function playMember(script: Script, name: string, tools: PlayTools)
     get starts() {
       return mine().length
     },
-    link,
+    get link() {
+      return link()
+    },
     calls: peer.calls,
     consumer,
     kill: () => peer.kill(),
     freeze() {
       peer.wasFrozen = true
       peer.clock.freeze()
-      link.freeze()
+      link().freeze()
     },
     thaw() {
       peer.clock.thaw()
-      link.thaw()
+      link().thaw()
     },
-    cut: () => link.cut(),
+    cut: () => link().cut(),
     close: (options) => broker.close(options),
     died,
   }

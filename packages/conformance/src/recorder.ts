@@ -7,8 +7,8 @@ import { isHidden, type Order, unharmed } from './orders.ts'
 
 /** One run of a handler. */
 export interface Start {
-  /** Counts all starts of this recorder, from 0. */
-  readonly n: number
+  /** Counts all starts of this recorder, from 0, in the order of their times. */
+  n: number
   readonly member: string
   readonly topic: string
   /** The order's id, or the message's where the value is no order. */
@@ -74,13 +74,26 @@ export interface Recorder {
   reset(): void
 }
 
+/** What a recorder in another process saw, in plain data. `run` counts that process's starts. */
+export type RecorderEvent =
+  | ({ readonly kind: 'start'; readonly run: number } & Omit<Start, 'n' | 'endedAt' | 'end'>)
+  | { readonly kind: 'end'; readonly run: number; readonly how: Exclude<Start['end'], 'open'>; readonly at: number }
+  | { readonly kind: 'hidden'; readonly id: string; readonly member: string }
+/** A recorder that also takes what others saw. */
+export interface OpenRecorder extends Recorder {
+  /** Answers the start that the event began; give it back with the event that ends it. */
+  told(event: RecorderEvent, start?: Start): Start | undefined
+}
+
 export interface RecorderTools {
   readonly name: string
   now(): number
   /** A line in the history. */
-  note(text: string, id: string): void
+  note(text: string, id: string, at?: number): void
   /** A body that is not what was sent. */
   harmed(id: string): void
+  /** Told what this recorder sees, for one in another process. */
+  readonly tell?: ((event: RecorderEvent) => void) | undefined
 }
 
 /**
@@ -109,8 +122,35 @@ function disorderIn(starts: readonly Start[]): { key: string; start: Start; afte
   return found
 }
 
+/** Starts that no failure explains. */
+function repeatsIn(byId: ReadonlyMap<string, readonly Start[]>): Start[] {
+  const found: Start[] = []
+  for (const list of byId.values()) {
+    for (const [index, start] of list.entries()) {
+      const explained = (other: Start): boolean =>
+        (other.end === 'threw' || other.end === 'decided') && other.endedAt !== undefined && other.endedAt <= start.at
+      if (!list.slice(0, index).every(explained)) found.push(start)
+    }
+  }
+  return found.sort((a, b) => a.n - b.n)
+}
+
+/** Handlers of one key that ran at the same time. */
+function overlapsIn(starts: readonly Start[]): { key: string; first: Start; second: Start }[] {
+  const lanes = new Map<string, Start[]>()
+  const found: { key: string; first: Start; second: Start }[] = []
+  for (const second of starts) {
+    if (second.key === undefined) continue
+    const lane = `${second.topic} ${second.key}`
+    const open = (lanes.get(lane) ?? []).filter((first) => first.endedAt === undefined || first.endedAt > second.at)
+    for (const first of open) found.push({ key: second.key, first, second })
+    lanes.set(lane, [...open, second])
+  }
+  return found
+}
+
 /** See `Recorder`. */
-export function createRecorder(tools: RecorderTools): Recorder {
+export function createRecorder(tools: RecorderTools): OpenRecorder {
   const starts: Start[] = []
   const byId = new Map<string, Start[]>()
   const openByKey = new Map<string, Set<Start>>()
@@ -118,17 +158,28 @@ export function createRecorder(tools: RecorderTools): Recorder {
   const repeated: Start[] = []
   const hidden = new Map<string, number>()
   const members = new Map<string, number>()
+  const runs = new Map<Start, number>()
+  let told = false
+  let stale = false
+  let begun = 0
   let running = 0
   let mostRunning = 0
   let done = 0
   let finished = 0
 
+  /** News from several processes comes in any order, so what follows from the order is worked out when somebody asks. */
+  function derive(): void {
+    if (!stale) return
+    stale = false
+    repeated.splice(0, repeated.length, ...repeatsIn(byId))
+    overlaps.splice(0, overlaps.length, ...overlapsIn(starts))
+  }
+
   function begin(message: Message<unknown>, member: string): Start {
     const value = message.value as Partial<Order> | undefined
     const known = unharmed(value)
     if (known === false) tools.harmed(message.id)
-    const start: Start = {
-      n: starts.length,
+    const start = add({
       member,
       topic: message.topic,
       id: known === undefined ? message.id : (value as Order).id,
@@ -137,56 +188,87 @@ export function createRecorder(tools: RecorderTools): Recorder {
       attempt: message.attempt,
       position: message.position,
       at: tools.now(),
-      endedAt: undefined,
-      end: 'open',
+    })
+    if (tools.tell !== undefined) {
+      const { n: _n, end: _end, endedAt: _endedAt, ...facts } = start
+      runs.set(start, begun)
+      tools.tell({ kind: 'start', run: begun++, ...facts })
     }
-    starts.push(start)
+    return start
+  }
+
+  function add(facts: Omit<Start, 'n' | 'endedAt' | 'end'>): Start {
+    const start: Start = { n: starts.length, ...facts, endedAt: undefined, end: 'open' }
+    const placed = place(starts, start)
+    if (placed !== starts.length - 1) for (let index = placed; index < starts.length; index++) (starts[index] as Start).n = index
     const before = byId.get(start.id)
     if (before === undefined) byId.set(start.id, [start])
     else {
-      if (before.some((other) => other.end === 'done' || other.end === 'open' || other.end === 'lost')) repeated.push(start)
-      before.push(start)
+      if (!told && before.some((other) => other.end === 'done' || other.end === 'open' || other.end === 'lost')) repeated.push(start)
+      place(before, start)
     }
-    if (start.key !== undefined) {
+    if (!told && start.key !== undefined) {
       const lane = `${start.topic} ${start.key}`
       const open = openByKey.get(lane) ?? new Set<Start>()
       openByKey.set(lane, open)
       for (const first of open) overlaps.push({ key: start.key, first, second: start })
       open.add(start)
     }
-    members.set(member, (members.get(member) ?? 0) + 1)
+    stale = told
+    members.set(start.member, (members.get(start.member) ?? 0) + 1)
     running++
     mostRunning = Math.max(mostRunning, running)
-    tools.note(`${tools.name}: ${member} starts, attempt ${start.attempt}`, start.id)
+    tools.note(`${tools.name}: ${start.member} starts, attempt ${start.attempt}`, start.id, start.at)
     return start
   }
 
-  function end(start: Start, how: Start['end']): void {
+  function end(start: Start, how: Start['end'], at: number = tools.now()): void {
     if (start.end !== 'open' || how === 'open') return
     if (how === 'done' && !(byId.get(start.id) ?? []).some((other) => other.end === 'done')) finished++
     start.end = how
-    start.endedAt = tools.now()
+    start.endedAt = at
+    stale = told
     if (start.key !== undefined) openByKey.get(`${start.topic} ${start.key}`)?.delete(start)
     running--
     if (how === 'done') done++
-    tools.note(`${tools.name}: ${start.member} ${how === 'done' ? 'is done' : how}`, start.id)
+    tools.note(`${tools.name}: ${start.member} ${how === 'done' ? 'is done' : how}`, start.id, at)
+    const run = runs.get(start)
+    if (run !== undefined) {
+      runs.delete(start)
+      tools.tell?.({ kind: 'end', run, how, at })
+    }
   }
 
-  function hide(message: Message<unknown>, member: string): boolean {
-    if (!isHidden(message.value)) return false
-    hidden.set(message.value.id, (hidden.get(message.value.id) ?? 0) + 1)
+  function hide(id: string, member: string): void {
+    hidden.set(id, (hidden.get(id) ?? 0) + 1)
     members.set(member, (members.get(member) ?? 0) + 1)
+    tools.tell?.({ kind: 'hidden', id, member })
+  }
+  function hides(message: Message<unknown>, member: string): boolean {
+    if (!isHidden(message.value)) return false
+    hide(message.value.id, member)
     return true
   }
 
-  const recorder: Recorder = {
+  const recorder: OpenRecorder = {
     name: tools.name,
     begin: (message, member = 'm0') => begin(message, member),
     end,
+    told(event, start) {
+      told = true
+      if (event.kind === 'hidden') hide(event.id, event.member)
+      else if (event.kind === 'end') {
+        if (start !== undefined) end(start, event.how, event.at)
+      } else {
+        const { kind: _kind, run: _run, ...facts } = event
+        return add(facts)
+      }
+      return undefined
+    },
     handler:
       (play, member = 'm0') =>
       async (message) => {
-        if (hide(message, member)) return
+        if (hides(message, member)) return
         const start = begin(message, member)
         try {
           const decision = await play?.(message, start)
@@ -200,7 +282,7 @@ export function createRecorder(tools: RecorderTools): Recorder {
     batchHandler:
       (play, member = 'm0') =>
       async (messages) => {
-        const shown = messages.filter((message) => !hide(message, member))
+        const shown = messages.filter((message) => !hides(message, member))
         const begun = shown.map((message) => begin(message, member))
         try {
           const decisions = (await play?.(shown, begun)) ?? []
@@ -223,10 +305,17 @@ export function createRecorder(tools: RecorderTools): Recorder {
       return finished
     },
     get repeats() {
+      derive()
       return repeated.length
     },
-    repeated,
-    overlaps,
+    get repeated() {
+      derive()
+      return repeated
+    },
+    get overlaps() {
+      derive()
+      return overlaps
+    },
     get mostRunning() {
       return mostRunning
     },
@@ -236,6 +325,7 @@ export function createRecorder(tools: RecorderTools): Recorder {
     disorder: () => disorderIn(starts),
     exactly(orders, what = 'orders') {
       recorder.each(orders, what)
+      derive()
       if (repeated.length > 0)
         fail(
           `${repeated.length} repeats in a quiet run (${what}, ${tools.name})`,
@@ -260,6 +350,7 @@ export function createRecorder(tools: RecorderTools): Recorder {
       if (extra.length > 0) fail(`${extra.length} came that are none of the ${orders.length} ${what} (${tools.name})`, extra)
     },
     ordered(what = 'orders') {
+      derive()
       const [pair] = overlaps
       if (pair !== undefined) {
         fail(`${overlaps.length} times two handlers of one key ran at once (${what}, ${tools.name}); first: key "${pair.key}"`, [
@@ -278,6 +369,7 @@ export function createRecorder(tools: RecorderTools): Recorder {
     },
     reset() {
       const open = starts.filter((start) => start.end === 'open')
+      derive()
       starts.length = 0
       repeated.length = 0
       overlaps.length = 0
@@ -293,4 +385,12 @@ export function createRecorder(tools: RecorderTools): Recorder {
     },
   }
   return recorder
+}
+
+/** Into a list in the order of time, nearly always at its end; answers where. */
+function place(list: Start[], start: Start): number {
+  let index = list.length
+  while (index > 0 && (list[index - 1] as Start).at > start.at) index--
+  list.splice(index, 0, start)
+  return index
 }

@@ -8,7 +8,10 @@ import { realClock, settled } from './clock.ts'
 import { createTrial, type MadeTrial } from './create-trial.ts'
 import { type BrokerProcess, type Harness, unsupportedReason } from './harness.ts'
 import { createJournal, type Journal } from './journal.ts'
+import { createLinks, type RealLinks } from './links.ts'
+import type { FaultProxy } from './proxy/index.ts'
 import { seeded, seedFor } from './random.ts'
+import type { MemberPool } from './remote-member.ts'
 import { checkStanding } from './standing.ts'
 import type { SeenEvent } from './trial.ts'
 import { realWorld, simulatedWorld, type World } from './world.ts'
@@ -21,6 +24,8 @@ export interface Run {
   readonly violations: Journal['violations']
   readonly seconds: number
   readonly counts: Counts
+  /** What the clause measured. */
+  readonly facts: Readonly<Record<string, number>>
 }
 export interface Counts {
   readonly sent: number
@@ -36,9 +41,12 @@ export interface RunOptions {
   readonly slackFactor: number
   /** One real broker for all clauses; undefined: each clause gets a simulated one. */
   readonly shared: BrokerProcess | undefined
+  /** What stands between a real broker and its clients; missing on a simulated one. */
+  readonly proxy: (() => Promise<FaultProxy>) | undefined
+  readonly pool: MemberPool | undefined
 }
-/** Longest real time of a clause on a simulated broker, in milliseconds. */
-export const boundMs = 20_000
+/** Longest real time of a clause, in milliseconds. */
+export const boundMs = { simulated: 20_000, real: 60_000 } as const
 
 export async function runClause(clause: Clause, branch: 'run' | 'other', options: RunOptions): Promise<Run> {
   const started = realClock.monotonic()
@@ -53,6 +61,7 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
   const written: string[] = []
   const problems: string[] = []
   let made: MadeTrial | undefined
+  let links: RealLinks | undefined
   let failure: unknown
   let failed = false
 
@@ -63,7 +72,10 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
   const release = catchStrays(journal, written, problems, (text) => over || (made?.expected ?? []).some((part) => text.includes(part)))
   let cancelBound: () => void = () => {}
   const bound = new Promise<never>((_, reject) => {
-    const within = clause.withinMs ?? boundMs * options.slackFactor
+    const within =
+      server.simulation === undefined
+        ? Math.max(clause.realMs ?? 0, clause.withinMs ?? 0, boundMs.real) * options.slackFactor
+        : (clause.withinMs ?? boundMs.simulated * options.slackFactor)
     cancelBound = realClock.timer(within, () =>
       reject(new ClauseFailure('fail', `no end within ${within / 1000} s of real time; open calls: ${[...pending].join(', ') || 'none'}`)),
     )
@@ -74,6 +86,8 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
   try {
     await server.start()
     const isolation = await harness.isolate(clause.id)
+    const proxy = await options.proxy?.()
+    links = proxy === undefined ? undefined : createLinks(proxy)
     const auditor = await harness.auditor(server.address)
     made = createTrial({
       clause: clause.id,
@@ -91,12 +105,14 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
       events,
       written,
       pending,
+      links,
+      pool: options.pool,
     })
     const work = branch === 'run' ? clause.run : clause.other
     if (work === undefined) throw new ClauseFailure('not proven', 'this branch has no code yet')
     await guarded(work(made.trial))
     made.openGates()
-    await guarded(made.connections.closeAll())
+    await guarded(Promise.all([made.connections.closeAll(), made.remote?.closeAll()]))
     await guarded(world.sleep(server.simulation === undefined ? 100 : 1000))
     checkStanding(made, journal, events, written)
     await guarded(auditor.close())
@@ -110,6 +126,8 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
     cancelBound()
     // Whatever a failed clause left open may do nothing more.
     for (const peer of made?.connections.peers ?? []) if (peer.state !== 'closed' && peer.state !== 'dead') kill(peer)
+    made?.remote?.killAll()
+    links?.retire()
     world.stop()
     for (let turn = 0; turn < 3; turn++) await settled()
     release()
@@ -128,6 +146,7 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
     violations: journal.violations,
     seconds: (realClock.monotonic() - started) / 1000,
     counts: countsOf(made),
+    facts: made?.facts ?? {},
   }
 }
 

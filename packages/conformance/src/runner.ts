@@ -1,13 +1,14 @@
-// Runs the suite: picks clauses, decides their branch by the manifest, repeats vacuous runs, adds up.
+// Runs the suite: picks clauses, runs them here or in worker processes, adds up.
 
 import type { Capabilities } from '@posthorn/core/adapter'
 import { fail } from './assert.ts'
-import type { Branch, Clause, Need } from './clause.ts'
+import type { Clause, Need } from './clause.ts'
 import { allClauses } from './clauses/index.ts'
 import { realClock } from './clock.ts'
-import type { BrokerProcess, Harness } from './harness.ts'
-import { type Counts, type Run, runClause } from './run-clause.ts'
-import { realWorld, simulatedWorld } from './world.ts'
+import type { Harness } from './harness.ts'
+import type { Counts } from './run-clause.ts'
+import { add, type Finding, noCounts, openSession } from './session.ts'
+import { openShards } from './shards.ts'
 
 /** How a clause ended. Only `pass` proves anything. */
 export type Verdict = 'pass' | 'fail' | 'skip' | 'vacuous' | 'not proven'
@@ -28,11 +29,19 @@ export interface ClauseResult {
   readonly reason: string | undefined
   readonly history: readonly string[]
   readonly counts: Counts
+  /** Runs whose fault hit nothing. They count for nothing. */
+  readonly voids: number
+  /** What a clause measured beside its verdict: recovery times in milliseconds, repeats by cause. */
+  readonly facts: Readonly<Record<string, number>>
 }
 
 /** What to run, and on what. */
 export interface SuiteOptions {
   readonly harness: Harness
+  /** URL of the harness's module. On a real broker members are processes of their own and load it from here. */
+  readonly harnessAt?: string | undefined
+  /** Worker processes, each with a broker of its own from the harness; needs `harnessAt`. @default none: everything runs here */
+  readonly shards?: number | undefined
   /** For the report: which manifest runs here. */
   readonly profile?: string | undefined
   /** Ids, with `*` at the end of a group: `['ACK-3', 'ERR-*']`. @default all */
@@ -47,11 +56,11 @@ export interface SuiteOptions {
   readonly bail?: boolean | undefined
   /** Stretches upper bounds on slow machines. @default 1 */
   readonly slackFactor?: number | undefined
-  /** What the harness offers. @default ['memory'] */
+  /** What clauses may need here. @default what the harness says, see `Harness.offers` */
   readonly offers?: readonly Need[] | undefined
   /** Called for each clause as it ends, in the order of the page. */
   readonly onResult?: ((result: ClauseResult) => void) | undefined
-  /** @default the suite's own */
+  /** Not with `shards`. @default the suite's own */
   readonly clauses?: readonly Clause[] | undefined
 }
 
@@ -70,13 +79,6 @@ export interface SuiteReport {
   readonly counts: Counts
 }
 
-const lacking: Readonly<Record<Need, string>> = {
-  memory: '',
-  process: 'needs members or brokers in processes of their own',
-  network: 'needs a link that carries bytes',
-  language: 'needs clients in other languages',
-  long: 'extended tier: too long for every change',
-}
 interface Found {
   readonly texts: Set<string>
   readonly seed: number
@@ -84,108 +86,81 @@ interface Found {
   /** The first clause in which it was found. */
   readonly during: string
 }
-const noCounts: Counts = { sent: 0, unknown: 0, delivered: 0, repeats: 0 }
 
 /** Does `only` name this clause? Ids are exact; `ERR-*` is a group. */
 export function isChosen(id: string, only: readonly string[] | undefined): boolean {
   return only === undefined || only.some((pattern) => (pattern.endsWith('*') ? id.startsWith(pattern.slice(0, -1)) : id === pattern))
 }
 
-/** Runs the clauses one after the other and resolves to the whole report. Never rejects for what a clause found. */
+/** Runs the clauses and resolves to the whole report. Never rejects for what a clause found. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
-  const { harness, only, seed = 1, seeds = 1, quick = false, slackFactor = 1, offers = ['memory'], onResult } = options
+  const { harness, harnessAt, only, seed = 1, seeds = 1, quick = false, slackFactor = 1, offers, onResult, bail = false } = options
   const clauses = options.clauses ?? allClauses
   const unknown = (only ?? []).filter((pattern) => !clauses.some((clause) => isChosen(clause.id, [pattern])))
   if (unknown.length > 0) fail(`no clause is called ${unknown.join(', ')}`)
-  const { capabilities, first } = await probe(harness)
-  const shared = first.simulation === undefined ? first : undefined
   const started = realClock.monotonic()
+  const plain = { harnessAt, seed, seeds, quick, slackFactor, offers }
+  const shards = options.shards ?? 0
+  const runner =
+    shards > 0 && harnessAt !== undefined
+      ? await openShards({ ...plain, harnessAt, shards })
+      : await openSession({ ...plain, harness, clauses })
   const standing = new Map<string, Found>()
   const results = new Map<string, ClauseResult>()
+  const chosen = clauses.filter(({ id }) => isChosen(id, only))
+  let told = 0
 
-  for (const clause of clauses) {
-    if (!isChosen(clause.id, only)) continue
-    const result = await runSeeds(clause)
-    results.set(clause.id, result)
-    // What a standing check finds later may still change its own verdict, so it is told at the end.
-    if (clause.standing !== true) onResult?.(result)
-    if (options.bail === true && (result.verdict === 'fail' || standing.size > 0)) break
+  function found({ clause, text, ...where }: Finding): void {
+    const entry = standing.get(clause) ?? { texts: new Set<string>(), ...where }
+    entry.texts.add(text)
+    standing.set(clause, entry)
   }
+  /** Tells what is ready, in the order of the page. What a standing check finds later may still change its own verdict: it is told at the end. */
+  function tell(all = false): void {
+    for (; told < chosen.length; told++) {
+      const clause = chosen[told] as Clause
+      const result = results.get(clause.id)
+      if (result === undefined && !all) return
+      if (result !== undefined && clause.standing !== true) onResult?.(result)
+    }
+  }
+  async function runOne(clause: Clause): Promise<void> {
+    const { result, findings } = await runner.run(clause)
+    for (const finding of findings) found(finding)
+    results.set(clause.id, result)
+    tell()
+  }
+  const failed = (): boolean => standing.size > 0 || [...results.values()].some(({ verdict }) => verdict === 'fail')
+
+  try {
+    const queue = runner.order(chosen)
+    await Promise.all(
+      Array.from({ length: runner.lanes }, async () => {
+        for (let clause = queue.shift(); clause !== undefined && !(bail && failed()); clause = queue.shift()) await runOne(clause)
+      }),
+    )
+  } finally {
+    await runner.close()
+  }
+  tell(true)
   for (const clause of clauses) {
     if (clause.standing !== true) continue
-    const found = standing.get(clause.id)
+    const entry = standing.get(clause.id)
     const own = results.get(clause.id)
-    if (found === undefined && own === undefined) continue
-    const result = standingResult(clause, own, found, results.size)
+    if (entry === undefined && own === undefined) continue
+    const result = standingResult(clause, own, entry, results.size)
     results.set(clause.id, result)
     onResult?.(result)
-  }
-
-  async function runSeeds(clause: Clause): Promise<ClauseResult> {
-    const branch: Branch = offers.includes(clause.needs)
-      ? (clause.gate?.(capabilities, first.profile) ?? 'run')
-      : { notProven: lacking[clause.needs] }
-    const base = { id: clause.id, title: clause.title, repeat: clause.id, seed, seconds: 0, history: [], counts: noCounts }
-    if (typeof branch === 'object') return { ...base, verdict: 'not proven', branch: undefined, reason: branch.notProven }
-    const work = branch === 'run' ? clause.run : clause.other
-    if (work === undefined && clause.standing !== true) return { ...base, verdict: 'not proven', branch, reason: 'no code yet' }
-    let total: ClauseResult = { ...base, verdict: 'pass', branch, reason: undefined }
-    if (work === undefined) return total
-    for (let each = seed; each < seed + seeds; each++) {
-      const run = await struckRun(clause, branch, each)
-      total = {
-        ...total,
-        verdict: run.verdict,
-        reason: run.reason,
-        seed: each,
-        history: run.history,
-        seconds: total.seconds + run.seconds,
-        counts: add(total.counts, run.counts),
-      }
-      if (run.verdict !== 'pass') return total
-    }
-    return total
-  }
-
-  /** Rule 10: a run whose fault hit nothing is repeated with the next seed, at most twice. */
-  async function struckRun(clause: Clause, branch: 'run' | 'other', from: number): Promise<Run> {
-    let run: Run | undefined
-    for (let offset = 0; offset < 3; offset++) {
-      run = attribute(
-        clause,
-        await runClause(clause, branch, { harness, capabilities, seed: from + offset * 1_000_003, quick, slackFactor, shared }),
-        from,
-      )
-      if (run.verdict !== 'vacuous') return run
-    }
-    const last = run as Run
-    return { ...last, verdict: 'fail', reason: `vacuous three times: ${last.reason}` }
-  }
-
-  /** What a standing check found goes to its own clause; anything else fails the clause in which it was found. */
-  function attribute(clause: Clause, run: Run, ranWith: number): Run {
-    const own: string[] = []
-    for (const violation of run.violations) {
-      const isStanding = clauses.some((other) => other.standing === true && other.id === violation.clause)
-      if (!isStanding) own.push(`(${violation.clause}) ${violation.text}`)
-      else {
-        const found = standing.get(violation.clause) ?? { texts: new Set<string>(), seed: ranWith, history: run.history, during: clause.id }
-        found.texts.add(`in ${clause.id}: ${violation.text}`)
-        standing.set(violation.clause, found)
-      }
-    }
-    if (own.length === 0 || run.verdict !== 'pass') return run
-    return { ...run, verdict: 'fail', reason: own.slice(0, 5).join('\n') }
   }
 
   const list = clauses.flatMap((clause) => results.get(clause.id) ?? [])
   const totals: Record<Verdict, number> = { pass: 0, fail: 0, skip: 0, vacuous: 0, 'not proven': 0 }
   for (const result of list) totals[result.verdict]++
   return {
-    broker: first.title,
+    broker: runner.title,
     profile: options.profile ?? 'default',
-    durability: first.profile,
-    capabilities,
+    durability: runner.durability,
+    capabilities: runner.capabilities,
     seed,
     seeds,
     quick,
@@ -208,6 +183,8 @@ function standingResult(clause: Clause, own: ClauseResult | undefined, found: Fo
     reason: undefined,
     history: [],
     counts: noCounts,
+    voids: 0,
+    facts: {},
   }
   if (found === undefined)
     return clausesRun > 1 || clause.run !== undefined ? base : { ...base, verdict: 'not proven', reason: 'no clause ran under it' }
@@ -216,25 +193,4 @@ function standingResult(clause: Clause, own: ClauseResult | undefined, found: Fo
   const reason = [...(base.verdict === 'fail' && base.reason !== undefined ? [base.reason] : []), ...texts.slice(0, 10), ...more].join('\n')
   const repeat = found.during === clause.id ? clause.id : `${found.during},${clause.id}`
   return { ...base, verdict: 'fail', repeat, seed: found.seed, history: found.history, reason }
-}
-
-function add(a: Counts, b: Counts): Counts {
-  return { sent: a.sent + b.sent, unknown: a.unknown + b.unknown, delivered: a.delivered + b.delivered, repeats: a.repeats + b.repeats }
-}
-
-/** Connects once, to learn what the server really gives. */
-async function probe(harness: Harness): Promise<{ capabilities: Capabilities; first: BrokerProcess }> {
-  const first = await harness.broker(0)
-  const world = first.simulation === undefined ? realWorld() : simulatedWorld(first.simulation.clock, () => 'the first connection')
-  try {
-    await first.start()
-    const context = { clock: world.clock, random: () => 0.5, instance: 'probe', name: 'suite', report() {}, event() {} }
-    const open = harness.adapter(first.address).open(context, new AbortController().signal)
-    const session = await Promise.race([open, world.failed])
-    const { capabilities } = session
-    await Promise.race([session.close(AbortSignal.abort()), world.failed])
-    return { capabilities, first }
-  } finally {
-    world.stop()
-  }
 }

@@ -84,6 +84,8 @@ export interface Trial {
   slack(ms: number): number
   /** `n`, or a tenth of it (at least 10) with --quick. */
   size(n: number): number
+  /** How often to do what has to wait: `n` times in virtual time, `real` times where each wait is a real one. */
+  rounds(n: number, real: number): number
   /** Keeps virtual time from moving while something real goes on (a file, a child process). */
   real<T>(work: Promise<T>): Promise<T>
 
@@ -142,6 +144,8 @@ export interface Trial {
   readonly canary: string
   /** A line in the history that failures print. */
   note(text: string, id?: string): void
+  /** A number for the report of faults: `t.fact('recovery ms', t.now() - healedAt)`. The largest is kept. */
+  fact(name: string, value: number): void
 
   // ── verdicts ──
   equal<T>(actual: T, expected: T, what: string): void

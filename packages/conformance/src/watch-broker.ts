@@ -11,6 +11,8 @@ export interface WatchTools {
   readonly sends: Mutable<SendRecord>[]
   /** Calls of the public API that have not come back, for the report of a hang. */
   readonly pending: Set<string>
+  /** Told when a send begins and when it ends, for a suite in another process. */
+  readonly sent?: ((record: SendRecord) => void) | undefined
 }
 
 /** See the file. `peer` is the connection behind this broker. */
@@ -92,8 +94,9 @@ function watchProducer<In>(inner: Producer<In>, topic: string, timeoutMs: number
       position: undefined,
       timeoutMs,
     }
-    peers.set(record, peer)
+    sentBy(record, peer)
     tools.sends.push(record)
+    tools.sent?.(record)
     return record
   }
   function refused(record: Mutable<SendRecord>, error: unknown): void {
@@ -102,6 +105,7 @@ function watchProducer<In>(inner: Producer<In>, topic: string, timeoutMs: number
     record.outcome = record.error?.outcome === 'unknown' ? 'unknown' : record.error?.outcome === 'failed' ? 'failed' : 'refused'
     record.id ??= record.error?.messageId
     tools.journal.note(`send is ${record.outcome}${record.error === undefined ? '' : ` (${record.error.code})`}`, record.id)
+    tools.sent?.(record)
   }
   function stored(record: Mutable<SendRecord>, receipt: { readonly id: string; readonly position: string | null }): void {
     record.endedAt = peer.clock.monotonic()
@@ -109,6 +113,7 @@ function watchProducer<In>(inner: Producer<In>, topic: string, timeoutMs: number
     record.id = receipt.id
     record.position = receipt.position
     tools.journal.note('send is stored', receipt.id)
+    tools.sent?.(record)
   }
   return {
     async send(value, options) {
@@ -143,8 +148,14 @@ function watchProducer<In>(inner: Producer<In>, topic: string, timeoutMs: number
   }
 }
 
-const peers = new WeakMap<SendRecord, Peer>()
+/** What a standing check asks about the connection behind a send. */
+export type Sender = Pick<Peer, 'state' | 'wasFrozen'>
+const peers = new WeakMap<SendRecord, Sender>()
+/** Remembers whose send this is. */
+export function sentBy(record: SendRecord, sender: Sender): void {
+  peers.set(record, sender)
+}
 /** Whose send this was. */
-export function senderOf(record: SendRecord): Peer | undefined {
+export function senderOf(record: SendRecord): Sender | undefined {
   return peers.get(record)
 }

@@ -1,0 +1,205 @@
+// A member in a process of its own: it plays one script on the adapter under test and tells the suite all that it sees. Whatever
+// it saw is told before anything leaves it for the server, because it may be killed at any moment.
+
+import type { LogEntry } from '@posthorn/core'
+import { listen } from './channels.ts'
+import { realClock } from './clock.ts'
+import { createConnections } from './connections.ts'
+import { consumeOptions } from './defaults.ts'
+import type { BrokerProcess, Harness } from './harness.ts'
+import type { Script } from './member.ts'
+import { type FromMember, type PlainScript, plain, type Seen, type ToMember, topicOf } from './member-messages.ts'
+import type { Peer } from './peer.ts'
+import { playMember } from './play.ts'
+import { seeded } from './random.ts'
+import { createRecorder } from './recorder.ts'
+import type { Gate, SendRecord } from './trial.ts'
+import { realWorld } from './world.ts'
+
+const [, , harnessAt = ''] = process.argv
+const { default: harness } = (await import(harnessAt)) as { default: Harness }
+const callsMs = 25
+
+function say(message: FromMember, done?: () => void): void {
+  if (process.send === undefined || !process.connected) return done?.()
+  process.send(message, undefined, {}, () => done?.())
+}
+
+async function play({ name, address, seed, server: facts, script }: Extract<ToMember, { kind: 'play' }>): Promise<void> {
+  const seen: Seen[] = []
+  let scheduled = false
+  let peer: Peer | undefined
+  let told = ''
+  const partitions = new Map<string, number>()
+  const flush = (done?: () => void): void => {
+    scheduled = false
+    if (seen.length === 0) return done?.()
+    say({ kind: 'seen', seen: seen.splice(0) }, done)
+  }
+  const tell = (fact: Seen): void => {
+    seen.push(fact)
+    if (scheduled) return
+    scheduled = true
+    setImmediate(() => flush())
+  }
+  const tellCalls = (): void => {
+    if (peer === undefined) return
+    const calls = JSON.stringify(peer.calls)
+    if (calls !== told) tell({ kind: 'calls', calls: structuredClone(peer.calls) })
+    told = calls
+    for (const [topic, count] of connections.partitions) {
+      if (partitions.get(topic) === count) continue
+      partitions.set(topic, count)
+      tell({ kind: 'partitions', topic, partitions: count })
+    }
+  }
+  const violate = (clause: string, text: string, ids: readonly string[] = []): void => tell({ kind: 'violation', clause, text, ids })
+  const note = (text: string, id?: string, at = realClock.monotonic()): void => tell({ kind: 'note', text, id, at })
+
+  for (const how of ['unhandledRejection', 'uncaughtException'] as const) {
+    process.on(how, (error: unknown) =>
+      violate('LIFE-15', `${how} in ${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+    )
+  }
+  const stopListening = listen((channel, event) =>
+    tell({ kind: 'event', name: channel, at: realClock.monotonic(), event: plain(event) as Record<string, unknown> }),
+  )
+  const notHere = async (): Promise<never> => {
+    throw new Error('the broker belongs to the suite')
+  }
+  const server: BrokerProcess = { ...facts, address, start: notHere, signal: notHere, wipe: notHere }
+  const random = seeded(seed)
+  const sendNumbers = new Map<SendRecord, number>()
+  const connections = createConnections({
+    harness,
+    server,
+    world: realWorld(),
+    random,
+    journal: { note, violate, history: () => [], violations: [] },
+    sends: [],
+    pending: new Set(),
+    clientLink: async () => ({ address, link: undefined }),
+    flush: () => {
+      tellCalls()
+      flush()
+    },
+    die() {
+      tellCalls()
+      flush(() => process.kill(process.pid, 'SIGKILL'))
+      // Nothing more runs here while the last words are on their way.
+      setImmediate(() => process.kill(process.pid, 'SIGKILL'))
+    },
+    logged: (entry: LogEntry) => tell({ kind: 'log', entry: plain(entry) as LogEntry }),
+    sent(record) {
+      const n = sendNumbers.get(record) ?? sendNumbers.size
+      sendNumbers.set(record, n)
+      const { error, ...rest } = record
+      tell({ kind: 'send', send: { ...rest, n, value: undefined, code: error?.code } })
+    },
+  })
+  const interval = setInterval(tellCalls, callsMs)
+  const gates = createGates()
+  process.on('message', (message: ToMember) => {
+    if (message.kind === 'open') gates.open(message.wait)
+    if (message.kind === 'close') void close(message.drainMs)
+  })
+
+  const recorder = createRecorder({
+    name,
+    now: () => realClock.monotonic(),
+    note() {},
+    harmed: (id) => violate('FID-1', `the body of ${id} is not what was sent`, [id]),
+    tell: (event) => tell({ kind: 'recorder', event }),
+  })
+  let member: Awaited<ReturnType<typeof playMember>> | undefined
+  try {
+    member = await playMember(scriptOf(script, gates), name, {
+      connections,
+      random,
+      recorder: () => recorder,
+      consumeOptions,
+      orders: () => script.produce?.orders ?? [],
+      began(begun) {
+        peer = begun
+      },
+    })
+    tellCalls()
+    flush()
+    say({ kind: 'ready', instance: member.instance })
+  } catch (error) {
+    flush()
+    const { code } = error as { code?: unknown }
+    say({
+      kind: 'refused',
+      code: typeof code === 'string' ? code : undefined,
+      message: error instanceof Error ? error.message : String(error),
+    })
+  }
+
+  async function close(drainMs: number | undefined): Promise<void> {
+    let failure: string | undefined
+    try {
+      await member?.close(drainMs === undefined ? {} : { drainMs })
+      if (peer !== undefined && peer.clock.pending() > 0)
+        violate('LIFE-8', `${name} closed, and ${peer.clock.pending()} of its timers are still set`)
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error)
+    }
+    clearInterval(interval)
+    stopListening()
+    tellCalls()
+    flush()
+    // It ends by itself now: whatever keeps it alive was left behind by the library.
+    say({ kind: 'closed', error: failure }, () => {
+      process.removeAllListeners('disconnect')
+      if (process.connected) process.disconnect()
+    })
+  }
+}
+
+interface Gates {
+  gate(name: string): Gate
+  open(wait: number): void
+}
+function createGates(): Gates {
+  const waiting = new Map<number, () => void>()
+  let waits = 0
+  return {
+    gate: (name) => ({
+      name,
+      wait: () =>
+        new Promise((resolve) => {
+          const wait = waits++
+          waiting.set(wait, resolve)
+          say({ kind: 'wait', gate: name, wait })
+        }),
+      open() {},
+      waiting: 0,
+    }),
+    open(wait) {
+      waiting.get(wait)?.()
+      waiting.delete(wait)
+    },
+  }
+}
+
+function scriptOf(script: PlainScript, gates: Gates): Script {
+  const { topic, single, acts, produce, ...rest } = script
+  const topics = topic?.map(topicOf)
+  const [first] = topics ?? []
+  return {
+    ...rest,
+    ...(topics === undefined || first === undefined ? {} : { topic: single ? first : topics }),
+    acts: acts.map(({ gate, forward, ...act }) => ({
+      ...act,
+      ...(gate === undefined ? {} : { gate: gates.gate(gate) }),
+      ...(forward === undefined ? {} : { forward: topicOf(forward) }),
+    })),
+    ...(produce === undefined ? {} : { produce: { ...produce, topic: topicOf(produce.topic) } }),
+  }
+}
+
+process.on('disconnect', () => process.exit(0))
+process.once('message', (message: ToMember) => {
+  if (message.kind === 'play') void play(message)
+})
