@@ -105,6 +105,15 @@ test('encrypted connections and users with rights', async (context) => {
   await assert.rejects(redisCommands(broker.url, [['PING']], { tls: await makeTls(join(folder, 'other')) }), /certificate/)
 })
 
+test('what a script wrote is there after kill -9 on a server with users, which loads it as nobody of them', async (context) => {
+  const broker = await started(context, { users: [{ name: 'app', password: 'right' }] })
+  await broker.control(['EVAL', "redis.call('SET', 'a', '1') redis.call('SET', 'b', '2')", '0'])
+  await broker.signal('SIGKILL')
+  await broker.start()
+  assert.equal(await broker.control(['MGET', 'a', 'b']), '1\n2')
+  await assert.rejects(redisCommands(broker.url.replace('app:right@', ''), [['GET', 'a']]), /NOAUTH/)
+})
+
 test('a sentinel watches a server', async (context) => {
   const server = await started(context)
   const settings = [`sentinel monitor main 127.0.0.1 ${server.port} 1`, 'sentinel down-after-milliseconds main 1000']
