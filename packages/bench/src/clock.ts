@@ -16,3 +16,18 @@ export const sleep = (ms: number): Promise<void> => new Promise((resolve) => voi
 
 /** Resolves in a later turn of the event loop. */
 export const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
+
+/** Wall clock, in milliseconds since 1970: what messages say about when they were made. Nothing is measured with it. */
+export const wallClock = (): number => Date.now()
+
+/** Runs `run` once after `ms` milliseconds; returns what cancels it. */
+export function after(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms)
+  return () => clearTimeout(timer)
+}
+
+/** Runs `run` every `ms` milliseconds; returns what ends it. */
+export function every(ms: number, run: () => void): () => void {
+  const timer = setInterval(run, ms)
+  return () => clearInterval(timer)
+}

@@ -6,16 +6,26 @@ export function tableOf(title: string, method: string, rows: readonly Row[]): st
   const lines = ['', title, ...wrapped(method, 110).map((line) => `  ${line}`)]
   const names = [...new Set(rows.flatMap((row) => Object.keys(row.figures)))]
   if (sameFigures(rows)) {
+    const compared = rows.some((row) => row.promise !== undefined)
     const cells = [
-      ['', ...names, 'lost', 'twice', 'misordered', ''],
-      ...rows.map((row) => [row.name, ...names.map((name) => row.figures[name] ?? ''), ...faultCells(row)]),
+      ['', ...names, 'lost', 'twice', 'misordered', ...(compared ? ['unsettled', 'promise'] : []), ''],
+      ...rows.map((row) => [
+        row.name,
+        ...names.map((name) => row.figures[name] ?? ''),
+        ...counts(row),
+        ...(compared ? [String(row.unsettled ?? ''), row.promise ?? ''] : []),
+        flag(row),
+      ]),
     ]
     lines.push(...aligned(cells))
+    const how = new Map(rows.flatMap((row) => (row.how === undefined ? [] : [[row.how.who, row.how.what] as const])))
+    for (const [who, what] of how)
+      lines.push(...wrapped(`${who}: ${what}`, 110).map((line, index) => `  ${index === 0 ? '' : '  '}${line}`))
   } else {
     for (const row of rows) {
       lines.push(`  ${row.name}`)
       lines.push(
-        ...aligned([...Object.entries(row.figures), ['lost, twice, misordered', faultCells(row).join('  ').trim()]]).map(
+        ...aligned([...Object.entries(row.figures), ['lost, twice, misordered', [...counts(row), flag(row)].join('  ').trim()]]).map(
           (line) => `  ${line}`,
         ),
       )
@@ -28,10 +38,8 @@ export function tableOf(title: string, method: string, rows: readonly Row[]): st
 const sameFigures = (rows: readonly Row[]): boolean =>
   rows.length > 1 && rows.every((row) => Object.keys(row.figures).join() === Object.keys(rows[0]?.figures ?? {}).join())
 
-const faultCells = (row: Row): string[] => {
-  const { lost, twice, misordered } = row.faults
-  return [String(lost), String(twice), String(misordered), faulty(row.faults) ? '<- FAULTY' : '']
-}
+const counts = ({ faults }: Row): string[] => [String(faults.lost), String(faults.twice), String(faults.misordered)]
+const flag = (row: Row): string => (faulty(row.faults) ? '<- FAULTY' : '')
 
 function aligned(cells: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
@@ -61,3 +69,11 @@ export function targetsOf(targets: readonly Target[]): string {
 
 /** 1 if a message was lost, handled twice or out of order, whatever the speed; else 0, whatever the speed. */
 export const exitCodeOf = (rows: readonly Row[]): 0 | 1 => (rows.some((row) => faulty(row.faults)) ? 1 : 0)
+
+/** What the figures depend on, name by name. */
+export function headOf(about: Readonly<Record<string, string>>): string {
+  const width = Math.max(...Object.keys(about).map((name) => name.length))
+  return Object.entries(about)
+    .map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+    .join('\n')
+}

@@ -96,7 +96,14 @@ test('the long queue in front of a slow consumer knows what was lost', async () 
     planting = false
     return kept
   })
-  const [row] = await backlog.run(lossy, { quick: true, runs: 1, say: () => undefined })
+  const [row] = await backlog.run(lossy, {
+    quick: true,
+    runs: 1,
+    clients: [],
+    keyed: true,
+    profile: undefined,
+    say: () => undefined,
+  })
   expect(row?.faults).toEqual({ lost: 1, twice: 0, misordered: 0 })
 }, 60_000)
 
@@ -106,9 +113,12 @@ test('the median stands between the extremes', () => {
 })
 
 test('the command line refuses what it does not know', () => {
-  const known = { drivers: ['memory'], scenarios: ['throughput', 'backlog'] }
-  expect(optionsOf(['memory', '--quick', '--only', 'backlog'], known)).toMatchObject({ driver: 'memory', only: ['backlog'], runs: 3 })
-  expect(() => optionsOf(['nats'], known)).toThrow('name one broker of: memory')
-  expect(() => optionsOf(['--only', 'speed'], known)).toThrow('throughput, backlog')
+  const known = { brokers: ['memory', 'redis'], scenarios: ['throughput', 'backlog'], comparisons: ['throughput', 'latency'] }
+  const given = optionsOf(['redis', 'memory', 'redis', '--quick', '--only', 'backlog,latency', '--json', 'raw.json'], known)
+  expect(given).toMatchObject({ brokers: ['redis', 'memory'], only: ['backlog', 'latency'], runs: 3, json: 'raw.json' })
+  expect(optionsOf([], known)).toMatchObject({ brokers: ['memory'], only: undefined, clients: ['naive', 'tuned', 'posthorn'], runs: 5 })
+  expect(() => optionsOf(['nats'], known)).toThrow('name brokers of: memory, redis')
+  expect(() => optionsOf(['--only', 'speed'], known)).toThrow('throughput, backlog, latency')
+  expect(() => optionsOf(['--clients', 'tuned,best'], known)).toThrow('--clients takes naive, tuned, posthorn')
   expect(() => optionsOf(['--runs', '0'], known)).toThrow('--runs must be a whole number from 1')
 })

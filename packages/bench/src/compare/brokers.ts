@@ -1,0 +1,6 @@
+import { rabbitmq } from '../drivers/rabbitmq/index.ts'
+import { redis } from '../drivers/redis/index.ts'
+import type { ComparedBroker } from './client.ts'
+
+/** Every real broker that can be named on the command line. */
+export const comparedBrokers: readonly ComparedBroker[] = [redis, rabbitmq]

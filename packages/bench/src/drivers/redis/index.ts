@@ -1,0 +1,55 @@
+import { Redis } from 'ioredis'
+import { type ComparedBroker, group, type Place } from '../../compare/client.ts'
+import { versionOf } from '../../versions.ts'
+import { naive } from './naive.ts'
+import { posthorn } from './posthorn.ts'
+import { tuned } from './tuned.ts'
+import { streamOf } from './wire.ts'
+
+/** Redis Streams with ioredis. */
+export const redis: ComparedBroker = {
+  name: 'redis',
+  async settings(url) {
+    return using({ url }, async (client) => {
+      const answers = await Promise.all(['appendonly', 'appendfsync'].map((name) => client.config('GET', name)))
+      return `streams; ${(answers as string[][]).map(([name, value]) => `${name} ${value}`).join(', ')}`
+    })
+  },
+  partitions: { keyed: 4, unkeyed: 16 },
+  messages: { naive: 4000, tuned: 100_000, posthorn: 100_000 },
+  clients: { naive, tuned, posthorn },
+  versions: () => ({ ioredis: versionOf('ioredis'), '@posthorn/redis': versionOf('@posthorn/redis') }),
+  async unsettled(place) {
+    return using(place, async (client) => {
+      let count = 0
+      for (let p = 0; p < place.partitions; p++) {
+        const stream = streamOf(place.topic, p)
+        if ((await client.exists(stream)) === 0) continue
+        for (const fields of (await client.xinfo('GROUPS', stream)) as (string | number | null)[][]) {
+          const value = (name: string): number => Number(fields[fields.indexOf(name) + 1] ?? 0)
+          if (fields[fields.indexOf('name') + 1] === group) count += value('pending') + value('lag')
+        }
+      }
+      return count
+    })
+  },
+  async remove(place) {
+    await using(place, async (client) => {
+      let cursor = '0'
+      do {
+        const [next, keys] = await client.scan(cursor, 'MATCH', `{${place.topic}}*`, 'COUNT', 1000)
+        if (keys.length > 0) await client.unlink(...keys)
+        cursor = next
+      } while (cursor !== '0')
+    })
+  },
+}
+
+async function using<T>({ url }: Pick<Place, 'url'>, work: (client: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(url, { maxRetriesPerRequest: 0 })
+  try {
+    return await work(client)
+  } finally {
+    client.disconnect()
+  }
+}
