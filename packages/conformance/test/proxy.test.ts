@@ -1,4 +1,10 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { realClock } from '../src/clock.ts'
 import { type FaultProxy, type ProxyLink, startProxy } from '../src/proxy/index.ts'
@@ -297,3 +303,33 @@ test('an address without one broker is refused, and never told', async () => {
   await expect(startProxy({ target: 'nonsense', wire: undefined })).rejects.toThrow('the URL of one broker')
   await expect(startProxy({ target, wire: { module: '/nowhere/wire.js' } })).rejects.toThrow('nowhere')
 })
+
+test('a proxy ends with the process that started it, however that ends, and leaves nothing behind', async () => {
+  const module = new URL('../src/proxy/index.ts', import.meta.url).href
+  const program = `
+    import { startProxy } from ${JSON.stringify(module)}
+    const proxy = await startProxy({ target: ${JSON.stringify(target)}, wire: undefined })
+    console.log((await proxy.link('client')).address)
+    setInterval(() => {}, 1000)`
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+  const folder = mkdtempSync(join(tmpdir(), 'posthorn-test-'))
+  const parent = spawn(process.execPath, ['--import', tsx, '--input-type=module', '--eval', program], {
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    const address = await new Promise<string>((resolve) => parent.stdout.once('data', (text) => resolve(String(text))))
+    const one = client(Number(/:(\d+)\/path/.exec(address)?.[1]))
+    one.socket.write('hello')
+    await until('the echo', () => one.received.length === 5)
+    expect(readdirSync(folder).filter((name) => name.startsWith('posthorn-proxy-')).length).toBe(1)
+    parent.kill('SIGKILL')
+    await until('its connections end', () => one.state === 'closed')
+    await until('its folder is gone', () => readdirSync(folder).every((name) => !name.startsWith('posthorn-proxy-')))
+    const two = client(Number(/:(\d+)\/path/.exec(address)?.[1]))
+    await until('nobody listens', () => two.error === 'ECONNREFUSED')
+  } finally {
+    parent.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
+}, 20_000)
