@@ -280,6 +280,16 @@ test('the links of a proxy fail apart', async () => {
   expect([one.state, link.connected, link.connects().length, second.link.connects().length]).toEqual(['open', true, 1, 1])
 })
 
+test('a link that is closed listens no more, and still tells what was', async () => {
+  const one = await talking()
+  link.close()
+  link.cut()
+  expect([link.connected, link.open(), link.connects().length]).toEqual([false, 0, 1])
+  await until('it ended', () => one.state === 'closed')
+  const two = client()
+  await until('nobody listens', () => two.error === 'ECONNREFUSED')
+})
+
 test('a proxy without a fault carries more than 50 MB a second', async () => {
   const one = await talking()
   const lump = Buffer.alloc(1024 * 1024)

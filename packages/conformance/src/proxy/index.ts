@@ -38,6 +38,8 @@ export interface ProxyLink extends Link {
   cutAfter(operation: Operation, short?: number): void
   /** So many of the next bytes from the server arrive damaged. */
   corrupt(bytes: number): void
+  /** No client uses it any more: its connections end and nobody listens there. What it knows stays readable. */
+  close(): void
   /** Resolves when the orders given so far are in force. Rejects when the proxy's process is gone. */
   ready(): Promise<void>
 }
@@ -125,7 +127,8 @@ export async function startProxy(options: ProxyOptions): Promise<FaultProxy> {
       if (number === undefined || port === undefined) throw new Error(`the fault proxy gave no port for ${name}`)
       const link = remoteLink(number, join(folder, stateFile(number)), {
         give(order) {
-          if (gone !== undefined || closing !== undefined) return
+          if (closing !== undefined) return
+          if (gone !== undefined) throw gone
           orders.write(order)
           // What is written on the connections makes it look as well; this is for when nothing is.
           child.send({ kind: 'look' } satisfies ToProxy, () => {})
@@ -134,8 +137,8 @@ export async function startProxy(options: ProxyOptions): Promise<FaultProxy> {
           await ask({ kind: 'ready' })
         },
       })
-      closers.push(link.close)
-      return { address: throughPort(options.target, port), link: link.link }
+      closers.push(() => link.close())
+      return { address: throughPort(options.target, port), link }
     },
     close() {
       closing ??= close()

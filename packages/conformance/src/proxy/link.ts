@@ -20,7 +20,8 @@ export interface LinkTools {
 export interface ServedLink {
   readonly port: number
   obey(order: Order, seq: number): void
-  close(): Promise<void>
+  /** Ends its connections and stops listening. */
+  close(): void
 }
 
 /** Listens on a free port of this machine. */
@@ -28,13 +29,21 @@ export async function serveLink(tools: LinkTools): Promise<ServedLink> {
   const faults = noFaults()
   const state = emptyState()
   const connections = new Set<Connection>()
+  let closed = false
+  const write = (): void => {
+    if (!closed) tools.state.write(state)
+  }
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => accept(client))
 
   function accept(client: Socket): void {
     tools.poll()
+    if (closed) {
+      client.destroy()
+      return
+    }
     tools.state.connect(state.connects, realClock.monotonic())
     state.connects++
-    tools.state.write(state)
+    write()
     if (faults.refused) {
       client.on('error', () => {})
       client.resetAndDestroy()
@@ -56,7 +65,7 @@ export async function serveLink(tools: LinkTools): Promise<ServedLink> {
       live(on) {
         state.connections += on ? 1 : -1
       },
-      changed: () => tools.state.write(state),
+      changed: write,
       closed: () => connections.delete(connection),
     })
     connections.add(connection)
@@ -65,17 +74,22 @@ export async function serveLink(tools: LinkTools): Promise<ServedLink> {
   await listening(server)
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('the proxy got no port to listen on')
+  function close(): void {
+    if (closed) return
+    for (const connection of connections) connection.cut()
+    server.close()
+    write()
+    closed = true
+    tools.state.close()
+  }
   return {
     port: address.port,
+    close,
     obey(order, seq) {
+      if (order.do === 'close') return close()
       obey(order, faults, connections)
       state.applied = seq
-      tools.state.write(state)
-    },
-    async close() {
-      for (const connection of connections) connection.cut()
-      await new Promise((resolve) => server.close(resolve))
-      tools.state.close()
+      write()
     },
   }
 }
@@ -119,6 +133,8 @@ function obey(order: Order, faults: Faults, connections: ReadonlySet<Connection>
       return
     case 'corrupt':
       faults.corrupt = order.bytes
+      return
+    case 'close':
       return
     case 'heal':
       Object.assign(faults, { ...noFaults(), lineFree: faults.lineFree })

@@ -6,7 +6,7 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import type { Operation } from '../harness.ts'
 
 export type Order =
-  | { readonly do: 'cut' | 'rst' | 'forget' | 'heal' }
+  | { readonly do: 'cut' | 'rst' | 'forget' | 'heal' | 'close' }
   | { readonly do: 'refuse'; readonly on: boolean }
   | { readonly do: 'silence'; readonly direction: 'up' | 'down' | 'both' }
   | { readonly do: 'delay'; readonly latencyMs: number; readonly jitterMs: number }

@@ -84,7 +84,7 @@ process.on('message', (message: ToProxy) => {
       return answer(message.call, async () => ({}))
     case 'close':
       return answer(message.call, async () => {
-        await Promise.all(links.map((link) => link.close()))
+        for (const link of links) link.close()
         return {}
       })
   }

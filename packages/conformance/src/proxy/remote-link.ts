@@ -8,7 +8,7 @@ export interface RemoteTools {
 }
 
 /** The suite's end of a link: orders go out, and what the proxy wrote down is read when asked. */
-export function remoteLink(number: number, file: string, tools: RemoteTools): { readonly link: ProxyLink; readonly close: () => void } {
+export function remoteLink(number: number, file: string, tools: RemoteTools): ProxyLink {
   const reader = stateReader(file)
   let seq = 0
   let lastCut = 0
@@ -18,7 +18,7 @@ export function remoteLink(number: number, file: string, tools: RemoteTools): { 
   const give = (order: Order): void => {
     seq++
     if (order.do === 'cut' || order.do === 'rst') lastCut = seq
-    tools.give({ link: number, seq, order })
+    if (!closed || order.do === 'close') tools.give({ link: number, seq, order })
   }
   function state(): typeof last {
     if (closed) return last
@@ -58,14 +58,14 @@ export function remoteLink(number: number, file: string, tools: RemoteTools): { 
     cutAfter: (operation, short = 0) => give({ do: 'cutAfter', operation, short }),
     corrupt: (bytes) => give({ do: 'corrupt', bytes }),
     ready: () => tools.ready(),
-  }
-  return {
-    link,
     close() {
       if (closed) return
       link.connects()
+      last = { ...last, connections: 0, open: emptyState().open }
       closed = true
       reader.close()
+      give({ do: 'close' })
     },
   }
+  return link
 }
