@@ -160,6 +160,10 @@ export function createTrial(parts: TrialParts): MadeTrial {
       return (await connections.connect(options)).broker
     },
     link: (connection) => connections.link(connections.peerOf(connection)),
+    wire(connection) {
+      const { link } = connections.peerOf(connection)
+      return link?.wire ?? trial.notProven('this link carries no bytes')
+    },
     calls: (connection) => connections.peerOf(connection).calls,
     open: () => connections.open(),
     adapter: () => connections.adapter(),

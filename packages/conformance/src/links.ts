@@ -1,5 +1,6 @@
 // Links of a real broker: each client gets a listener of its own at the fault proxy, which runs in another process.
 
+import { ClauseFailure } from './assert.ts'
 import type { SimulatedLink } from './harness.ts'
 import type { FaultProxy, ProxyLink } from './proxy/index.ts'
 
@@ -7,13 +8,43 @@ import type { FaultProxy, ProxyLink } from './proxy/index.ts'
 export interface RealLink extends SimulatedLink {
   /** What the client connects to. */
   readonly address: string
-  /** What only a link that carries bytes can suffer. */
-  readonly wire: ProxyLink
+  /** What only a link that carries bytes can suffer; undefined where nothing stands between client and server. */
+  readonly wire: ProxyLink | undefined
 }
 export interface RealLinks {
   make(name: string): Promise<RealLink>
   /** No client of this clause connects any more. */
   retire(): void
+}
+
+/** Without a proxy clients connect straight to the server, and nothing can disturb them. */
+export function directLinks(address: string): RealLinks {
+  const none = (): never => {
+    throw new ClauseFailure('not proven', 'nothing stands between this client and its server that could disturb it')
+  }
+  const link: RealLink = {
+    address,
+    wire: undefined,
+    get connected() {
+      return none()
+    },
+    get withheld() {
+      return none()
+    },
+    open: none,
+    connects: none,
+    cut: none,
+    refuse: none,
+    silence: none,
+    delay: none,
+    throttle: none,
+    withhold: none,
+    heal() {},
+    freeze() {},
+    thaw() {},
+    kill() {},
+  }
+  return { make: async () => link, retire() {} }
 }
 
 /** Links of one clause over a proxy that serves many. */

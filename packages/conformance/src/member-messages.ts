@@ -1,6 +1,6 @@
 // What the suite and a member in a process of its own say to each other: plain data, by the channel that Node gives a forked child.
 
-import type { LogEntry, TopicOptions } from '@posthorn/core'
+import type { LogEntry, OnceKey, TopicOptions } from '@posthorn/core'
 import { ClauseFailure } from './assert.ts'
 import type { Durability } from './harness.ts'
 import type { Act, Script } from './member.ts'
@@ -16,6 +16,8 @@ export interface PlainScript extends Omit<Script, 'topic' | 'acts' | 'produce' |
   /** One topic was given as such, not as a list. */
   readonly single: boolean
   readonly acts: readonly PlainAct[]
+  /** There is a store for `once`: the suite holds it, as a database would, and each call of it is a conversation. */
+  readonly once?: { readonly windowMs: number | undefined }
   readonly produce?: Omit<NonNullable<Script['produce']>, 'topic'> & { readonly topic: OrderTopicSpec; readonly orders: readonly Order[] }
 }
 
@@ -36,6 +38,9 @@ export type ToMember =
     }
   | { readonly kind: 'open'; readonly gate: string; readonly wait: number }
   | { readonly kind: 'close'; readonly drainMs: number | undefined }
+  /** The transaction is open: do the work. */
+  | { readonly kind: 'work'; readonly call: number }
+  | { readonly kind: 'stored'; readonly call: number; readonly result: 'done' | 'repeat' | undefined; readonly error: string | undefined }
 
 /** A send of a member, as far as it is known. */
 export type PlainSend = Omit<SendRecord, 'error' | 'value'> & { readonly n: number; readonly value: unknown; readonly code: string | undefined }
@@ -56,6 +61,8 @@ export type FromMember =
   | { readonly kind: 'refused'; readonly code: string | undefined; readonly message: string }
   | { readonly kind: 'wait'; readonly gate: string; readonly wait: number }
   | { readonly kind: 'closed'; readonly error: string | undefined }
+  | { readonly kind: 'once'; readonly call: number; readonly key: OnceKey }
+  | { readonly kind: 'worked'; readonly call: number; readonly failed: boolean }
 
 function plainSpec(topic: OrderTopic): OrderTopicSpec {
   const spec = specOf(topic)
@@ -73,12 +80,11 @@ export function plainScript(
   orders: (n: number, keys: number) => readonly Order[],
 ): PlainScript {
   const { topic, acts = [], produce, recorder: _recorder, once, ...rest } = script
-  if (once !== undefined)
-    throw new ClauseFailure('not proven', 'a store that lives in this process cannot be given to a member in a process of its own')
   const topics = topic === undefined ? [] : 'name' in topic ? [topic] : topic
   return {
     ...rest,
     ...(topic === undefined ? {} : { topic: topics.map(plainSpec) }),
+    ...(once === undefined ? {} : { once: { windowMs: once.windowMs } }),
     single: topic !== undefined && 'name' in topic,
     acts: acts.map(({ gate, forward, ...act }) => {
       if (gate !== undefined) gates.set(gate.name, gate)

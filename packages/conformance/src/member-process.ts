@@ -1,7 +1,7 @@
 // A member in a process of its own: it plays one script on the adapter under test and tells the suite all that it sees. Whatever
 // it saw is told before anything leaves it for the server, because it may be killed at any moment.
 
-import type { LogEntry } from '@posthorn/core'
+import type { LogEntry, OnceStore } from '@posthorn/core'
 import { listen } from './channels.ts'
 import { realClock } from './clock.ts'
 import { createConnections } from './connections.ts'
@@ -19,6 +19,8 @@ import { realWorld } from './world.ts'
 const [, , harnessAt = ''] = process.argv
 const { default: harness } = (await import(harnessAt)) as { default: Harness }
 const callsMs = 25
+/** How long a closed member is listened to: whatever it does now it may not. */
+const silenceMs = 300
 
 function say(message: FromMember, done?: () => void): void {
   if (process.send === undefined || !process.connected) return done?.()
@@ -99,9 +101,12 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
   })
   const interval = setInterval(tellCalls, callsMs)
   const gates = createGates()
+  const store = createStore()
   process.on('message', (message: ToMember) => {
     if (message.kind === 'open') gates.open(message.wait)
     if (message.kind === 'close') void close(message.drainMs)
+    if (message.kind === 'work') void store.work(message.call)
+    if (message.kind === 'stored') store.ended(message)
   })
 
   const recorder = createRecorder({
@@ -113,7 +118,7 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
   })
   let member: Awaited<ReturnType<typeof playMember>> | undefined
   try {
-    member = await playMember(scriptOf(script, gates), name, {
+    member = await playMember(scriptOf(script, gates, store), name, {
       connections,
       random,
       recorder: () => recorder,
@@ -140,20 +145,24 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
     let failure: string | undefined
     try {
       await member?.close(drainMs === undefined ? {} : { drainMs })
-      if (peer !== undefined && peer.clock.pending() > 0)
-        violate('LIFE-8', `${name} closed, and ${peer.clock.pending()} of its timers are still set`)
     } catch (error) {
       failure = error instanceof Error ? error.message : String(error)
     }
+    tellCalls()
+    flush()
+    say({ kind: 'closed', error: failure })
+    await new Promise<void>((resolve) => {
+      realClock.timer(silenceMs, resolve)
+    })
+    const left = peer?.clock.pending() ?? 0
+    if (left > 0) violate('LIFE-8', `${name} closed, and ${left} of its timers ${left === 1 ? 'is' : 'are'} still set`)
     clearInterval(interval)
     stopListening()
     tellCalls()
     flush()
     // It ends by itself now: whatever keeps it alive was left behind by the library.
-    say({ kind: 'closed', error: failure }, () => {
-      process.removeAllListeners('disconnect')
-      if (process.connected) process.disconnect()
-    })
+    process.removeAllListeners('disconnect')
+    if (process.connected) process.disconnect()
   }
 }
 
@@ -183,12 +192,58 @@ function createGates(): Gates {
   }
 }
 
-function scriptOf(script: PlainScript, gates: Gates): Script {
-  const { topic, single, acts, produce, ...rest } = script
+interface Store {
+  store(windowMs: number | undefined): OnceStore<unknown>
+  work(call: number): Promise<void>
+  ended(message: Extract<ToMember, { kind: 'stored' }>): void
+}
+/** A store that the suite holds: it opens the transaction, the work is done here, and it says how that ended. */
+function createStore(): Store {
+  interface Call {
+    readonly work: (tx: unknown) => Promise<void>
+    readonly resolve: (result: 'done' | 'repeat') => void
+    readonly reject: (error: unknown) => void
+    failure: { readonly error: unknown } | undefined
+  }
+  const calls = new Map<number, Call>()
+  let made = 0
+  return {
+    store: (windowMs) => ({
+      ...(windowMs === undefined ? {} : { windowMs }),
+      once: (key, work) =>
+        new Promise((resolve, reject) => {
+          const call = made++
+          calls.set(call, { work, resolve, reject, failure: undefined })
+          say({ kind: 'once', call, key: { ...key } })
+        }),
+    }),
+    async work(number) {
+      const call = calls.get(number)
+      if (call === undefined) return
+      try {
+        await call.work(undefined)
+      } catch (error) {
+        call.failure = { error }
+      }
+      say({ kind: 'worked', call: number, failed: call.failure !== undefined })
+    },
+    ended({ call: number, result, error }) {
+      const call = calls.get(number)
+      calls.delete(number)
+      // What the work rejected with is passed on unchanged.
+      if (result !== undefined) call?.resolve(result)
+      else call?.reject(call.failure === undefined ? new Error(error) : call.failure.error)
+    },
+  }
+}
+
+function scriptOf(script: PlainScript, gates: Gates, store: Store): Script {
+  const { topic, single, acts, produce, once, ...rest } = script
   const topics = topic?.map(topicOf)
   const [first] = topics ?? []
   return {
     ...rest,
+    ...(once === undefined ? {} : { once: store.store(once.windowMs) }),
     ...(topics === undefined || first === undefined ? {} : { topic: single ? first : topics }),
     acts: acts.map(({ gate, forward, ...act }) => ({
       ...act,

@@ -22,7 +22,7 @@ export interface Script {
   }
   /** The first act whose `when` fits a message is played; none: done at once. */
   readonly acts?: readonly Act[]
-  /** A store that outlives the process, as a database does. Only on a simulated broker: on a real one a process opens its own. */
+  /** A store that outlives the process, as a database does. A member in another process reaches it by a conversation with the suite. */
   readonly once?: OnceStore<unknown>
   /** Messages that it sends, one after the other or all at once. Outcomes are in `t.sends`. */
   readonly produce?: {

@@ -3,7 +3,7 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { LogEntry } from '@posthorn/core'
+import type { LogEntry, OnceKey } from '@posthorn/core'
 import { ClauseFailure, fail } from './assert.ts'
 import { realClock } from './clock.ts'
 import type { BrokerProcess } from './harness.ts'
@@ -116,6 +116,7 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
     let closing: Promise<void> | undefined
     let closed: (error: string | undefined) => void = () => {}
     const starts = new Map<number, Start>()
+    const works = new Map<number, (failed: boolean) => void>()
     const sends = new Map<number, Mutable<SendRecord>>()
     let ready: () => void = () => {}
     let refused: (error: unknown) => void = () => {}
@@ -159,12 +160,32 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
       } else if (message.kind === 'refused') {
         refused(Object.assign(new Error(message.message), message.code === undefined ? {} : { name: 'MessagingError', code: message.code }))
       } else if (message.kind === 'wait') void wait(message.gate, message.wait)
+      else if (message.kind === 'once') void once(message.call, message.key)
+      else if (message.kind === 'worked') {
+        works.get(message.call)?.(message.failed)
+        works.delete(message.call)
+      }
       else closed(message.error)
     })
 
     async function wait(gate: string, id: number): Promise<void> {
       await gates.get(gate)?.wait()
       say({ kind: 'open', gate, wait: id })
+    }
+    /** A call of the store: the transaction is here, the work in the member's process. */
+    async function once(call: number, key: OnceKey): Promise<void> {
+      try {
+        const result = await script.once?.once(key, async () => {
+          const failed = await new Promise<boolean>((resolve) => {
+            works.set(call, resolve)
+            say({ kind: 'work', call })
+          })
+          if (failed) throw new Error('the work failed')
+        })
+        say({ kind: 'stored', call, result, error: undefined })
+      } catch (error) {
+        say({ kind: 'stored', call, result: undefined, error: error instanceof Error ? error.message : String(error) })
+      }
     }
     function take(seen: Seen): void {
       switch (seen.kind) {

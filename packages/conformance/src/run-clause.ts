@@ -8,7 +8,7 @@ import { realClock, settled } from './clock.ts'
 import { createTrial, type MadeTrial } from './create-trial.ts'
 import { type BrokerProcess, type Harness, unsupportedReason } from './harness.ts'
 import { createJournal, type Journal } from './journal.ts'
-import { createLinks, type RealLinks } from './links.ts'
+import { createLinks, directLinks, type RealLinks } from './links.ts'
 import type { FaultProxy } from './proxy/index.ts'
 import { seeded, seedFor } from './random.ts'
 import type { MemberPool } from './remote-member.ts'
@@ -87,7 +87,7 @@ export async function runClause(clause: Clause, branch: 'run' | 'other', options
     await server.start()
     const isolation = await harness.isolate(clause.id)
     const proxy = await options.proxy?.()
-    links = proxy === undefined ? undefined : createLinks(proxy)
+    links = server.simulation !== undefined ? undefined : proxy === undefined ? directLinks(server.address) : createLinks(proxy)
     const auditor = await harness.auditor(server.address)
     made = createTrial({
       clause: clause.id,

@@ -47,6 +47,7 @@ import type { Adapter, Capabilities, Place, Session } from '@posthorn/core/adapt
 import type { Auditor, BrokerProcess, Durability, Link } from './harness.ts'
 import type { Member, Script } from './member.ts'
 import type { Order, OrderTopic, OrderTopicOptions } from './orders.ts'
+import type { ProxyLink } from './proxy/index.ts'
 import type { Recorder } from './recorder.ts'
 
 /** The toolbox of a clause; see the top of this file. */
@@ -94,6 +95,8 @@ export interface Trial {
   connect(options?: TrialConnectOptions): Promise<Broker>
   /** The faults of a broker made by `connect`, or of what `open` opened. */
   link(connection: Broker | Opened): Link
+  /** What only a link that carries bytes can suffer: pieces, damage, resets. For clauses that need the network. */
+  wire(connection: Broker | Opened): ProxyLink
   /** What core asked of the adapter on that connection, counted: the suite's own count, not a claim of the library. */
   calls(connection: Broker | Opened): Calls
   /** The adapter contract itself, for clauses about sessions and assignments. */

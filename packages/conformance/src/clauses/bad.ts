@@ -3,6 +3,7 @@ import type { Clause } from '../clause.ts'
 import type { RawMessage } from '../harness.ts'
 import type { Trial } from '../trial.ts'
 import { emptyDeliveries } from './bad-empty.ts'
+import { netBytes } from './net-bytes.ts'
 import { counted, schemaOf } from './schema.ts'
 import { foreign, lettersWhen, sameBytes, utf8 } from './stored.ts'
 
@@ -354,6 +355,6 @@ export const bad: readonly Clause[] = [
   { id: 'BAD-5', title: 'Schema violations are not retried', needs: 'memory', run: wrongShape },
   { id: 'BAD-6', title: 'A foreign giant is bounded', needs: 'memory', run: giants },
   { id: 'BAD-7', title: "Nobody's message is not acked away", needs: 'memory', run: unknownType },
-  { id: 'BAD-8', title: 'Broken frames end the connection, not the truth', needs: 'network' },
+  netBytes.brokenFrames,
   { id: 'BAD-9', title: 'Empty deliveries are not messages', needs: 'memory', run: emptyDeliveries },
 ]

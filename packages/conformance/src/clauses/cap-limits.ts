@@ -224,7 +224,7 @@ async function refusedAtStart(t: Trial, broker: Awaited<ReturnType<typeof connec
   const consumer = await broker.consume(
     long,
     t.consumeOptions(),
-    seen.handler(() => t.sleep(20 * t.leaseMs)),
+    seen.handler(() => t.sleep((t.virtual ? 20 : 3) * t.leaseMs)),
   )
   await t.send(broker, long, t.orders(1))
   await t.until('the long handler ends', () => seen.done === 1, 30 * t.leaseMs)

@@ -53,7 +53,7 @@ async function delaysOutliveClients(t: Trial): Promise<void> {
 async function parkingOutlivesClients(t: Trial): Promise<void> {
   const topic = t.topic('parked', { keyed: false })
   const first = t.recorder('before the kill')
-  const script = { topic, recorder: first, acts: [{ when: { attempts: 1 }, then: { retry: 40_000 } }] }
+  const script = { topic, recorder: first, acts: [{ when: { attempts: 1 }, then: { retry: 31_000 } }] }
   const sender = await t.connect()
   const killed = [await t.member(script), await t.member(script)]
   const orders = t.orders(t.size(20), { keyNames: ['none'] })
@@ -73,10 +73,10 @@ async function parkingOutlivesClients(t: Trial): Promise<void> {
   seen.each(orders)
   t.atMost(seen.repeats, orders.length, 'repeats')
   const soonest = Math.min(...seen.starts.filter(({ attempt }) => attempt === 2).map(({ at }) => at))
-  t.atLeast(soonest - sentAt, 40_000, 'milliseconds until the first parked message came back')
+  t.atLeast(soonest - sentAt, 31_000, 'milliseconds until the first parked message came back')
   // What was settled after it was parked comes as attempt 2. What the kill kept from being settled comes as 1 at once, and its copy
   // may then be recognised as finished.
-  const lost = orders.filter((each) => seen.of(each).every(({ attempt, at }) => attempt === 1 && at - sentAt >= 40_000))
+  const lost = orders.filter((each) => seen.of(each).every(({ attempt, at }) => attempt === 1 && at - sentAt >= 31_000))
   t.equal(
     lost.map(({ id }) => id),
     [],

@@ -122,6 +122,7 @@ export async function carriedOver(
       seen: () => ({ finished: seen.finished, sent: sent.length, statuses: all.map((broker) => broker.status) }),
     },
   )
+  t.fact('recovery ms', t.now() - healedAt)
   t.note(`${Math.round(t.now() - healedAt)} ms from the heal to the next handled message`)
   if (most === Number.POSITIVE_INFINITY) {
     await t.pass(2000)

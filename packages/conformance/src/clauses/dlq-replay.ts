@@ -162,7 +162,7 @@ export async function loopSafe(t: Trial): Promise<void> {
 
 /** DLQ-5 */
 export async function crashInReplay(t: Trial): Promise<void> {
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < t.rounds(10, 3); round++) {
     const { broker, topic, orders } = await withDeadLetters(t, `jobs-${round}`, 5)
     // The process that replays: its link ends when copies are stored and before their entries are removed.
     const replaying = await t.connect()

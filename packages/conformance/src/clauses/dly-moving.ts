@@ -17,7 +17,7 @@ async function killMovers(t: Trial): Promise<void> {
     { operation: 'settle', role: 'delay', when: 'after' },
   ]
   const sender = await t.connect()
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < t.rounds(20, 4); round++) {
     // The mover consumes for another group, so that an extra start of this one comes from the moving alone.
     const topic = t.topic(`round-${round}`, { groups: ['workers', 'movers'] })
     const seen = t.recorder(`round ${round}`)
@@ -47,7 +47,7 @@ async function killServer(t: Trial): Promise<void> {
   const sender = await t.connect()
   await t.member({ topic, recorder: seen })
   const all: Order[] = []
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < t.rounds(20, 4); round++) {
     const orders = t.orders(10)
     all.push(...orders)
     const producer = sender.producer(topic, { timeoutMs: 30_000 })
@@ -295,7 +295,7 @@ export const dlyMoving: readonly Clause[] = [
             topic,
             t.consumeOptions({ group }),
             seen.handler((message) => {
-              if (group === 'a' && toPark.has(message.id) && message.attempt === 1) return retry({ afterMs: 40_000 })
+              if (group === 'a' && toPark.has(message.id) && message.attempt === 1) return retry({ afterMs: 31_000 })
             }),
           )
         }

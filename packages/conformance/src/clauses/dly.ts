@@ -210,7 +210,7 @@ export const dly: readonly Clause[] = [
 async function expiresDuringRetry(t: Trial): Promise<void> {
   for (const [name, waitMs, livesMs] of [
     ['waiting', 100, 150],
-    ['parked', 40_000, 20_000],
+    ['parked', 31_000, 20_000],
   ] as const) {
     const topic = t.topic(name, { keyed: name === 'waiting' })
     const broker = await t.connect()

@@ -72,7 +72,7 @@ export async function wholeEntries(t: Trial): Promise<void> {
 /** ERR-7 */
 export async function crashBetween(t: Trial): Promise<void> {
   const sender = await t.connect()
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < t.rounds(10, 4); round++) {
     const topic = t.topic(`jobs-${round}`, { partitions: 1 })
     const seen = t.recorder(`round ${round}`)
     const script = { topic, recorder: seen, options: { retry: { attempts: 1 } }, acts: [{ then: 'throw' }] } as const
@@ -138,7 +138,8 @@ async function guardIsOff(t: Trial): Promise<void> {
   const seen = t.recorder('unguarded')
   const [deadly] = t.orders(1, { keys: 1 }) as [Order]
   await t.send(sender, topic, [deadly])
-  for (let round = 0; round < 8; round++) {
+  const deaths = t.rounds(8, 6)
+  for (let round = 0; round < deaths; round++) {
     const member = await t.member({ topic, recorder: seen, acts: [{ then: 'exit' }] })
     await member.died
   }
@@ -146,7 +147,7 @@ async function guardIsOff(t: Trial): Promise<void> {
   await t.settled(topic, 'workers', t.takeoverMs + 10_000)
   t.equal(
     seen.of(deadly).map((start) => start.attempt),
-    Array.from({ length: 9 }, () => 1),
+    Array.from({ length: deaths + 1 }, () => 1),
     'attempts of a message that kills its process, without a guard',
   )
   t.equal(await deadIds(sender, topic), [], 'dead letters without a guard')
@@ -158,10 +159,10 @@ export async function parkingLosesNothing(t: Trial): Promise<void> {
   const sender = await t.connect()
   const seen = t.recorder()
   const orders = t.orders(t.size(200), { keyNames: [] })
-  const acts: readonly Act[] = [{ when: { attempts: 1 }, then: { retry: 40_000 } }]
+  const acts: readonly Act[] = [{ when: { attempts: 1 }, then: { retry: 31_000 } }]
   await t.send(sender, topic, orders)
   let kills = 0
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < t.rounds(10, 3); round++) {
     const member = await t.member({
       topic,
       recorder: seen,
@@ -219,7 +220,7 @@ export async function attemptsSurvive(t: Trial): Promise<void> {
     recorder: parked,
     acts: [
       { when: { attempts: 1 }, then: 'throw' },
-      { when: { attempts: 2 }, then: { retry: 40_000 } },
+      { when: { attempts: 2 }, then: { retry: 31_000 } },
     ],
   })
   await t.send(sender, parking, [waiting])

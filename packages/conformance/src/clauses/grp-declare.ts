@@ -217,7 +217,7 @@ async function allPartitions(t: Trial): Promise<void> {
     for (const group of groups) t.equal(await t.auditor.remaining(topic.name, group), sent, `messages that reached "${group}" ${what}`)
   }
   let struck = 0
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < t.rounds(20, 10); round++) {
     const topic = t.topic(`killed-${round}`, { groups })
     const dying = await t.connect()
     const link = t.link(dying)

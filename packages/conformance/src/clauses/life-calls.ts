@@ -116,7 +116,7 @@ export const lifeCalls: readonly Clause[] = [
     title: 'Lifecycle calls are idempotent in any order',
     needs: 'memory',
     async run(t) {
-      for (let round = 0; round < 50; round++) await interleave(t, round)
+      for (let round = 0; round < t.rounds(50, 20); round++) await interleave(t, round)
       const topic = t.topic('jobs')
       t.equal((await t.auditor.members(topic.name, 'workers')).length, 0, 'members left behind')
       for (let n = 0; n < 10; n++) {

@@ -3,6 +3,7 @@
 import type { Clause } from '../clause.ts'
 import type { Trial } from '../trial.ts'
 import { type Carried, carriedOver, heartbeatMs } from './carried.ts'
+import { netBytes } from './net-bytes.ts'
 
 /** Everyone notices that its link is dead, by default within two heartbeats; what it owned is lost then. */
 async function noticed(t: Trial, { all, consumers, again }: Carried, since: number, withinMs = 2 * heartbeatMs): Promise<void> {
@@ -165,12 +166,7 @@ export const netLinks: readonly Clause[] = [
       })
     },
   },
-  {
-    id: 'NET-7',
-    title: 'Framing is right at any cut',
-    needs: 'network',
-    gate: () => ({ notProven: 'needs a link that carries bytes: an embedded broker has no frames' }),
-  },
+  netBytes.anyCut,
   {
     id: 'NET-14',
     title: 'Reconnecting is polite',

@@ -51,7 +51,8 @@ export async function oneEffect(t: Trial): Promise<void> {
     await t.send(sender, topic, orders)
     const extra = await writtenTwice(t, topic, 10)
     let kills = 0
-    for (let round = 0; round < 10; round++) {
+    const rounds = t.rounds(10, 3)
+    for (let round = 0; round < rounds; round++) {
       const dying = await memberWith(t, ledger, {
         topic,
         recorder: seen,
@@ -61,7 +62,7 @@ export async function oneEffect(t: Trial): Promise<void> {
       if (!dying.alive) kills++
     }
     t.struck('effects whose settlement never left', kills)
-    t.equal(kills, 10, 'kills between an effect and its settlement')
+    t.equal(kills, rounds, 'kills between an effect and its settlement')
     await memberWith(t, ledger, { topic, recorder: seen })
     await t.settled(topic, 'workers', t.takeoverMs + 60_000)
     const wrong = effectsOf(ledger, idsOf(orders)).flatMap((times, at) => (times === 1 ? [] : [`${orders[at]?.id}: ${times}`]))
@@ -77,7 +78,7 @@ export async function recordAndEffect(t: Trial): Promise<void> {
     for (const point of ['before', 'between', 'after'] as const) {
       const topic = t.topic(`${point}-${index}`, { partitions: 1 })
       const seen = t.recorder(`${point} ${ledger.name}`)
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < t.rounds(10, 1); round++) {
         const [order] = t.orders(1) as [Order]
         let kill: () => void = () => {}
         const script: Script = {

@@ -19,7 +19,7 @@ export async function atomicForward(t: Trial): Promise<void> {
   await t.send(sender, topic, orders)
   const script: Script = { topic, recorder: seen, options: { forward: { atomic: true, to: [target] } }, acts: [{ forward: target }] }
   const failed: Script = { ...script, acts: [{ when: { attempts: 1, first: 5 }, forward: target, then: 'throw' }, { forward: target }] }
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < t.rounds(5, 3); round++) {
     const dying = await t.member({
       ...failed,
       dieAt: { operation: 'settle', role: 'main', when: round % 2 === 0 ? 'before' : 'after', nth: 1 + Math.floor(t.random() * 3) },

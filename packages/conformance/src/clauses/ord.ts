@@ -15,7 +15,7 @@ export const ord: readonly Clause[] = [
     title: "Retry keeps the key's order",
     needs: 'memory',
     async run(t) {
-      for (const afterMs of [undefined, 40_000]) {
+      for (const afterMs of [undefined, 31_000]) {
         const topic = t.topic(afterMs === undefined ? 'short' : 'long')
         const broker = await t.connect()
         const seen = t.recorder()

@@ -241,7 +241,7 @@ export const pubFaults: readonly Clause[] = [
     title: 'A resolved send survives kill -9 of the broker',
     needs: 'memory',
     async run(t) {
-      for (let round = 0; round < 3; round++) await killedServer(t, round)
+      for (let round = 0; round < t.rounds(3, 2); round++) await killedServer(t, round)
     },
   },
   { id: 'PUB-3', title: 'Broker down: send rejects in bounded time, never resolves', needs: 'memory', run: serverDown },

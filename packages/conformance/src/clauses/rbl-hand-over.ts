@@ -218,7 +218,7 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
   const team: Member[] = [await t.member(script), await t.member(script)]
   const load = t.load(sender, topic, { everyMs: 5, keys: 256 })
   let bound = 0
-  for (let round = 0; round < 15; round++) {
+  for (let round = 0; round < t.rounds(15, 7); round++) {
     await t.pass(2000)
     if (round % 2 === 0) {
       team.push(await t.member(script))
@@ -259,7 +259,7 @@ async function settleAndClose(t: Trial): Promise<void> {
   await sender.declare(topic)
   const all: Order[] = []
   const seen = t.recorder('rounds')
-  for (let round = 0; round < 50; round++) {
+  for (let round = 0; round < t.rounds(50, 20); round++) {
     const orders = t.orders(32)
     all.push(...orders)
     await t.send(sender, topic, orders)

@@ -123,7 +123,7 @@ export const rblOwners: readonly Clause[] = [
         'connections that the twins made',
       )
 
-      for (let round = 0; round < 20; round++) {
+      for (let round = 0; round < t.rounds(20, 3); round++) {
         const contested = t.topic(`round-${round}`)
         const both = await Promise.all([
           t.member({ topic: contested }),
@@ -221,9 +221,12 @@ export const rblOwners: readonly Clause[] = [
       const members: Member[] = [...(await t.team(3, { topic, recorder: seen, acts: [{ holdMs: 20 }] }))]
       const thawedAt = new Map<Member, number>()
       const load = t.load(sender, topic, { everyMs: 20 })
+      let contestedSince: number | undefined
       const owned = (): boolean => {
         const both = contested(members, 4, thawedAt)
-        if (both.length > 0) t.fail(`partitions ${both.join(', ')} have two owners at one instant`)
+        // What members in other processes know is told a moment later, and not by all at once.
+        contestedSince = both.length === 0 ? undefined : (contestedSince ?? t.now())
+        if (contestedSince !== undefined && t.now() - contestedSince >= (t.virtual ? 0 : 500)) t.fail(`partitions ${both.join(', ')} have two owners at one instant`)
         return [0, 1, 2, 3].every((partition) =>
           members.some(
             (member) =>
@@ -243,7 +246,7 @@ export const rblOwners: readonly Clause[] = [
               .map(({ partition }) => partition)
               .join(' ')}`,
         )
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < t.rounds(10, 4); round++) {
         await t.until('every partition is owned', owned, { withinMs: t.takeoverMs, seen: state })
         const victim = members.find((member) => member.alive && member.calls.assignments.some(({ role }) => role === 'main'))
         if (victim === undefined) t.fail('nobody owns anything')
@@ -295,6 +298,7 @@ export const rblOwners: readonly Clause[] = [
     async run(t) {
       const topic = t.topic('jobs', { partitions: 8 })
       const members: Member[] = []
+      const quietMs = t.virtual ? 30_000 : 1.5 * t.leaseMs
       const fair = async (count: number): Promise<void> => {
         await t.until(
           `nobody owns more than its share of 8 among ${count}`,
@@ -309,13 +313,13 @@ export const rblOwners: readonly Clause[] = [
         await t.pass(1000)
         const before = [...(await t.auditor.owners(topic.name, 'workers'))].sort(([a], [b]) => a - b)
         const moves = t.events('assigned').length
-        await t.pass(30_000)
+        await t.pass(quietMs)
         t.equal(
           [...(await t.auditor.owners(topic.name, 'workers'))].sort(([a], [b]) => a - b),
           before,
-          `owners among ${count}, 30 s later`,
+          `owners among ${count}, ${quietMs / 1000} s later`,
         )
-        t.equal(t.events('assigned').length, moves, `assignments that moved in 30 s without a change, among ${count}`)
+        t.equal(t.events('assigned').length, moves, `assignments that moved in ${quietMs / 1000} s without a change, among ${count}`)
         for (const member of members.filter((each) => each.alive)) {
           t.equal(
             member.calls.assignments.filter(({ role }) => role === 'main').length <= Math.ceil(8 / count),
@@ -364,7 +368,7 @@ export const rblOwners: readonly Clause[] = [
           { withinMs: t.takeoverMs + t.recoverMs, seen: () => [live(first), live(second)] },
         )
       let forced = 0
-      while (forced < 50) {
+      while (forced < t.rounds(50, 12)) {
         await shared()
         const victim = forced % 4 < 2 ? first : second
         const old = victim.yielded.filter(({ assignment }) => !assignment.lost.aborted)

@@ -42,7 +42,7 @@ export const rblTakeover: readonly Clause[] = [
     needs: 'memory',
     async run(t) {
       const sender = await t.connect()
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < t.rounds(5, 2); round++) {
         const topic = t.topic(`round-${round}`)
         const seen = t.recorder(`round ${round}`)
         const doomed = await t.member({ topic, recorder: seen, acts: [{ then: 'never' }] })
@@ -277,7 +277,7 @@ export const rblTakeover: readonly Clause[] = [
       const sender = await t.connect()
       await sender.declare(out)
       const seen = t.recorder('owner')
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < t.rounds(10, 2); round++) {
         seen.reset()
         const gate = t.gate(`round ${round}`)
         const owner = await t.member({

@@ -7,6 +7,8 @@ import { lettersWhen } from './stored.ts'
 
 /** `parked`: the handler asks for a retry beyond 30 s, which only a message without a key waits for in its group's retry place. */
 export type Way = 'direct' | 'retry' | 'delay' | 'parked' | 'dead'
+/** Beyond what a handler's slot may wait: the message goes to the group's retry place. */
+const parkedMs = 31_000
 export const keyedWays: readonly Way[] = ['direct', 'retry', 'delay', 'dead']
 export const allWays: readonly Way[] = [...keyedWays, 'parked']
 
@@ -41,7 +43,7 @@ export async function travel<T>(t: Trial, broker: Broker, plan: Travel<T>): Prom
       problems.push(error)
     }
     if (nth === 1 && way === 'retry') throw new Error('fails once')
-    if (nth === 1 && way === 'parked') return retry({ afterMs: 40_000 })
+    if (nth === 1 && way === 'parked') return retry({ afterMs: parkedMs })
     if (nth === 1 && way === 'dead') return deadLetter('on purpose')
     done.add(message.id)
   })
