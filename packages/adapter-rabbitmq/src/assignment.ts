@@ -1,0 +1,305 @@
+// A queue in the hands of core: what one consumer on one channel was given, from the first delivery to the end of the channel.
+// Giving up is always closing the channel: a cancelled consumer or a message handed back singly would come after newer ones.
+
+import type { AdapterContext, Assignment, Delivery, SettleResult, Source } from '@posthorn/core/adapter'
+import type { Channel, ConsumeMessage } from 'amqplib'
+import type { Wire } from './connections.ts'
+import { decode, deliveriesOf } from './encode.ts'
+
+/** One message that the channel holds unacknowledged. */
+interface Held {
+  readonly owner: QueueAssignment
+  readonly tag: number
+  readonly message: ConsumeMessage
+  settled: boolean
+}
+
+export interface AssignmentHost {
+  readonly context: AdapterContext
+  readonly source: Source
+  readonly wire: Wire
+  readonly role: Assignment['role']
+  readonly partition: number | null
+  /** Came again, and may have been answered `settled` before: not to be handed out. */
+  repeated(message: ConsumeMessage): boolean
+  /** The first delivery is here. */
+  begun(assignment: QueueAssignment): void
+  /** It is over, whoever ended it. */
+  over(assignment: QueueAssignment): void
+}
+
+const nothing: Promise<readonly Delivery[]> = Promise.resolve(Object.freeze([]))
+const noPosition = (): null => null
+const closeMs = 5000
+
+export class QueueAssignment implements Assignment {
+  readonly topic: string
+  readonly role: Assignment['role']
+  readonly partition: number | null
+  readonly #host: AssignmentHost
+  readonly #leaving = new AbortController()
+  readonly #lost = new AbortController()
+  #channel: Channel | null = null
+  #buffer: Held[] = []
+  #head = 0
+  #begun = false
+  #over = false
+  #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
+  #deadline: (() => void) | null = null
+  #released: Promise<void> | null = null
+  /** The lowest tag that is not acknowledged, and what is acknowledged above it. */
+  #lowest = 1
+  readonly #above = new Set<number>()
+  #trip: Promise<boolean> | null = null
+  #nextTrip: Promise<boolean> | null = null
+
+  constructor(host: AssignmentHost) {
+    this.topic = host.source.topic
+    this.role = host.role
+    this.partition = host.partition
+    this.#host = host
+  }
+
+  get leaving(): AbortSignal {
+    return this.#leaving.signal
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  get aliveUntil(): number {
+    return this.#over ? Number.NEGATIVE_INFINITY : this.#host.wire.aliveUntil()
+  }
+
+  /** Was it yielded to core, or is it about to be? */
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  read(max: number): Promise<readonly Delivery[]> {
+    if (this.#over || this.#leaving.signal.aborted) return nothing
+    if (this.#head < this.#buffer.length) return Promise.resolve(this.#take(max))
+    return new Promise((resolve) => {
+      this.#waiting = { max, resolve }
+    })
+  }
+
+  async settle(tokens: readonly unknown[]): Promise<SettleResult> {
+    if (this.#over || this.#channel === null) return 'stale'
+    const tags: number[] = []
+    for (const token of tokens) {
+      const held = token as Held
+      if (held.owner !== this || held.settled) continue
+      held.settled = true
+      tags.push(held.tag)
+    }
+    if (tags.length < tokens.length && tags.length === 0) return 'stale'
+    try {
+      this.#acknowledge(tags)
+    } catch {
+      return 'unknown'
+    }
+    return (await this.#roundTrip()) ? 'settled' : 'unknown'
+  }
+
+  release(): Promise<void> {
+    this.#released ??= this.#releaseNow()
+    return this.#released
+  }
+
+  // ── the host's side ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The channel that consumes for it. */
+  attach(channel: Channel): void {
+    this.#channel = channel
+  }
+
+  /** A share of a queue begins with the consumer; a partition, whose owner only the server knows, with its first message. */
+  begin(): void {
+    if (this.#begun || this.#over) return
+    this.#begun = true
+    this.#host.begun(this)
+  }
+
+  /** The server handed a message over. Never throws: that would end the channel. */
+  receive(message: ConsumeMessage): void {
+    this.#host.wire.heard()
+    if (this.#over) return
+    const held: Held = { owner: this, tag: message.fields.deliveryTag, message, settled: false }
+    if (this.#host.repeated(message)) {
+      this.#drop(held)
+      return
+    }
+    this.#buffer.push(held)
+    this.begin()
+    this.#wake()
+  }
+
+  /** Asked to hand over; `forceMs` later it ends by itself (null: never). */
+  leave(forceMs: number | null): void {
+    if (this.#over || this.#leaving.signal.aborted) return
+    this.#leaving.abort()
+    this.#wakeEmpty()
+    if (forceMs !== null && !this.#isOver) this.#deadline = this.#host.context.clock.timer(forceMs, () => void this.release())
+  }
+
+  /** The channel is gone. */
+  end(): void {
+    if (this.#over) return
+    this.#stop()
+    this.#host.over(this)
+  }
+
+  // ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A getter, because what is called in between may end it. */
+  get #isOver(): boolean {
+    return this.#over
+  }
+
+  #take(max: number): readonly Delivery[] {
+    const until = Math.min(this.#buffer.length, this.#head + Math.max(1, max))
+    const deliveries: Delivery[] = []
+    const { keyed } = this.#host.source
+    const parked = this.role === 'retry'
+    for (let index = this.#head; index < until; index++) {
+      const held = this.#buffer[index] as Held
+      deliveries.push({
+        token: held,
+        content: decode(held.message, keyed && !parked),
+        parked,
+        deliveries: deliveriesOf(held.message),
+        position: noPosition,
+      })
+    }
+    this.#head = until
+    if (this.#head === this.#buffer.length) {
+      this.#buffer = []
+      this.#head = 0
+    } else if (this.#head >= 512 && this.#head * 2 >= this.#buffer.length) {
+      this.#buffer = this.#buffer.slice(this.#head)
+      this.#head = 0
+    }
+    return deliveries
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting
+    if (waiting === null || this.#head === this.#buffer.length) return
+    this.#waiting = null
+    waiting.resolve(this.#take(waiting.max))
+  }
+
+  #wakeEmpty(): void {
+    const waiting = this.#waiting
+    this.#waiting = null
+    waiting?.resolve([])
+  }
+
+  // One acknowledgement for everything up to the end of the finished start, single ones for what finished out of turn. A multiple
+  // one must name a message that is still open, or the server closes the channel.
+  #acknowledge(tags: readonly number[]): void {
+    const channel = this.#channel as Channel
+    for (const tag of tags) this.#above.add(tag)
+    let lowest = this.#lowest
+    while (this.#above.delete(lowest)) lowest++
+    this.#lowest = lowest
+    let highest = 0
+    let below = 0
+    for (const tag of tags) {
+      if (tag >= lowest) ack(channel, tag, false)
+      else {
+        below++
+        if (tag > highest) highest = tag
+      }
+    }
+    if (below > 0) ack(channel, highest, below > 1)
+  }
+
+  // The server works a channel off in order: an answer to anything asked later proves that it has read the acknowledgements. One is
+  // asked at a time, and one more stands for all who came meanwhile.
+  #roundTrip(): Promise<boolean> {
+    if (this.#trip === null) {
+      const trip = this.#ask()
+      this.#trip = trip
+      return trip
+    }
+    this.#nextTrip ??= this.#trip.then(() => {
+      this.#nextTrip = null
+      this.#trip = this.#ask()
+      return this.#trip
+    })
+    return this.#nextTrip
+  }
+
+  async #ask(): Promise<boolean> {
+    try {
+      await (this.#channel as Channel).prefetch(this.#host.source.maxUnsettled)
+      this.#host.wire.heard()
+      return true
+    } catch {
+      return false
+    } finally {
+      if (this.#nextTrip === null) this.#trip = null
+    }
+  }
+
+  #drop(held: Held): void {
+    const { context, source } = this.#host
+    try {
+      this.#acknowledge([held.tag])
+    } catch {
+      // The channel has ended: it comes again, and is dropped then.
+      return
+    }
+    context.event('broker-dropped', {
+      topic: source.topic,
+      ...(source.group === null ? {} : { group: source.group }),
+      ...(this.partition === null ? {} : { partition: this.partition }),
+      count: 1,
+      note: 'it may have been settled before a connection was lost, and came again: at most once, it is not handled',
+    })
+  }
+
+  async #releaseNow(): Promise<void> {
+    if (this.#over) return
+    // The successor may begin the moment the server reads this, which is before its answer is here.
+    this.#stop()
+    await this.#close()
+    this.#host.over(this)
+  }
+
+  #close(): Promise<void> {
+    const channel = this.#channel
+    const { wire, context } = this.#host
+    if (channel === null || wire.lost.aborted) return Promise.resolve()
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel()
+        wire.lost.removeEventListener('abort', end)
+        resolve()
+      }
+      const cancel = context.clock.timer(closeMs, end)
+      wire.lost.addEventListener('abort', end, { once: true })
+      try {
+        channel.close().then(end, end)
+      } catch {
+        end()
+      }
+    })
+  }
+
+  #stop(): void {
+    this.#over = true
+    this.#deadline?.()
+    this.#lost.abort()
+    this.#buffer = []
+    this.#head = 0
+    this.#wakeEmpty()
+  }
+}
+
+function ack(channel: Channel, deliveryTag: number, upTo: boolean): void {
+  channel.ack({ fields: { deliveryTag } } as ConsumeMessage, upTo)
+}

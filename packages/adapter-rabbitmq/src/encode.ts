@@ -1,0 +1,216 @@
+// Between messages and AMQP: CloudEvents in headers `cloudEvents_<name>`, the rest as AMQP's own properties. Strict when
+// writing, lenient when reading: what any other client may have sent is a message, or at least its bytes.
+
+import type { Content, Outgoing, Received, Undecodable } from '@posthorn/core/adapter'
+import { wire } from '@posthorn/core/adapter'
+import type { Message, Options } from 'amqplib'
+
+/** AMQP's short texts hold this many bytes. What is longer travels in headers alone. */
+const shortBytes = 255
+const prefix = 'cloudEvents_'
+/** Before the names of application headers that mean something to the server or to us. */
+const aside = 'ph-header-'
+/** What makes no difference to a message, but would to the server (copies by CC), or is written by it. */
+const special = /^(?:B?CC|x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-delay|x-opt-.*|traceparent|tracestate|baggage)$/
+const serverOwn = /^(?:x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-opt-.*|x-delayed-.*|CC|BCC)$/
+const nullBody: Buffer = Buffer.alloc(0)
+
+/** A message in AMQP's words. */
+export interface Encoded {
+  readonly body: Buffer
+  readonly options: Options.Publish & { readonly headers: Record<string, string> }
+}
+
+interface SharedPart {
+  readonly headers: Readonly<Record<string, string>>
+  readonly contentType: string | undefined
+  readonly type: string | undefined
+}
+
+// Attributes are one frozen object per producer: their part of the headers is made once.
+const shared = new WeakMap<Content['attributes'], SharedPart>()
+
+const short = (text: string | undefined): string | undefined =>
+  text === undefined || (text.length > shortBytes / 3 && Buffer.byteLength(text) > shortBytes) ? undefined : text
+
+function sharedOf(attributes: Content['attributes']): SharedPart {
+  const known = shared.get(attributes)
+  if (known !== undefined) return known
+  const headers: Record<string, string> = { [`${prefix}specversion`]: '1.0' }
+  const contentType = short(attributes.datacontenttype)
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === 'specversion' || (name === 'datacontenttype' && contentType !== undefined)) continue
+    headers[prefix + name] = value
+  }
+  const part = { headers, contentType, type: short(attributes.type) }
+  if (Object.isFrozen(attributes)) shared.set(attributes, part)
+  return part
+}
+
+/** Writes a message for the wire. The body is not copied. */
+export function encode(message: Outgoing): Encoded {
+  const { headers: common, contentType, type } = sharedOf(message.attributes)
+  const headers: Record<string, string> = { ...common }
+  headers.cloudEvents_id = message.id
+  if (message.time !== null) headers.cloudEvents_time = wire.formatTime(message.time)
+  if (message.expiresAt !== null) headers.cloudEvents_expirytime = wire.formatTime(message.expiresAt)
+  if (message.key !== null) headers.cloudEvents_partitionkey = message.key
+  if (message.headers !== null) {
+    for (const name in message.headers) headers[special.test(name) ? aside + name : name] = message.headers[name] ?? ''
+  }
+  if (message.transport !== null) for (const name in message.transport) headers[name] = message.transport[name] ?? ''
+  if (message.slot !== null) headers['ph-slot'] = message.slot
+  if (message.body === null) headers['ph-body'] = 'null'
+  const options: Encoded['options'] = { headers, mandatory: true, persistent: true }
+  const messageId = short(message.id)
+  if (messageId !== undefined) options.messageId = messageId
+  if (contentType !== undefined) options.contentType = contentType
+  if (type !== undefined) options.type = type
+  // Whole seconds, as AMQP has it; the attribute `time` is the exact one.
+  if (message.time !== null && message.time >= 0) options.timestamp = Math.floor(message.time / 1000)
+  return { body: bufferOf(message.body), options }
+}
+
+function bufferOf(body: Uint8Array | null): Buffer {
+  if (body === null) return nullBody
+  return Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+type Texts = Record<string, string>
+const texts = (): Texts => Object.create(null) as Texts
+
+/** The text that a header of any AMQP type stands for; null where there is none. @throws TypeError for bytes that are no UTF-8 */
+function textOf(value: unknown): string | null {
+  if (typeof value === 'string') return value
+  if (value === null || value === undefined) return null
+  if (Buffer.isBuffer(value)) return strict.decode(value)
+  if (typeof value !== 'object') return String(value)
+  const tagged = value as { readonly '!'?: unknown; readonly value?: unknown }
+  if (tagged['!'] === 'timestamp' && typeof tagged.value === 'number') return instant(tagged.value)
+  if (tagged['!'] === 'decimal') {
+    const { digits = 0, places = 0 } = tagged.value as { digits?: number; places?: number }
+    return (digits / 10 ** places).toFixed(places)
+  }
+  return JSON.stringify(value, (_, part: unknown) => (part instanceof Uint8Array ? Buffer.from(part).toString('base64') : part))
+}
+
+function instant(seconds: number): string {
+  try {
+    return wire.formatTime(seconds * 1000)
+  } catch {
+    return String(seconds)
+  }
+}
+
+const attributeName = /^(?:cloudEvents[_:]|ce[-_])([a-z0-9]{1,64})$/i
+const transportName = /^(?:traceparent|tracestate|baggage|ph-[a-z0-9-]+)$/
+
+const noAttributes: Content['attributes'] = Object.freeze(texts())
+let last: Content['attributes'] = noAttributes
+
+// One sender's messages share their attributes: one object for all in a row, so that core compares and checks them once.
+function shareAttributes(found: Texts, count: number): Content['attributes'] {
+  let same = 0
+  for (const name in last) {
+    if (last[name] !== found[name]) {
+      same = -1
+      break
+    }
+    same++
+  }
+  if (same !== count) last = Object.freeze(found)
+  return last
+}
+
+/**
+ * Reads a message of any client. `keyed`: a routing key that is no partition stands for the key where the message names none. Bytes
+ * where a text must be make it `Undecodable`, with its body and headers as they are. Never throws.
+ */
+export function decode(message: Message, keyed: boolean): Received | Undecodable {
+  const { properties, content, fields } = message
+  const raw = (properties.headers ?? {}) as Readonly<Record<string, unknown>>
+  let id: string | null = null
+  let key: string | null = null
+  let time: number | null = null
+  let expiresAt: number | null = null
+  let headers: Texts | null = null
+  let transport: Texts | null = null
+  let mark: string | null = null
+  let count = 0
+  const attributes = texts()
+  const attribute = (name: string, value: string): void => {
+    if (!(name in attributes)) count++
+    attributes[name] = value
+  }
+  for (const name in raw) {
+    let value: string | null
+    try {
+      if (serverOwn.test(name)) continue
+      value = textOf(raw[name])
+    } catch {
+      return undecodable(message, `the header "${name.slice(0, 100)}" is no UTF-8 text`)
+    }
+    if (value === null) continue
+    const attributeOf = attributeName.exec(name)?.[1]?.toLowerCase()
+    if (attributeOf !== undefined) {
+      if (attributeOf === 'specversion') {
+        if (value !== '1.0') return undecodable(message, `it is a CloudEvent of version ${value.slice(0, 20)}, not 1.0`)
+      } else if (attributeOf === 'id') id = value
+      else if (attributeOf === 'partitionkey') key = value
+      else if (attributeOf === 'time') {
+        time = wire.parseTime(value)
+        if (time === null) attribute(attributeOf, value)
+      } else if (attributeOf === 'expirytime') {
+        expiresAt = wire.parseTime(value)
+        if (expiresAt === null) attribute(attributeOf, value)
+      } else attribute(attributeOf, value)
+    } else if (name === 'ph-slot') continue
+    else if (name === 'ph-body' && content.length === 0) mark = value
+    else if (name.startsWith(aside)) {
+      headers ??= texts()
+      headers[name.slice(aside.length)] = value
+    } else if (transportName.test(name)) {
+      transport ??= texts()
+      transport[name] = value
+    } else {
+      headers ??= texts()
+      headers[name] = value
+    }
+  }
+  if (id === null && typeof properties.messageId === 'string') id = properties.messageId
+  if (typeof properties.contentType === 'string') attribute('datacontenttype', properties.contentType)
+  if (attributes.type === undefined && typeof properties.type === 'string') attribute('type', properties.type)
+  if (time === null && typeof properties.timestamp === 'number' && attributes.time === undefined) time = properties.timestamp * 1000
+  if (key === null && keyed && !/^\d*$/.test(fields.routingKey)) key = fields.routingKey
+  return {
+    id,
+    key,
+    body: mark === 'null' ? null : content,
+    time,
+    expiresAt,
+    attributes: shareAttributes(attributes, count),
+    headers,
+    transport,
+  }
+}
+
+function undecodable(message: Message, why: string): Undecodable {
+  const headers: Record<string, Uint8Array> = Object.create(null) as Record<string, Uint8Array>
+  for (const [name, value] of Object.entries(message.properties.headers ?? {})) {
+    if (serverOwn.test(name)) continue
+    try {
+      headers[name] = Buffer.isBuffer(value) ? value : Buffer.from(textOf(value) ?? '')
+    } catch {
+      headers[name] = Buffer.from(JSON.stringify(value))
+    }
+  }
+  return { undecodable: why, body: message.content, headers }
+}
+
+/** How often the server has handed this message out, this time included. `redelivered` says nothing and is not used. */
+export function deliveriesOf(message: Message): number {
+  const count: unknown = message.properties.headers?.['x-delivery-count']
+  return typeof count === 'number' && count >= 0 ? count + 1 : 1
+}
