@@ -1,8 +1,9 @@
 // A group's dead letters: a queue that is looked through and left as it was. Looking takes every entry in hand and gives all of them
 // back in order, which only one may do at a time; so the entries are read in one go, and pages are handed out from what was read.
 
-import type { AdapterContext, Delivery, Page, Place, SettleResult } from '@posthorn/core/adapter'
 import { createHash } from 'node:crypto'
+import type { AdapterContext, Delivery, Page, Place, SettleResult } from '@posthorn/core/adapter'
+
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Link } from './connections.ts'
 import { openChannel, unlessLost } from './connections.ts'
@@ -17,26 +18,46 @@ export interface DeadLetterQueue {
 
 /** One entry in hand. */
 interface Found {
-  readonly tag: number
   readonly message: ConsumeMessage
   /** The message that it is an entry of; a later entry of the same one takes its place. */
   readonly slot: string | null
   /** This very entry. */
   readonly print: string
+  /** Takes it away for good. */
+  remove(): void
 }
 
+interface Token {
+  readonly print: string
+}
+
+/** How far somebody has come who reads page after page. */
 interface Cursor {
   readonly place: string
-  readonly prints: ReadonlySet<string>
+  readonly given: Set<string>
+  /** Read already, and not handed out yet. */
+  ready: Entry[]
+  /** There was more than could be kept. */
+  more: boolean
+}
+
+interface Entry {
+  readonly key: string
+  readonly print: string
+  readonly message: ConsumeMessage
+  readonly remove: () => void
 }
 
 const noPosition = (): null => null
 const firstPrefetch = 250
 const lockPauseMs = 50
 const idleMs = 2000
-/** Bytes of entries that one page may hold in memory; one always passes. */
-const pageBytes = 32 * 1_048_576
+const backMs = 2000
+const lookMs = 5
+/** Bytes of entries that are kept for the pages to come. */
+const keptBytes = 16 * 1_048_576
 const mostCursors = 100
+const mostKept = 4
 
 export function createDeadLetters(link: Link, context: AdapterContext): DeadLetterQueue {
   const cursors = new Map<string, Cursor>()
@@ -57,24 +78,26 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
   }
 
   // A queue that belongs to one connection is a lock that ends with it.
-  async function lock(place: Place, signal: AbortSignal): Promise<() => Promise<void>> {
+  async function lock(place: Place, signal: AbortSignal): Promise<Channel> {
     for (;;) {
       const wire = await link.ready(signal)
       const channel = await unlessLost(wire, signal, openChannel(wire, false, () => {}))
       try {
-        await unlessLost(wire, signal, channel.assertQueue(layout.lockQueue(place), { exclusive: true, durable: false, autoDelete: true }))
-        return async () => {
-          try {
-            await channel.deleteQueue(layout.lockQueue(place))
-            await channel.close()
-          } catch {
-            // The connection ended, and the lock with it.
-          }
-        }
+        await unlessLost(wire, signal, channel.assertQueue(layout.lockQueue(place), { exclusive: true, durable: false, autoDelete: false }))
+        return channel
       } catch (error) {
         if (explain(error).code !== 'CONFLICT') throw error
         await pause(lockPauseMs * (1 + context.random()), signal)
       }
+    }
+  }
+
+  async function unlock(channel: Channel, place: Place): Promise<void> {
+    try {
+      await channel.deleteQueue(layout.lockQueue(place))
+      await channel.close()
+    } catch {
+      // The connection ended, and the lock with it.
     }
   }
 
@@ -94,49 +117,72 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
   }
 
   /**
-   * Takes the entries in hand, oldest first, until `each` has seen enough, and gives back what was not acknowledged.
-   * `each` answers true to go on.
+   * Takes the entries in hand, oldest first, while `each` answers true; runs `then`; gives back what was not removed. What is given
+   * back is back when this resolves.
    */
-  async function scan(place: Place, signal: AbortSignal, each: (found: Found) => boolean, then: (channel: Channel) => void): Promise<void> {
-    const unlock = await lock(place, signal)
+  async function scan(place: Place, signal: AbortSignal, each: (found: Found) => boolean, then: () => void): Promise<void> {
+    const queue = layout.outQueue(place)
+    const locked = await lock(place, signal)
     try {
       const wire = await link.ready(signal)
       const channel = await unlessLost(wire, signal, openChannel(wire, false, () => {}))
+      let left = 0
       try {
-        await unlessLost(wire, signal, readThrough(channel, layout.outQueue(place), each))
-        then(channel)
-        await unlessLost(wire, signal, giveBack(channel, layout.outQueue(place), signal))
-      } finally {
-        try {
-          channel.close().catch(() => {})
-        } catch {
-          // It has ended already.
+        const { messageCount } = await unlessLost(wire, signal, channel.checkQueue(queue))
+        left = messageCount
+        const remove = (message: ConsumeMessage): void => {
+          channel.ack(message)
+          left--
         }
+        await unlessLost(wire, signal, readThrough(channel, queue, messageCount, each, remove))
+        then()
+      } finally {
+        // The answer to this is the proof that the server has read the removals.
+        await closeChannel(channel)
       }
+      await allBack(locked, queue, left, signal)
     } finally {
-      await unlock()
+      await unlock(locked, place)
     }
   }
 
-  // The prefetch of a consumer cannot be raised; another consumer on the same channel can.
-  async function readThrough(channel: Channel, queue: string, each: (found: Found) => boolean): Promise<void> {
-    const { messageCount } = await channel.checkQueue(queue)
+  async function closeChannel(channel: Channel): Promise<void> {
+    try {
+      await channel.close()
+    } catch {
+      // It has ended already, and everything is back.
+    }
+  }
+
+  // The server hands back after it has answered. Whoever looks next must find everything.
+  async function allBack(channel: Channel, queue: string, left: number, signal: AbortSignal): Promise<void> {
+    const until = context.clock.monotonic() + backMs
+    while ((await channel.checkQueue(queue)).messageCount < left && context.clock.monotonic() < until) await pause(lookMs, signal)
+  }
+
+  // The prefetch of a consumer cannot be raised; another consumer on the same channel can be added.
+  async function readThrough(
+    channel: Channel,
+    queue: string,
+    count: number,
+    each: (found: Found) => boolean,
+    remove: (message: ConsumeMessage) => void,
+  ): Promise<void> {
     let seen = 0
-    let enough = messageCount === 0
+    let enough = count === 0
     for (let prefetch = firstPrefetch; !enough; prefetch = Math.min(16_000, prefetch * 4)) {
-      const until = Math.min(messageCount, seen + prefetch)
+      const until = Math.min(count, seen + prefetch)
       await channel.prefetch(prefetch)
       await new Promise<void>((resolve, reject) => {
         let cancel = (): void => {}
         const wait = (): void => {
           cancel()
-          // Somebody else took the rest away meanwhile.
+          // Less is there than was counted: that is all, then.
           cancel = context.clock.timer(idleMs, () => {
             enough = true
             resolve()
           })
         }
-        wait()
         const take = (message: ConsumeMessage | null): void => {
           if (message === null) {
             cancel()
@@ -144,14 +190,14 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
             return
           }
           seen++
-          const found = { tag: message.fields.deliveryTag, message, slot: slotOf(message), print: printOf(message) }
-          if (!enough && !each(found)) enough = true
-          if (seen >= messageCount) enough = true
-          if (!enough && seen < until) return wait()
-          cancel()
-          resolve()
+          if (!enough) enough = !each(foundIn(message, remove)) || seen >= count
+          if (enough || seen >= until) {
+            cancel()
+            resolve()
+          } else wait()
         }
-        channel.consume(queue, take, { consumerTag: `browse-${prefetch}-${named++}` }).catch((error: unknown) => {
+        wait()
+        channel.consume(queue, take, { consumerTag: `browse-${String(named++).padStart(9, '0')}` }).catch((error: unknown) => {
           cancel()
           reject(error)
         })
@@ -159,56 +205,131 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
     }
   }
 
-  // Handed back and seen to be back, so that whoever looks next finds all of them.
-  async function giveBack(channel: Channel, queue: string, signal: AbortSignal): Promise<void> {
-    const before = await channel.checkQueue(queue)
-    channel.nackAll(true)
-    void before
-    void signal
-    await channel.checkQueue(queue)
+  function cursorOf(place: Place, after: string | null): Cursor {
+    const name = layout.outQueue(place)
+    const known = after === null ? undefined : cursors.get(after)
+    if (after !== null && (known === undefined || known.place !== name))
+      throw fault('INVALID_ARGUMENT', 'this page of dead letters was read too long ago to be continued: begin again')
+    return known ?? { place: name, given: new Set(), ready: [], more: true }
+  }
+
+  async function fill(cursor: Cursor, place: Place, signal: AbortSignal): Promise<void> {
+    const entries = new Map<string, Entry>()
+    const replaced: Entry[] = []
+    const twins = new Map<string, number>()
+    let bytes = 0
+    let more = false
+    await scan(
+      place,
+      signal,
+      ({ message, slot, print, remove }) => {
+        const twin = (twins.get(print) ?? 0) + 1
+        twins.set(print, twin)
+        const key = slot === null ? `${print} ${twin}` : slot
+        const older = entries.get(key)
+        if (older !== undefined) {
+          replaced.push(older)
+          entries.delete(key)
+          bytes -= older.message.content.length
+        } else if (cursor.given.has(key)) return true
+        if (bytes > keptBytes) more = true
+        else {
+          bytes += message.content.length + 1024
+          entries.set(key, { key, print, message, remove })
+        }
+        return true
+      },
+      () => {
+        for (const { remove } of replaced) remove()
+      },
+    )
+    cursor.ready = [...entries.values()]
+    cursor.more = more
+  }
+
+  function keep(cursor: Cursor, after: string | null): string {
+    const name = after ?? `${context.instance} ${named++}`
+    cursors.delete(name)
+    cursors.set(name, cursor)
+    let kept = 0
+    for (const [other, each] of [...cursors].reverse()) {
+      if (cursors.size > mostCursors && kept >= mostCursors) cursors.delete(other)
+      else if (kept >= mostKept && each.ready.length > 0) {
+        // Read again when it goes on.
+        each.ready = []
+        each.more = true
+      }
+      kept++
+    }
+    return name
+  }
+
+  async function page(place: Place, after: string | null, max: number, signal: AbortSignal): Promise<Page> {
+    const cursor = cursorOf(place, after)
+    if (cursor.ready.length === 0 && cursor.more) await fill(cursor, place, signal)
+    const taken = cursor.ready.splice(0, Math.max(1, max))
+    for (const { key } of taken) cursor.given.add(key)
+    const entries = taken.map(
+      ({ print, message }): Delivery => ({
+        token: { print } satisfies Token,
+        content: decode(message, false),
+        parked: false,
+        deliveries: deliveriesOf(message),
+        position: noPosition,
+      }),
+    )
+    if (cursor.ready.length > 0 || cursor.more) return { entries, next: keep(cursor, after) }
+    if (after !== null) cursors.delete(after)
+    return { entries, next: null }
+  }
+
+  async function removeNow(place: Place, entries: readonly Delivery[], signal: AbortSignal): Promise<SettleResult> {
+    const wanted = new Map<string, number>()
+    for (const { token } of entries) {
+      const { print } = token as Token
+      wanted.set(print, (wanted.get(print) ?? 0) + 1)
+    }
+    if (wanted.size === 0) return 'settled'
+    try {
+      await scan(
+        place,
+        signal,
+        ({ print, remove }) => {
+          const count = wanted.get(print)
+          if (count === undefined) return true
+          remove()
+          if (count === 1) wanted.delete(print)
+          else wanted.set(print, count - 1)
+          return wanted.size > 0
+        },
+        () => {},
+      )
+    } catch (error) {
+      if (explain(error).code === 'UNAVAILABLE') return 'unknown'
+      throw error
+    }
+    return wanted.size === 0 ? 'settled' : 'stale'
   }
 
   return {
-    browse: (place, after, max, signal) =>
-      inLine(place, async () => {
-        void cursors
-        void pageBytes
-        void mostCursors
-        void after
-        const entries: Delivery[] = []
-        await scan(
-          place,
-          signal,
-          ({ message, print, slot }) => {
-            entries.push({
-              token: { print, slot },
-              content: decode(message, false),
-              parked: false,
-              deliveries: deliveriesOf(message),
-              position: noPosition,
-            })
-            return entries.length < max
-          },
-          () => {},
-        )
-        return { entries, next: null }
-      }),
-    remove: (place, entries, signal) =>
-      inLine(place, async () => {
-        void entries
-        await scan(place, signal, () => false, () => {})
-        return 'settled' as const
-      }),
+    browse: (place, after, max, signal) => inLine(place, () => page(place, after, max, signal)),
+    remove: (place, entries, signal) => inLine(place, () => removeNow(place, entries, signal)),
   }
 }
 
-function slotOf({ properties }: ConsumeMessage): string | null {
-  const slot: unknown = properties.headers?.['ph-slot']
-  return typeof slot === 'string' ? slot : null
+function foundIn(message: ConsumeMessage, remove: (message: ConsumeMessage) => void): Found {
+  const slot: unknown = message.properties.headers?.['ph-slot']
+  return {
+    message,
+    slot: typeof slot === 'string' ? slot : null,
+    print: printOf(message),
+    remove: () => remove(message),
+  }
 }
 
+// What is the same each time this entry is read, and of no other.
 function printOf({ properties, content }: ConsumeMessage): string {
-  const { headers = {}, ...rest } = properties
+  const { headers, ...rest } = properties
   const own = Object.entries(headers ?? {}).filter(([name]) => !name.startsWith('x-'))
   return createHash('sha1').update(JSON.stringify([rest, own])).update(content).digest('base64url')
 }
