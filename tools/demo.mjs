@@ -1,4 +1,5 @@
-// `npm run demo`: set-up, then the order and notification example on the embedded broker. Arguments go to the demo; its exit code is ours.
+// `npm run demo -- --broker redis`: set-up, the real server that is named, then the order and notification example on it; without
+// a name, on the embedded broker. Arguments go to the demo; its exit code is ours.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -7,11 +8,34 @@ import { root } from './lib/workspace.mjs'
 import { setup } from './setup.mjs'
 
 const script = join(root, 'examples', 'order-notification', 'src', 'demo.ts')
+const startable = ['redis', 'rabbitmq']
+
+/** Where a broker is given by the name of one that can be started; -1: nowhere. */
+const placeOf = (args) =>
+  args.findIndex((arg, index) => startable.some((name) => arg === `--broker=${name}` || (arg === name && args[index - 1] === '--broker')))
+
 await setup()
 if (!existsSync(script)) {
   process.stderr.write('this checkout has no examples/order-notification/src/demo.ts\n')
   process.exit(1)
 }
-const tsx = pathToFileURL(join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href
-const args = ['--import', tsx, script, ...process.argv.slice(2)]
-process.exitCode = (await runNode(args, { live: true, cwd: process.cwd() })).code
+const args = process.argv.slice(2)
+const env = { ...process.env }
+const place = args.includes('--help') || args.includes('-h') ? -1 : placeOf(args)
+let server
+try {
+  if (place !== -1) {
+    const { startBroker } = await import('./brokers/index.mjs')
+    server = await startBroker(args[place].replace('--broker=', ''))
+    process.stderr.write(`broker: ${server.title} (${server.source}, ${server.profile}), port ${server.port}\n`)
+    args[place] = args[place].startsWith('--broker=') ? `--broker=${server.url}` : server.url
+    env.POSTHORN_DEMO_SERVER = server.title
+  }
+  const tsx = pathToFileURL(join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href
+  process.exitCode = (await runNode(['--import', tsx, script, ...args], { live: true, cwd: process.cwd(), env })).code
+} catch (error) {
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+} finally {
+  await server?.stop()
+}

@@ -9,7 +9,7 @@ import { createScreen, type Screen, silent } from './demo/screen.ts'
 import { type Stage, setStage } from './demo/stage.ts'
 import { tell } from './demo/story.ts'
 
-const command = parseCommand(process.argv.slice(2))
+const command = parseCommand(process.argv.slice(2), process.env.POSTHORN_DEMO_SERVER)
 if ('help' in command) process.stdout.write(help)
 else if ('refused' in command) {
   process.stderr.write(`${command.refused}\nnpm run demo -- --help shows the options.\n`)
@@ -26,10 +26,11 @@ async function main(options: DemoOptions): Promise<number> {
 
   if (!options.json)
     process.stdout.write(
-      `${paint.bold('Posthorn')}: ${orders.length.toLocaleString('en')} real purchases through five services on the embedded broker\n\n`,
+      `${paint.bold('Posthorn')}: ${orders.length.toLocaleString('en')} real purchases through five services on ${options.title}\n\n`,
     )
-  const stage = await setStage(orders, options.broker, firstOfEach(screen))
+  let stage: Stage | undefined
   try {
+    stage = await setStage(orders, { target: options.broker, log: firstOfEach(screen) })
     const report = await tell(stage, options, screen, stop.signal)
     process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, paint))
     if (options.keep) await keep(stage, stop.signal, options)
@@ -46,7 +47,7 @@ async function main(options: DemoOptions): Promise<number> {
   } finally {
     screen.end()
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
-    await stage.close()
+    await stage?.close()
   }
 }
 

@@ -8,11 +8,13 @@ const refusal = (...args: string[]) => {
 
 describe('the options of the demo', () => {
   it('are all orders, at full speed, on the embedded broker, when nothing is said', () => {
-    expect(parseCommand([])).toEqual({ run: { orders: 6919, rate: undefined, broker: 'memory:demo', keep: false, json: false } })
+    expect(parseCommand([])).toEqual({
+      run: { orders: 6919, rate: undefined, broker: 'memory:demo', title: 'the embedded broker', keep: false, json: false },
+    })
   })
 
   it('take values after a space or an equals sign', () => {
-    const run = { orders: 200, rate: 50, broker: 'memory:mine', keep: true, json: true }
+    const run = { orders: 200, rate: 50, broker: 'memory:mine', title: 'the embedded broker memory:mine', keep: true, json: true }
     expect(parseCommand(['--orders', '200', '--rate=50', '--broker', 'memory:mine', '--keep', '--json'])).toEqual({ run })
   })
 
@@ -31,11 +33,24 @@ describe('the options of the demo', () => {
     expect(refusal('--keep=yes')).toBe('--keep takes no value.')
   })
 
+  it('take the URL of a real server, and show no more of it than what it is', () => {
+    const run = (url: string) => parseCommand(['--broker', url])
+    expect(run('redis://:secret@h:6379')).toMatchObject({ run: { broker: 'redis://:secret@h:6379', title: 'a Redis server' } })
+    expect(run('amqps://u:secret@h/shop')).toMatchObject({ run: { broker: 'amqps://u:secret@h/shop', title: 'a RabbitMQ server' } })
+    expect(parseCommand(['--broker=amqp://h:1'], 'RabbitMQ 3.10.8')).toMatchObject({
+      run: { broker: 'amqp://h:1', title: 'RabbitMQ 3.10.8' },
+    })
+  })
+
+  it('say who starts a server when there is only its name', () => {
+    for (const name of ['rabbitmq', 'redis']) expect(refusal('--broker', name)).toContain(`npm run demo -- --broker ${name}`)
+  })
+
   it('refuse the brokers that are not there yet, by name and by URL, without showing the URL', () => {
-    for (const name of ['kafka', 'rabbitmq', 'redis', 'mqtt']) {
+    for (const name of ['kafka', 'mqtt']) {
       expect(refusal('--broker', name)).toContain(`comes with the next release: @posthorn/${name} is not installed`)
     }
-    for (const url of ['kafka://a:1', 'amqps://u:secret@h', 'redis://:secret@h:6379', 'mqtt://h']) {
+    for (const url of ['kafka://u:secret@a:1', 'mqtt://u:secret@h']) {
       expect(refusal('--broker', url)).toContain('comes with the next release')
       expect(refusal('--broker', url)).not.toContain('secret')
     }

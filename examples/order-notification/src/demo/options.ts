@@ -4,7 +4,10 @@ export interface DemoOptions {
   readonly orders: number
   /** Orders per second; undefined: as fast as they are taken. */
   readonly rate: number | undefined
+  /** What `connect` takes. */
   readonly broker: string
+  /** What people are told about it: a URL may hold a password. */
+  readonly title: string
   readonly keep: boolean
   readonly json: boolean
 }
@@ -19,7 +22,8 @@ Replays ${allOrders.toLocaleString('en')} real purchases through an order servic
 
   --orders N     only the first N purchases (1 to ${allOrders})
   --rate N       N orders per second; without it as fast as they are taken
-  --broker NAME  memory (the embedded broker) is what there is; kafka, rabbitmq, redis and mqtt come with the next release
+  --broker NAME  memory (the embedded broker), redis or rabbitmq (a real server, started for this run and taken away afterwards);
+                 or the URL of a server that runs: redis://host, amqp://user:password@host. Kafka and MQTT come with the next release
   --keep         leave the services running afterwards and show where they are, until Ctrl-C
   --json         only the report, for programs, on stdout
   --help         this text
@@ -28,15 +32,25 @@ Exit code: 0 if every figure is what it must be, 1 if one is not, 2 if the optio
 `
 
 const names = ['--orders', '--rate', '--broker', '--keep', '--json', '--help']
+const realBrokers = [
+  { name: 'redis', title: 'Redis', schemes: ['redis', 'rediss'] },
+  { name: 'rabbitmq', title: 'RabbitMQ', schemes: ['amqp', 'amqps'] },
+]
 const laterBrokers = [
   { name: 'kafka', title: 'Kafka', schemes: ['kafka'] },
-  { name: 'rabbitmq', title: 'RabbitMQ', schemes: ['amqp', 'amqps', 'rabbitmq'] },
-  { name: 'redis', title: 'Redis', schemes: ['redis', 'rediss'] },
   { name: 'mqtt', title: 'MQTT', schemes: ['mqtt', 'mqtts'] },
 ]
 
-export function parseCommand(args: readonly string[]): Command {
-  let options: DemoOptions = { orders: allOrders, rate: undefined, broker: 'memory:demo', keep: false, json: false }
+/** `started`: the server that was started for this run, as `npm run demo` says it in `POSTHORN_DEMO_SERVER`. */
+export function parseCommand(args: readonly string[], started: string | undefined = undefined): Command {
+  let options: DemoOptions = {
+    orders: allOrders,
+    rate: undefined,
+    broker: 'memory:demo',
+    title: 'the embedded broker',
+    keep: false,
+    json: false,
+  }
   const left = [...args]
   while (left.length > 0) {
     const [name = '', inline] = splitOnce(left.shift() ?? '', '=')
@@ -52,7 +66,7 @@ export function parseCommand(args: readonly string[]): Command {
     if (name === '--broker') {
       const target = brokerTarget(value)
       if ('refused' in target) return target
-      options = { ...options, broker: target.url }
+      options = { ...options, broker: target.url, title: started ?? target.title }
     } else if (name === '--orders') {
       const orders = Number(value)
       if (!Number.isInteger(orders) || orders < 1 || orders > allOrders)
@@ -68,17 +82,24 @@ export function parseCommand(args: readonly string[]): Command {
 }
 
 // A URL may hold a password: only its scheme is ever shown.
-function brokerTarget(value: string): { readonly url: string } | { readonly refused: string } {
+function brokerTarget(value: string): { readonly url: string; readonly title: string } | { readonly refused: string } {
   const [scheme = '', rest] = splitOnce(value, ':')
-  if (scheme === 'memory') return { url: rest === undefined || rest === '' ? 'memory:demo' : value }
-  const later = laterBrokers.find(({ name, schemes }) => (rest === undefined ? name === scheme : schemes.includes(scheme)))
-  if (later === undefined) {
-    const known = ['memory', ...laterBrokers.map(({ name }) => name)]
-    return refuse(`--broker does not know "${scheme}".${suggest(scheme, known)} There are ${known.join(', ')}.`)
+  if (scheme === 'memory') {
+    const url = rest === undefined || rest === '' ? 'memory:demo' : value
+    return { url, title: url === 'memory:demo' ? 'the embedded broker' : `the embedded broker ${url}` }
   }
-  return refuse(
-    `${later.title} comes with the next release: @posthorn/${later.name} is not installed.\nUntil then the demo runs on the embedded broker: leave --broker out, or say --broker memory.`,
-  )
+  const named = (broker: { readonly name: string; readonly schemes: readonly string[] }) =>
+    rest === undefined ? broker.name === scheme : broker.schemes.includes(scheme)
+  const real = realBrokers.find(named)
+  if (real !== undefined && rest !== undefined) return { url: value, title: `a ${real.title} server` }
+  if (real !== undefined)
+    return refuse(
+      `${real.title} by its name is started by \`npm run demo -- --broker ${real.name}\`; here --broker takes the URL of a server that runs.`,
+    )
+  const later = laterBrokers.find(named)
+  if (later !== undefined) return refuse(`${later.title} comes with the next release: @posthorn/${later.name} is not installed.`)
+  const known = ['memory', ...[...realBrokers, ...laterBrokers].map(({ name }) => name)]
+  return refuse(`--broker does not know "${scheme}".${suggest(scheme, known)} There are ${known.join(', ')}.`)
 }
 
 function refuse(why: string): { readonly refused: string } {

@@ -1,5 +1,5 @@
 // Starts and stops the services as separate programs would: each with its own connection, so that stopping one is real.
-import { type Broker, connect, type LogEntry } from '@posthorn/core'
+import { type Broker, connect, type LogEntry, type Middleware } from '@posthorn/core'
 import { startAuditService } from '../audit-service.ts'
 import { smtpMailer, startEmailService } from '../email-service.ts'
 import { startInventoryService } from '../inventory-service.ts'
@@ -14,6 +14,7 @@ export interface ServicesOptions {
   readonly smtpUrl: string
   readonly pushUrl: string
   log(service: ServiceName, entry: LogEntry): void
+  readonly middleware?: ((service: ServiceName) => Middleware) | undefined
 }
 export interface Services {
   start(name: ServiceName): Promise<void>
@@ -30,7 +31,7 @@ export interface Services {
 /** Five attempts, as without these numbers, but with pauses that suit a demo of a few seconds. */
 const retry = { firstDelayMs: 20, maxDelayMs: 200 }
 
-export function createServices({ target, smtpUrl, pushUrl, log }: ServicesOptions): Services {
+export function createServices({ target, smtpUrl, pushUrl, log, middleware }: ServicesOptions): Services {
   const audited: Collected<Seen['audited']> = []
   const booked: Collected<Seen['booked']> = []
   const running = new Map<ServiceName, () => Promise<void>>()
@@ -71,7 +72,11 @@ export function createServices({ target, smtpUrl, pushUrl, log }: ServicesOption
 
   return {
     async start(name) {
-      const broker = await connect(target, { name: `${name}-service`, log: (entry) => log(name, entry) })
+      const broker = await connect(target, {
+        name: `${name}-service`,
+        log: (entry) => log(name, entry),
+        middleware: middleware === undefined ? [] : [middleware(name)],
+      })
       const { before, after } = await starters[name](broker)
       running.set(name, async () => {
         await before?.()

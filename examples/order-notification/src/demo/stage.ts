@@ -1,5 +1,5 @@
 // Everything the demo needs to be there: the world outside, the services, and a connection to look at the server with.
-import { type Broker, connect, type DeadLetter, type LogEntry } from '@posthorn/core'
+import { type Broker, connect, type DeadLetter, type LogEntry, type Middleware } from '@posthorn/core'
 import { notificationSent, type Order, orderPlaced } from '../topics.ts'
 import type { Seen, ServiceName } from './ledger.ts'
 import { type PushReceiver, startPushReceiver } from './push-receiver.ts'
@@ -25,22 +25,27 @@ export interface Stage {
   close(): Promise<void>
 }
 
-export async function setStage(
-  orders: readonly Order[],
-  target: string,
-  log: (service: ServiceName | 'demo', entry: LogEntry) => void,
-): Promise<Stage> {
+export interface StageOptions {
+  /** What `connect` takes. */
+  readonly target: string
+  log(service: ServiceName | 'demo', entry: LogEntry): void
+  /** Runs around every send and every handler of the service. @default none */
+  readonly middleware?: ((service: ServiceName) => Middleware) | undefined
+}
+
+/** @throws if the server cannot be reached, or has messages of an earlier run that would be counted as ours */
+export async function setStage(orders: readonly Order[], { target, log, middleware }: StageOptions): Promise<Stage> {
+  const operator: Broker = await connect(target, { name: 'operator', log: (entry) => log('demo', entry) })
   const trouble = planTrouble(orders)
   const mail = await startSmtpReceiver(trouble.email)
   const push = await startPushReceiver(trouble.push)
-  const services = createServices({ target, smtpUrl: mail.url, pushUrl: push.url, log })
-  const operator: Broker = await connect(target, { name: 'operator', log: (entry) => log('demo', entry) })
+  const services = createServices({ target, smtpUrl: mail.url, pushUrl: push.url, log, middleware })
   const accepted: string[] = []
   const memberships = [
     ...(['email', 'push', 'inventory', 'audit'] as const).map((group) => [orderPlaced, group] as const),
     [notificationSent, 'audit'] as const,
   ]
-  return {
+  const stage: Stage = {
     orders,
     trouble,
     mail,
@@ -70,6 +75,20 @@ export async function setStage(
       await operator.close()
       await Promise.all([mail.close(), push.close()])
     },
+  }
+  try {
+    await operator.declare(orderPlaced)
+    await operator.declare(notificationSent)
+    const dead = (await stage.deadLetters('email')).length + (await stage.deadLetters('push')).length
+    const left = await stage.unfinished()
+    if (dead + left > 0)
+      throw new Error(
+        `the server has ${left} unfinished messages and ${dead} dead letters of another run, which would be counted; give an empty one`,
+      )
+    return stage
+  } catch (error) {
+    await stage.close()
+    throw error
   }
 }
 

@@ -42,7 +42,7 @@ export async function tell(stage: Stage, options: DemoOptions, screen: Screen, s
   check(isEmpty, 'no group has an unfinished message left on the server')
   screen.end()
   return makeReport({
-    broker: options.broker === 'memory:demo' ? 'embedded (memory:demo)' : `embedded (${options.broker})`,
+    broker: options.title,
     orders: orders.length,
     customers: new Set(orders.map(({ userId }) => userId)).size,
     seconds,
