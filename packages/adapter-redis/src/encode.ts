@@ -1,0 +1,257 @@
+// A message as fields of a stream entry: attributes as ce_<name>, the content type as content-type, the application's headers
+// as h_<name>, trace and ph-* by their own names, the body as data. Strict when written, lenient when read: an entry of
+// anybody's is a message, and fields that nobody knows are its headers.
+
+import { type Content, type Received, type Undecodable, wire } from '@posthorn/core/adapter'
+import { type PackReader, type PackWriter, packWriter } from './pack.ts'
+
+type Texts = Readonly<Record<string, string>>
+
+const headerPrefix = 'h_'
+const nullMark = 'ph-null'
+/** Fields that are addresses and no part of the message: the partition of a delayed one, the slot of a dead one. */
+const partitionField = 'ph-partition'
+const slotField = 'ph-slot'
+
+// ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface Chunk {
+  readonly packed: Buffer
+  readonly items: number
+}
+const chunks = new WeakMap<Texts, Chunk>()
+
+// One producer's attributes are one object: packed once.
+function chunkOf(attributes: Texts): Chunk {
+  const known = chunks.get(attributes)
+  if (known !== undefined) return known
+  const writer = packWriter(256)
+  let items = 2
+  writer.text('ce_specversion')
+  writer.text(attributes.specversion ?? '1.0')
+  for (const name in attributes) {
+    if (name === 'specversion') continue
+    writer.text(name === 'datacontenttype' ? 'content-type' : `ce_${name}`)
+    writer.text(attributes[name] ?? '')
+    items += 2
+  }
+  const chunk: Chunk = { packed: Buffer.from(writer.take()), items }
+  chunks.set(attributes, chunk)
+  return chunk
+}
+
+const size = (texts: Texts | null): number => {
+  let count = 0
+  if (texts !== null) for (const _ in texts) count++
+  return count
+}
+
+/** How many items `writeFields` writes. */
+export function countFields(content: Content): number {
+  let items = chunkOf(content.attributes).items + 4
+  if (content.time !== null) items += 2
+  if (content.expiresAt !== null) items += 2
+  if (content.key !== null && content.attributes.partitionkey !== content.key) items += 2
+  return items + 2 * (size(content.headers) + size(content.transport))
+}
+
+/** Writes names and values of all fields, in the order in which they are read fastest. */
+export function writeFields(writer: PackWriter, content: Content): void {
+  writer.raw(chunkOf(content.attributes).packed)
+  writer.text('ce_id')
+  writer.text(content.id)
+  if (content.time !== null) {
+    writer.text('ce_time')
+    writer.text(wire.formatTime(content.time))
+  }
+  if (content.expiresAt !== null) {
+    writer.text('ce_expirytime')
+    writer.text(wire.formatTime(content.expiresAt))
+  }
+  if (content.key !== null && content.attributes.partitionkey !== content.key) {
+    writer.text('ce_partitionkey')
+    writer.text(content.key)
+  }
+  for (const name in content.headers) {
+    writer.text(headerPrefix + name)
+    writer.text(content.headers[name] ?? '')
+  }
+  for (const name in content.transport) {
+    writer.text(name)
+    writer.text(content.transport[name] ?? '')
+  }
+  if (content.body === null) {
+    writer.text(nullMark)
+    writer.text('1')
+  } else {
+    writer.text('data')
+    writer.bytes(content.body)
+  }
+}
+
+/** About how many bytes a message takes on the wire. */
+export function bytesOf(content: Content): number {
+  let bytes = 64 + chunkOf(content.attributes).packed.length + content.id.length + 3 * (content.key?.length ?? 0) + (content.body?.length ?? 0)
+  for (const name in content.headers) bytes += 8 + name.length + 3 * (content.headers[name]?.length ?? 0)
+  for (const name in content.transport) bytes += 8 + name.length + (content.transport[name]?.length ?? 0)
+  return bytes
+}
+
+// ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** An entry of a stream; null: the server has its id and not its fields any more. */
+export interface Entry {
+  readonly id: string
+  readonly content: Received | Undecodable | null
+  /** Of a dead letter. */
+  readonly slot: string
+  /** Bytes on the wire. */
+  readonly bytes: number
+}
+
+interface Known {
+  readonly packed: Buffer
+  readonly pairs: number
+  readonly attributes: Texts
+}
+/** Attributes of the last messages read, so that those of one sender share one object. One per reader. */
+export interface AttributeCache {
+  last: Known | null
+}
+
+const noAttributes: Texts = Object.freeze({})
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+// Bodies up to this are copied out of the reply, so that one that is held long does not hold its neighbours.
+const smallBody = 4096
+
+/** Reads a packed list of entries, each an id and its fields. */
+export function readEntries(reader: PackReader, cache: AttributeCache, into: Entry[]): void {
+  const { buffer } = reader
+  for (let count = reader.list(); count > 0; count--) {
+    const start = reader.at
+    reader.list()
+    const length = reader.string()
+    const id = buffer.toString('latin1', reader.at, reader.at + length)
+    reader.at += length
+    const items = reader.list()
+    into.push(items < 0 ? { id, content: null, slot: '', bytes: 0 } : readFields(reader, id, items / 2, cache, start))
+  }
+}
+
+function ascii(buffer: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if ((buffer[at] as number) > 127) return false
+  return true
+}
+function textAt(buffer: Buffer, start: number, length: number): string {
+  const end = start + length
+  if (length < 128 ? ascii(buffer, start, end) : false) return buffer.toString('latin1', start, end)
+  return strict.decode(buffer.subarray(start, end))
+}
+
+function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
+  const view = buffer.subarray(start, start + length)
+  return length <= smallBody || length * 4 < buffer.length ? Buffer.from(view) : view
+}
+
+function readFields(reader: PackReader, id: string, pairs: number, cache: AttributeCache, start: number): Entry {
+  const { buffer } = reader
+  const { last } = cache
+  const first = reader.at
+  let left = pairs
+  let attributes: Record<string, string> | null = null
+  let shared: Texts | null = null
+  if (
+    last !== null &&
+    last.pairs <= pairs &&
+    buffer.compare(last.packed, 0, last.packed.length, reader.at, Math.min(buffer.length, reader.at + last.packed.length)) === 0
+  ) {
+    shared = last.attributes
+    left -= last.pairs
+    reader.at += last.packed.length
+  }
+  let messageId: string | null = null
+  let key: string | null = null
+  let time: number | null = null
+  let expiresAt: number | null = null
+  let body: Buffer | null = null
+  let headers: Record<string, string> | null = null
+  let transport: Record<string, string> | null = null
+  let slot = ''
+  let wrong: string | null = null
+  // Where the leading attributes of this message end, to be recognised in the next one.
+  let chunkEnd = 0
+  let chunkPairs = 0
+  let leading = shared === null
+
+  for (; left > 0; left--) {
+    const nameLength = reader.string()
+    const nameAt = reader.at
+    reader.at += nameLength
+    const length = reader.string()
+    const at = reader.at
+    reader.at += length
+    try {
+      const name = textAt(buffer, nameAt, nameLength)
+      if (name === 'data') body = bodyAt(buffer, at, length)
+      else if (name === 'ce_id') messageId = textAt(buffer, at, length)
+      else if (name === 'ce_time') time = wire.parseTime(textAt(buffer, at, length))
+      else if (name === 'ce_partitionkey') key = textAt(buffer, at, length)
+      else if (name === 'ce_expirytime') expiresAt = wire.parseTime(textAt(buffer, at, length))
+      else if (name.startsWith('ce_') || name === 'content-type') {
+        if (leading) {
+          chunkPairs = pairs - left + 1
+          chunkEnd = reader.at
+        }
+        attributes ??= shared === null ? {} : { ...shared }
+        const attribute = name === 'content-type' ? 'datacontenttype' : name.slice(3)
+        const value = textAt(buffer, at, length)
+        if (attribute === 'specversion' && value !== '1.0') wrong = `the specversion is ${JSON.stringify(value.slice(0, 40))}, not "1.0"`
+        if (attribute !== '__proto__') attributes[attribute] = value
+        continue
+      } else if (name === nullMark || name === partitionField) {
+        // addresses and marks
+      } else if (name === slotField) slot = textAt(buffer, at, length)
+      else if (name === 'traceparent' || name === 'tracestate' || name === 'baggage' || name.startsWith('ph-')) {
+        transport ??= Object.create(null) as Record<string, string>
+        transport[name] = textAt(buffer, at, length)
+      } else {
+        headers ??= Object.create(null) as Record<string, string>
+        headers[name.startsWith(headerPrefix) ? name.slice(headerPrefix.length) : name] = textAt(buffer, at, length)
+      }
+      leading = false
+    } catch {
+      wrong = `the field ${JSON.stringify(buffer.toString('latin1', nameAt, nameAt + Math.min(nameLength, 40)))} is no text`
+      leading = false
+    }
+  }
+  const bytes = reader.at - start
+  if (wrong !== null) return { id, content: undecodable(buffer, first, pairs, wrong), slot, bytes }
+  const all = attributes === null ? (shared ?? noAttributes) : Object.freeze(attributes)
+  if (chunkPairs > 0 && Object.keys(all).length === chunkPairs) {
+    cache.last = { packed: Buffer.from(buffer.subarray(first, chunkEnd)), pairs: chunkPairs, attributes: all }
+  }
+  return { id, content: { id: messageId, key, body, time, expiresAt, attributes: all, headers, transport }, slot, bytes }
+}
+
+// Its bytes travel on as they are: the body, and every other field as a header.
+function undecodable(buffer: Buffer, first: number, pairs: number, why: string): Undecodable {
+  const headers: Record<string, Uint8Array> = Object.create(null)
+  let body: Uint8Array | null = null
+  let at = first
+  const next = (): Buffer => {
+    const kind = buffer[at++] ?? 0
+    let length = kind & 0x1f
+    if (kind === 0xd9) length = buffer[at++] ?? 0
+    else if (kind === 0xda) length = buffer.readUInt16BE((at += 2) - 2)
+    else if (kind === 0xdb) length = buffer.readUInt32BE((at += 4) - 4)
+    at += length
+    return Buffer.from(buffer.subarray(at - length, at))
+  }
+  for (let left = pairs; left > 0; left--) {
+    const name = next().toString('latin1')
+    const value = next()
+    if (name === 'data') body = value
+    else headers[name.startsWith(headerPrefix) ? name.slice(headerPrefix.length) : name] = value
+  }
+  return { undecodable: why, body, headers }
+}

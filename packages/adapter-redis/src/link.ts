@@ -1,0 +1,308 @@
+// One connection of a session, made again by itself. Each connection is a client object of its own, without any retry of the
+// client's: what was under way when a connection ended has no answer, and is not sent again by anybody but core.
+
+import { type Clock, reconnectDelay } from '@posthorn/core/adapter'
+import { Command, Redis } from 'ioredis'
+import { cleaned, fault } from './explain.ts'
+import type { Settings } from './options.ts'
+import type { Script } from './scripts.ts'
+
+/** What a command takes. */
+export type Argument = string | Buffer
+
+/** What the server says of itself. */
+export interface ServerInfo {
+  readonly clustered: boolean
+  /** Of this connection, for CLIENT UNBLOCK; null where it may not be asked. */
+  readonly clientId: string | null
+}
+
+/** A connection that comes back by itself. Commands fail at once while it is away: nothing waits in a queue of ours. */
+export interface Link {
+  /** The client's object of the connection as it is; null while there is none. */
+  readonly client: Redis | null
+  readonly info: ServerInfo
+  /** Runs a script. Rejects with a cleaned error; without an answer within the deadline the connection is dropped. */
+  run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown>
+  /** Sends one command. `moreMs`: how much longer than usual its answer may take. */
+  call(command: string, args: readonly Argument[], moreMs?: number): Promise<unknown>
+  /** Ends it. `now`: without waiting for answers. Twice is fine. */
+  close(now: boolean): Promise<void>
+}
+
+export interface LinkOptions {
+  readonly settings: Settings
+  readonly clock: Clock
+  readonly random: () => number
+  /** As CLIENT LIST shows it. */
+  readonly name: string
+  /** How long an answer may take, in milliseconds. */
+  readonly replyMs: number
+  onUp(): void
+  onDown(error: Error): void
+}
+
+interface Waiting {
+  readonly due: number
+  done: boolean
+}
+
+const away = (): Error => fault('UNAVAILABLE', 'redis: the connection is away; connecting again', 'failed')
+const closedError = (): Error => fault('CLOSED', 'redis: the session is closed', 'failed')
+const noInfo: ServerInfo = Object.freeze({ clustered: false, clientId: null })
+// A timer that comes this late says that this process stood still: what came meanwhile is read first.
+const stoodStillMs = 300
+
+/** Connects once; rejects with what the server or the socket said. Afterwards it connects again by itself until it is closed. */
+export async function openLink(options: LinkOptions, signal: AbortSignal): Promise<Link> {
+  const { settings, clock, random, replyMs } = options
+  let client: Redis | null = null
+  let info = noInfo
+  let closed = false
+  let tries = 0
+  let cancelRetry: (() => void) | null = null
+  let cancelWatch: (() => void) | null = null
+  let waiting: Waiting[] = []
+  const giveUp = new AbortController()
+
+  // ── the watch: no command waits for ever ─────────────────────────────────────────────────────────────────────────
+  function watch(): void {
+    if (cancelWatch !== null) return
+    while (waiting.length > 0 && waiting[0]?.done === true) waiting.shift()
+    const [first] = waiting
+    if (first === undefined) return
+    const due = Math.max(first.due, clock.monotonic() + 20)
+    cancelWatch = clock.timer(due - clock.monotonic(), () => {
+      cancelWatch = null
+      const now = clock.monotonic()
+      if (now - due > stoodStillMs) {
+        cancelWatch = clock.timer(stoodStillMs, () => {
+          cancelWatch = null
+          judge()
+        })
+      } else judge()
+    })
+  }
+  function judge(): void {
+    const now = clock.monotonic()
+    if (waiting.some((each) => !each.done && each.due <= now)) drop(fault('UNAVAILABLE', 'redis: the server does not answer', 'unknown'))
+    else watch()
+  }
+
+  function drop(error: Error): void {
+    const old = client
+    if (old === null) return
+    lost(old, error)
+    destroy(old)
+  }
+  function lost(old: Redis, error: Error): void {
+    if (client !== old) return
+    client = null
+    waiting = []
+    cancelWatch?.()
+    cancelWatch = null
+    if (closed) return
+    options.onDown(error)
+    retry()
+  }
+  function retry(): void {
+    cancelRetry = clock.timer(reconnectDelay(++tries, random), () => {
+      cancelRetry = null
+      connect(settings, options, giveUp.signal).then(
+        (next) => {
+          if (closed) destroy(next.client)
+          else attach(next)
+        },
+        (error: unknown) => {
+          if (closed) return
+          options.onDown(cleaned(error))
+          retry()
+        },
+      )
+    })
+  }
+  function attach(next: { readonly client: Redis; readonly info: ServerInfo }): void {
+    const made = next.client
+    client = made
+    info = next.info
+    tries = 0
+    let why: Error | null = null
+    made.on('error', (error: unknown) => {
+      why ??= cleaned(error)
+    })
+    made.on('close', () => lost(made, why ?? fault('UNAVAILABLE', 'redis: the server closed the connection', 'unknown')))
+    if (made.status === 'end' || made.status === 'close') lost(made, fault('UNAVAILABLE', 'redis: the connection was lost', 'unknown'))
+    else options.onUp()
+  }
+
+  function send(name: string, args: readonly Argument[], moreMs: number): Promise<unknown> {
+    const current = client
+    if (closed) return Promise.reject(closedError())
+    if (current === null || current.status !== 'ready') return Promise.reject(away())
+    const entry: Waiting = { due: clock.monotonic() + replyMs + moreMs, done: false }
+    // A blocking wait is longer than the commands behind it: the list stays in the order of its deadlines where they differ.
+    waiting.push(entry)
+    const command = new Command(name, args as Argument[], { replyEncoding: null })
+    current.sendCommand(command)
+    watch()
+    return (command.promise as Promise<unknown>).then(
+      (reply) => {
+        entry.done = true
+        if (waiting[0] === entry) waiting.shift()
+        return reply
+      },
+      (error: unknown) => {
+        entry.done = true
+        if (waiting[0] === entry) waiting.shift()
+        const clean = cleaned(error)
+        if (settings.sentinels !== null && clean.message.startsWith('READONLY')) drop(clean)
+        throw clean
+      },
+    )
+  }
+
+  const link: Link = {
+    get client() {
+      return client
+    },
+    get info() {
+      return info
+    },
+    call: (command, args, moreMs = 0) => send(command, args, moreMs),
+    run(script, keys, args) {
+      const rest = [String(keys.length), ...keys, ...args]
+      return send('evalsha', [script.sha, ...rest], 0).catch((error: unknown) => {
+        // It was not run. The server has lost its scripts: a restart, a failover, SCRIPT FLUSH.
+        if (error instanceof Error && error.message.startsWith('NOSCRIPT')) return send('eval', [script.source, ...rest], 0)
+        throw error
+      })
+    },
+    async close(now) {
+      if (closed) return
+      closed = true
+      giveUp.abort()
+      cancelRetry?.()
+      cancelWatch?.()
+      const old = client
+      client = null
+      if (old === null) return
+      if (now) destroy(old)
+      else {
+        const gone = new Promise<void>((resolve) => {
+          old.once('end', () => resolve())
+          const cancel = clock.timer(500, () => {
+            destroy(old)
+            resolve()
+          })
+          old.once('end', cancel)
+        })
+        old.disconnect()
+        await gone
+      }
+    },
+  }
+
+  attach(await connect(settings, options, signal))
+  return link
+}
+
+function destroy(client: Redis): void {
+  client.disconnect()
+  // What is still to be written dies with the socket, also where the other end says nothing.
+  const stream: { destroy(): void } | undefined = client.stream
+  stream?.destroy()
+}
+
+async function connect(
+  settings: Settings,
+  options: LinkOptions,
+  signal: AbortSignal,
+): Promise<{ readonly client: Redis; readonly info: ServerInfo }> {
+  signal.throwIfAborted()
+  const client = new Redis({
+    lazyConnect: true,
+    ...(settings.sentinels === null
+      ? { host: settings.host, port: settings.port }
+      : {
+          sentinels: settings.sentinels.nodes.map((node) => {
+            const [host = '', port] = node.split(/:(?=\d+$)/)
+            return { host, port: port === undefined ? 26_379 : Number(port) }
+          }),
+          name: settings.sentinels.master,
+          sentinelUsername: settings.sentinels.username ?? '',
+          sentinelPassword: settings.sentinels.password ?? '',
+          sentinelRetryStrategy: () => null,
+          ...(settings.tls === null ? {} : { sentinelTLS: settings.tls, enableTLSForSentinelMode: true }),
+        }),
+    ...(settings.username === null ? {} : { username: settings.username }),
+    ...(settings.password === null ? {} : { password: settings.password }),
+    db: settings.db,
+    ...(settings.tls === null ? {} : { tls: settings.tls }),
+    connectionName: options.name,
+    disableClientInfo: true,
+    connectTimeout: settings.connectMs,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    enableReadyCheck: false,
+    keepAlive: 10_000,
+  })
+  let first: unknown
+  client.on('error', (error: unknown) => {
+    first ??= error
+    // A database that cannot be selected is only reported: going on would use another one.
+    if (client.status === 'connect') client.disconnect()
+  })
+  let cancel = (): void => {}
+  const stop = new Promise<never>((_, reject) => {
+    const abort = (): void => reject(fault('CANCELLED', 'redis: connecting was given up'))
+    signal.addEventListener('abort', abort, { once: true })
+    const cancelTimer = options.clock.timer(settings.connectMs, () =>
+      reject(fault('UNAVAILABLE', `redis: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms`, 'none')),
+    )
+    cancel = () => {
+      cancelTimer()
+      signal.removeEventListener('abort', abort)
+    }
+  })
+  try {
+    await Promise.race([client.connect(), stop])
+    if (first !== undefined) throw first
+    const info = await Promise.race([look(client, settings), stop])
+    return { client, info }
+  } catch (error) {
+    client.on('error', () => {})
+    destroy(client)
+    throw cleaned(first ?? error, 'redis: ')
+  } finally {
+    cancel()
+    stop.catch(() => {})
+  }
+}
+
+const leastMajor = 7
+
+async function look(client: Redis, settings: Settings): Promise<ServerInfo> {
+  let text = ''
+  try {
+    text = await client.info('server', 'cluster', 'replication', 'persistence')
+  } catch (error) {
+    // Some users may not ask; then PING must do, which a server that still loads its data answers with LOADING.
+    if (!(error instanceof Error) || !/NOPERM/.test(error.message)) throw error
+    await client.ping()
+  }
+  const value = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1]
+  if (value('loading') === '1') throw fault('UNAVAILABLE', 'LOADING the server is still loading its data', 'failed')
+  const version = value('redis_version')
+  if (version !== undefined && Number.parseInt(version, 10) < leastMajor)
+    throw fault('UNSUPPORTED', `the server is Redis ${version}; 7.0 or newer is needed`, 'failed', false)
+  if (settings.sentinels !== null && value('role') !== undefined && value('role') !== 'master')
+    throw fault('UNAVAILABLE', 'the sentinels named a server that is no master any more', 'failed')
+  let clientId: string | null = null
+  try {
+    clientId = String(await client.client('ID'))
+  } catch {
+    // Without the right to it waits end a little later.
+  }
+  return { clustered: value('cluster_enabled') === '1', clientId }
+}

@@ -1,0 +1,128 @@
+// Lists of byte strings in one argument and in one reply, as MessagePack, which every server's Lua packs and unpacks in C: a
+// batch of five hundred messages is one argument instead of ten thousand, and one buffer instead of ten thousand.
+
+/** Writes lists of texts and bytes one behind the other. Use one per batch: what `take` gave is not written to again. */
+export interface PackWriter {
+  /** A list of so many items follows. */
+  list(count: number): void
+  text(text: string): void
+  bytes(bytes: Uint8Array): void
+  /** Packed already: by another writer. */
+  raw(packed: Buffer): void
+  readonly size: number
+  take(): Buffer
+}
+
+/** Makes a writer with room for about so many bytes. */
+export function packWriter(room: number): PackWriter {
+  let buffer = Buffer.allocUnsafe(Math.max(64, room))
+  let at = 0
+
+  function need(bytes: number): void {
+    if (at + bytes <= buffer.length) return
+    const larger = Buffer.allocUnsafe(Math.max(buffer.length * 2, at + bytes))
+    buffer.copy(larger, 0, 0, at)
+    buffer = larger
+  }
+  // The caller made room for 5 bytes.
+  function head(length: number): void {
+    if (length < 32) buffer[at++] = 0xa0 | length
+    else if (length < 256) {
+      buffer[at++] = 0xd9
+      buffer[at++] = length
+    } else if (length < 65_536) {
+      buffer[at++] = 0xda
+      at = buffer.writeUInt16BE(length, at)
+    } else {
+      buffer[at++] = 0xdb
+      at = buffer.writeUInt32BE(length, at)
+    }
+  }
+
+  return {
+    list(count) {
+      need(5)
+      if (count < 16) buffer[at++] = 0x90 | count
+      else if (count < 65_536) {
+        buffer[at++] = 0xdc
+        at = buffer.writeUInt16BE(count, at)
+      } else {
+        buffer[at++] = 0xdd
+        at = buffer.writeUInt32BE(count, at)
+      }
+    },
+    text(text) {
+      const length = Buffer.byteLength(text)
+      need(5 + length)
+      head(length)
+      if (length === text.length) buffer.write(text, at, length, 'latin1')
+      else buffer.write(text, at, length, 'utf8')
+      at += length
+    },
+    bytes(bytes) {
+      need(5 + bytes.length)
+      head(bytes.length)
+      buffer.set(bytes, at)
+      at += bytes.length
+    },
+    raw(packed) {
+      need(packed.length)
+      packed.copy(buffer, at)
+      at += packed.length
+    },
+    get size() {
+      return at
+    },
+    take: () => buffer.subarray(0, at),
+  }
+}
+
+/** Reads what the server's Lua packed: lists, byte strings, and false for what is not there. */
+export interface PackReader {
+  readonly buffer: Buffer
+  /** Where the next item begins, and after `string` where the last one's bytes do. */
+  at: number
+  /** Length of a list; -1 where a false stands instead. */
+  list(): number
+  /** Length of a byte string; its bytes begin at `at`, which the caller moves on. */
+  string(): number
+}
+
+/** Makes a reader. Throws RangeError for what no server packs. */
+export function packReader(buffer: Buffer): PackReader {
+  const reader: PackReader = {
+    buffer,
+    at: 0,
+    list() {
+      const kind = buffer[reader.at++] ?? 0
+      if (kind >= 0x90 && kind <= 0x9f) return kind & 0x0f
+      if (kind === 0xdc) {
+        reader.at += 2
+        return buffer.readUInt16BE(reader.at - 2)
+      }
+      if (kind === 0xdd) {
+        reader.at += 4
+        return buffer.readUInt32BE(reader.at - 4)
+      }
+      // An empty table of Lua may be an empty map.
+      if (kind === 0x80) return 0
+      if (kind === 0xc2 || kind === 0xc0) return -1
+      throw new RangeError(`no list but ${kind}`)
+    },
+    string() {
+      const kind = buffer[reader.at++] ?? 0
+      if (kind >= 0xa0 && kind <= 0xbf) return kind & 0x1f
+      if (kind === 0xd9) return buffer[reader.at++] ?? 0
+      if (kind === 0xda) {
+        reader.at += 2
+        return buffer.readUInt16BE(reader.at - 2)
+      }
+      if (kind === 0xdb) {
+        reader.at += 4
+        return buffer.readUInt32BE(reader.at - 4)
+      }
+      throw new RangeError(`no string but ${kind}`)
+    },
+  }
+  return reader
+}

@@ -1,0 +1,287 @@
+// Storing a batch: one script per topic, which looks for groups and the partition count first and answers with the ids.
+
+import type { Outgoing, PublishReport } from '@posthorn/core/adapter'
+import { best } from './capabilities.ts'
+import type { Core } from './core.ts'
+import { bytesOf, countFields, writeFields } from './encode.ts'
+import { cleaned, explain, fault } from './explain.ts'
+import { keyOf, streamOf } from './keys.ts'
+import { type PackWriter, packWriter } from './pack.ts'
+import { scripts } from './scripts.ts'
+
+type Failure = PublishReport['failures'][number]
+
+const nothing: readonly Failure[] = Object.freeze([])
+
+/** What one script stores: the messages of one topic, by their places in the batch. */
+interface Part {
+  readonly topic: string
+  readonly indexes: number[]
+  /** Something is delayed, parked or dead. */
+  mixed: boolean
+}
+
+/** Positions of what was stored, made from the reply only when somebody asks. */
+class Report implements PublishReport {
+  readonly failures: readonly Failure[]
+  readonly #batch: readonly Outgoing[]
+  readonly #parts: readonly { readonly part: Part; readonly ids: Buffer | null }[]
+  #positions: (string | null)[] | null = null
+
+  constructor(failures: readonly Failure[], batch: readonly Outgoing[], parts: readonly { readonly part: Part; readonly ids: Buffer | null }[]) {
+    this.failures = failures
+    this.#batch = batch
+    this.#parts = parts
+  }
+
+  position(index: number): string | null {
+    if (this.#positions === null) {
+      const positions = new Array<string | null>(this.#batch.length).fill(null)
+      for (const { part, ids } of this.#parts) {
+        if (ids === null) continue
+        const texts = ids.toString('latin1').split(',')
+        part.indexes.forEach((at, nth) => {
+          const id = texts[nth]
+          const message = this.#batch[at]
+          if (id === undefined || id === '' || message === undefined) return
+          if (message.place.role === 'main' && message.delayMs === 0) positions[at] = `${message.partition ?? 0}:${id}`
+        })
+      }
+      this.#positions = positions
+    }
+    return this.#positions[index] ?? null
+  }
+}
+
+/** Stores a batch. Resolves always; an abort turns what is open into unknown. */
+export async function publish(core: Core, batch: readonly Outgoing[], signal: AbortSignal): Promise<PublishReport> {
+  const failures: Failure[] = []
+  const all = (outcome: 'failed' | 'unknown', error: unknown): PublishReport =>
+    new Report(
+      batch.map((_, index) => ({ index, outcome, error })),
+      batch,
+      [],
+    )
+  if (core.closed) return all('failed', fault('CLOSED', 'redis: the session is closed', 'failed'))
+  if (signal.aborted) return all('failed', fault('CANCELLED', 'redis: the publish was given up before it began', 'failed'))
+  if (batch.length > best.limits.batch)
+    return all('failed', fault('INVALID_ARGUMENT', `redis: a batch of ${batch.length} is over the limit of ${best.limits.batch}`, 'failed'))
+  const parts = partsOf(batch, failures)
+  const done: { readonly part: Part; readonly ids: Buffer | null }[] = []
+  const work = parts.map(async (part) => {
+    const ids = await storePart(core, batch, part, failures)
+    done.push({ part, ids })
+  })
+  if (work.length > 0 && !(await settledOrAborted(Promise.all(work), signal))) {
+    const open = new Set(parts)
+    for (const { part } of done) open.delete(part)
+    const error = fault('CANCELLED', 'redis: the publish was given up', 'unknown')
+    const known = [...failures]
+    for (const part of open) for (const index of part.indexes) known.push({ index, outcome: 'unknown', error })
+    return new Report(known, batch, [...done])
+  }
+  return new Report(failures.length === 0 ? nothing : failures, batch, done)
+}
+
+function settledOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const abort = (): void => resolve(false)
+    signal.addEventListener('abort', abort, { once: true })
+    void work.then(() => {
+      signal.removeEventListener('abort', abort)
+      resolve(true)
+    })
+  })
+}
+
+function partsOf(batch: readonly Outgoing[], failures: Failure[]): readonly Part[] {
+  const parts: Part[] = []
+  let last: Part | undefined
+  for (let index = 0; index < batch.length; index++) {
+    const message = batch[index] as Outgoing
+    const problem = refusal(message)
+    if (problem !== null) {
+      failures.push({ index, outcome: 'failed', error: problem })
+      continue
+    }
+    const { topic } = message.place
+    if (last === undefined || last.topic !== topic) {
+      last = parts.find((each) => each.topic === topic)
+      if (last === undefined) {
+        last = { topic, indexes: [], mixed: false }
+        parts.push(last)
+      }
+    }
+    last.indexes.push(index)
+    if (message.place.role !== 'main' || message.delayMs > 0) last.mixed = true
+  }
+  return parts
+}
+
+/** Why a message cannot be stored at all, or null. */
+export function refusal(message: Outgoing): Error | null {
+  const { limits } = best
+  // Only what may be too large is measured.
+  if ((message.body?.length ?? 0) > limits.messageBytes / 2 || message.headers !== null) {
+    const bytes = bytesOf(message)
+    if (bytes > limits.messageBytes)
+      return fault('TOO_LARGE', `redis: a message of ${bytes} bytes is over the limit of ${limits.messageBytes}`, 'failed')
+  }
+  if (message.delayMs !== 0 && !(message.delayMs > 0 && message.delayMs <= limits.delayMs))
+    return fault('INVALID_ARGUMENT', `redis: a delay must be between 0 and ${limits.delayMs} ms`, 'failed')
+  return null
+}
+
+async function storePart(core: Core, batch: readonly Outgoing[], part: Part, failures: Failure[]): Promise<Buffer | null> {
+  const { topic, indexes } = part
+  const fail = (outcome: 'failed' | 'unknown', error: unknown): null => {
+    for (const index of indexes) failures.push({ index, outcome, error })
+    return null
+  }
+  const partitions = core.partitionsOf(topic)
+  let packed: Buffer
+  try {
+    packed = packBatch(batch, part, partitions ?? 1)
+  } catch (error) {
+    return fail('failed', fault('INTERNAL', `redis: a message could not be encoded: ${error instanceof Error ? error.message : ''}`, 'failed'))
+  }
+  let reply: unknown
+  try {
+    reply = await core.main.run(
+      part.mixed ? scripts.store : scripts.publish,
+      [keyOf(topic, 'meta')],
+      [partitions === undefined ? '' : String(partitions), packed],
+    )
+  } catch (error) {
+    return fail(explain(error).outcome === 'failed' ? 'failed' : 'unknown', error)
+  }
+  const [status, ids, ...bad] = reply as [Buffer, Buffer, ...unknown[]]
+  const word = String(status)
+  if (word === 'OK') {
+    if (bad.length > 0) {
+      const gone = await spoilt(core, topic, bad)
+      for (let at = 0; at + 1 < bad.length; at += 2) {
+        const error = gone ?? cleaned(replyError(String(bad[at + 1])), 'redis: ')
+        const outcome = explain(error).outcome === 'failed' ? 'failed' : 'unknown'
+        failures.push({ index: indexes[Number(bad[at])] ?? 0, outcome, error })
+      }
+    }
+    return ids
+  }
+  if (word === 'CONFLICT')
+    return fail('failed', fault('CONFLICT', `redis: topic "${topic}" has ${String(ids)} partitions, not ${partitions}`, 'failed'))
+  return fail('failed', await missing(core, topic))
+}
+
+function replyError(text: string): Error {
+  const error = new Error(text)
+  error.name = 'ReplyError'
+  return error
+}
+
+async function spoilt(core: Core, topic: string, bad: readonly unknown[]): Promise<Error | null> {
+  return String(bad[1]).startsWith('NOGROUP') ? missing(core, topic) : null
+}
+
+/** Nobody would get it. What this session declared with groups is made again, and then the same call may work. */
+async function missing(core: Core, topic: string): Promise<Error> {
+  const plan = core.plans.get(topic)
+  if (plan !== undefined && plan.create && plan.groups.length > 0) {
+    try {
+      await core.declareAgain(topic)
+      return fault('UNAVAILABLE', `redis: topic "${topic}" was gone from the server; it is declared again`, 'failed')
+    } catch (error) {
+      return cleaned(error)
+    }
+  }
+  return fault('NOT_FOUND', `redis: topic "${topic}" has no group, so the message would be dropped`, 'failed')
+}
+
+// ── packing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const streams = new Map<string, Buffer>()
+
+/** `<stream> *`, packed: the first words of an XADD. */
+function streamWords(topic: string, partition: number): Buffer {
+  const key = streamOf(topic, partition)
+  let words = streams.get(key)
+  if (words === undefined) {
+    const writer = packWriter(key.length + 16)
+    writer.text(key)
+    writer.text('*')
+    words = Buffer.from(writer.take())
+    if (streams.size > 10_000) streams.clear()
+    streams.set(key, words)
+  }
+  return words
+}
+
+// What the last batches took, so that the next one fits at once.
+let roomOfBatch = 64 * 1024
+
+function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): Buffer {
+  const writer = packWriter(roomOfBatch)
+  writer.list(part.indexes.length)
+  for (const index of part.indexes) {
+    const message = batch[index] as Outgoing
+    if (part.mixed) packStored(writer, message, partitions)
+    else {
+      writer.list(2 + countFields(message))
+      writer.raw(streamWords(message.place.topic, message.partition ?? 0))
+      writeFields(writer, message)
+    }
+  }
+  const packed = writer.take()
+  roomOfBatch = Math.min(1024 * 1024, Math.max(packed.length + 4096, roomOfBatch * 0.9))
+  return packed
+}
+
+/** A message as the script `store` takes it. */
+export function packStored(writer: PackWriter, message: Outgoing, partitions: number): void {
+  const { place, delayMs, partition, slot } = message
+  const items = countFields(message)
+  if (place.role === 'dead') {
+    writer.list(3 + items + (slot === null ? 0 : 2))
+    writer.text('x')
+    writer.text(place.group ?? '')
+    writer.text(slot ?? '')
+    if (slot !== null) {
+      writer.text('ph-slot')
+      writer.text(slot)
+    }
+  } else if (place.role === 'retry') {
+    writer.list(3 + items)
+    writer.text('r')
+    writer.text(place.group ?? '')
+    writer.text(String(Math.ceil(delayMs)))
+  } else if (delayMs > 0) {
+    writer.list(5 + items)
+    writer.text('d')
+    writer.text('')
+    writer.text(String(Math.ceil(delayMs)))
+    writer.text('ph-partition')
+    writer.text(String((partition ?? 0) % partitions))
+  } else {
+    writer.list(3 + items)
+    writer.text('m')
+    writer.raw(streamWords(place.topic, partition ?? 0))
+  }
+  writeFields(writer, message)
+}
+
+/** Outputs of a settlement, per topic: what it must look like, and its packed list. */
+export function packOutputs(core: Core, outputs: readonly Outgoing[]): readonly { readonly topic: string; readonly partitions: string; readonly packed: Buffer }[] {
+  const byTopic = new Map<string, Outgoing[]>()
+  for (const output of outputs) {
+    const list = byTopic.get(output.place.topic)
+    if (list === undefined) byTopic.set(output.place.topic, [output])
+    else list.push(output)
+  }
+  return [...byTopic].map(([topic, list]) => {
+    const partitions = core.partitionsOf(topic)
+    const writer = packWriter(4096)
+    writer.list(list.length)
+    for (const output of list) packStored(writer, output, partitions ?? 1)
+    return { topic, partitions: partitions === undefined ? '' : String(partitions), packed: writer.take() }
+  })
+}
