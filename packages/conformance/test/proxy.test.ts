@@ -237,6 +237,20 @@ test('slices arrive in pieces and unharmed', async () => {
   expect(one.chunks.length).toBeGreaterThan(100)
 })
 
+test('lumps arrive as one', async () => {
+  const one = await talking()
+  link.lumps(1000)
+  for (let n = 0; n < 20; n++) {
+    one.socket.write('x'.repeat(100))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await until('it all', () => one.received.length === 2000)
+  expect(one.chunks.length).toBeLessThan(8)
+  one.socket.end('y')
+  await until('the rest and the end', () => one.state === 'closed')
+  expect(one.received.length).toBe(2001)
+})
+
 test('damaged bytes are as many as were asked for', async () => {
   const one = await talking()
   link.corrupt(3)

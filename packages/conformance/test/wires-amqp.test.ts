@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Operation } from '../src/harness.ts'
-import amqpReader from '../src/wires/amqp.ts'
+import { createReader as amqpReader } from '../src/wires/amqp.ts'
 import type { Frame, WireReader } from '../src/wires/wire.ts'
 
 const short = (text: string): Buffer => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])

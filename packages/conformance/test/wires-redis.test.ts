@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Operation } from '../src/harness.ts'
-import redisReader, { type RedisWireOptions } from '../src/wires/redis.ts'
+import { type RedisWireOptions, createReader as redisReader } from '../src/wires/redis.ts'
 import type { Frame, WireReader } from '../src/wires/wire.ts'
 
 const never = (): boolean => false

@@ -7,6 +7,7 @@ import type { Endpoint } from './address.ts'
 import type { Faults } from './faults.ts'
 import { Lane, type Piece } from './lane.ts'
 
+/** What a connection shares with its link. */
 export interface ConnectionTools {
   readonly target: Endpoint
   readonly faults: Faults
@@ -24,6 +25,7 @@ export interface ConnectionTools {
   closed(): void
 }
 
+/** Passes bytes between a client and a new connection to the broker until both are gone. */
 export class Connection {
   readonly #client: Socket
   readonly #server: Socket

@@ -1,5 +1,6 @@
 import type { Operation } from '../harness.ts'
 
+/** From the client, or to it. */
 export type Direction = 'up' | 'down'
 
 /** What is set on a link now. All its connections look here. */
@@ -10,6 +11,8 @@ export interface Faults {
   bytesPerSecond: number | null
   /** Bytes that are written at once; null: as many as there are. */
   sliceBytes: number | null
+  /** Bytes that are waited for before any is written; null: none. */
+  lumpBytes: number | null
   refused: boolean
   /** Their answers vanish, and with them what must not be misread. */
   withheld: ReadonlySet<Operation>
@@ -23,12 +26,14 @@ export interface Faults {
   readonly lineFree: Record<Direction, number>
 }
 
+/** Everything passes. */
 export const noFaults = (): Faults => ({
   silent: { up: false, down: false },
   latencyMs: 0,
   jitterMs: 0,
   bytesPerSecond: null,
   sliceBytes: null,
+  lumpBytes: null,
   refused: false,
   withheld: new Set(),
   dropped: new Set(),

@@ -24,6 +24,8 @@ export interface ProxyLink extends Link {
   rst(): void
   /** At most so many bytes are written at once, each way, so that frames arrive in pieces. null: as they come. */
   slices(bytes: number | null): void
+  /** Bytes are held back, each way, until there are so many or for 50 ms, and then arrive as one. null: as they come. */
+  lumps(bytes: number | null): void
   /** The connections open now are forgotten, as by a router: nobody is told, and the next byte is answered with a reset. New ones are let through. */
   forget(): void
   /**

@@ -19,9 +19,12 @@ interface Travelling extends Piece {
 const most = 1024 * 1024
 /** A silent line holds more: while its source is not read, nobody would notice that it is gone. */
 const mostSilent = 16 * 1024 * 1024
+/** Lumps wait no longer than this for more bytes. */
+const lumpMs = 50
 /** A throttled line moves in steps of this long. */
 const stepMs = 20
 
+/** What a lane shares with its connection. */
 export interface LaneTools {
   readonly faults: Faults
   readonly random: () => number
@@ -31,6 +34,7 @@ export interface LaneTools {
   ended(): void
 }
 
+/** Carries one direction of a connection until it is closed or has ended. */
 export class Lane {
   readonly #direction: Direction
   readonly #source: Socket
@@ -43,6 +47,7 @@ export class Lane {
   #closed = false
   #congested = false
   #turning = false
+  #gathering = 0
   #cancel: (() => void) | null = null
 
   constructor(direction: Direction, source: Socket, target: Socket, tools: LaneTools) {
@@ -80,7 +85,8 @@ export class Lane {
   pump(): void {
     const { faults } = this.#tools
     while (!this.#closed && !this.#congested && !this.#turning && !faults.silent[this.#direction]) {
-      const first = this.#queue[0]
+      const first = faults.lumpBytes === null ? this.#queue[0] : this.#lump(faults.lumpBytes)
+      if (first === null) return
       if (first === undefined) {
         if (this.#ending) {
           this.close()
@@ -102,6 +108,28 @@ export class Lane {
     this.#cancel?.()
     this.#cancel = null
     this.#drop()
+  }
+
+  /** All that waits as one, once it is enough or nothing more comes; null: not yet. */
+  #lump(least: number): Travelling | null | undefined {
+    if (this.#queue.length === 0) return undefined
+    if (this.#queued < least && !this.#ending) {
+      const now = realClock.monotonic()
+      if (this.#gathering === 0) this.#gathering = now + lumpMs
+      if (now < this.#gathering) {
+        this.#later(this.#gathering - now)
+        return null
+      }
+    }
+    this.#gathering = 0
+    const due = this.#queue.at(-1)?.due ?? 0
+    const lump = {
+      bytes: Buffer.concat(this.#queue.map(({ bytes }) => bytes)),
+      frames: this.#queue.flatMap(({ frames }) => frames),
+      due,
+    }
+    this.#queue = [lump]
+    return lump
   }
 
   #drop(): void {

@@ -9,6 +9,7 @@ import { type Faults, noFaults } from './faults.ts'
 import type { Order } from './orders.ts'
 import { emptyState, operations, type StateWriter } from './state.ts'
 
+/** What a link shares with the proxy. */
 export interface LinkTools {
   readonly target: Endpoint
   readonly state: StateWriter
@@ -17,6 +18,7 @@ export interface LinkTools {
   poll(): void
 }
 
+/** A link that listens. */
 export interface ServedLink {
   readonly port: number
   obey(order: Order, seq: number): void
@@ -121,6 +123,9 @@ function obey(order: Order, faults: Faults, connections: ReadonlySet<Connection>
       break
     case 'slices':
       faults.sliceBytes = order.bytes
+      break
+    case 'lumps':
+      faults.lumpBytes = order.bytes
       break
     case 'withhold':
       faults.withheld = new Set(order.operations)

@@ -18,6 +18,7 @@ export type ToProxy =
   | { readonly kind: 'ready'; readonly call: number }
   | { readonly kind: 'close'; readonly call: number }
 
+/** The answer to a call. */
 export interface FromProxy {
   readonly call: number
   /** Of a link: its number in orders, and where it listens. */
@@ -26,5 +27,7 @@ export interface FromProxy {
   readonly error?: string
 }
 
+/** Names of files in the proxy's folder. */
 export const ordersFile = 'orders'
+/** One for each link. */
 export const stateFile = (link: number): string => `link-${link}`

@@ -5,13 +5,14 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import type { Operation } from '../harness.ts'
 
+/** What the suite asks of a link. */
 export type Order =
   | { readonly do: 'cut' | 'rst' | 'forget' | 'heal' | 'close' }
   | { readonly do: 'refuse'; readonly on: boolean }
   | { readonly do: 'silence'; readonly direction: 'up' | 'down' | 'both' }
   | { readonly do: 'delay'; readonly latencyMs: number; readonly jitterMs: number }
   | { readonly do: 'throttle'; readonly bytesPerSecond: number | null }
-  | { readonly do: 'slices'; readonly bytes: number | null }
+  | { readonly do: 'slices' | 'lumps'; readonly bytes: number | null }
   | { readonly do: 'withhold'; readonly operations: readonly Operation[] }
   | { readonly do: 'drop'; readonly operations: readonly Operation[] }
   | { readonly do: 'cutAfter'; readonly operation: Operation; readonly short: number }
@@ -24,6 +25,7 @@ export interface SentOrder {
   readonly order: Order
 }
 
+/** Where orders are written. */
 export interface OrderWriter {
   write(order: SentOrder): void
   close(): void

@@ -25,9 +25,9 @@ async function readerOf(wire: WireModule | undefined, { tls }: Endpoint): Promis
   // What is encrypted can be cut and slowed down, but not read.
   if (wire === undefined || tls) return () => undefined
   const { module, options } = wire
-  const loaded: { default?: unknown } = await import(module.startsWith('file:') ? module : pathToFileURL(module).href)
-  if (typeof loaded.default !== 'function') throw new TypeError(`${module} has no default export that makes a wire reader`)
-  const make = loaded.default as (options: unknown) => WireReader
+  const loaded: { createReader?: unknown } = await import(module.startsWith('file:') ? module : pathToFileURL(module).href)
+  if (typeof loaded.createReader !== 'function') throw new TypeError(`${module} exports no createReader`)
+  const make = loaded.createReader as (options: unknown) => WireReader
   make(options)
   return () => make(options)
 }

@@ -2,6 +2,7 @@ import type { ProxyLink } from './index.ts'
 import type { Order, SentOrder } from './orders.ts'
 import { emptyState, operations, stateReader } from './state.ts'
 
+/** How orders reach the proxy. */
 export interface RemoteTools {
   give(order: SentOrder): void
   ready(): Promise<void>
@@ -53,6 +54,7 @@ export function remoteLink(number: number, file: string, tools: RemoteTools): Pr
     delay: (latencyMs, jitterMs = 0) => give({ do: 'delay', latencyMs, jitterMs }),
     throttle: (bytesPerSecond) => give({ do: 'throttle', bytesPerSecond }),
     slices: (bytes) => give({ do: 'slices', bytes }),
+    lumps: (bytes) => give({ do: 'lumps', bytes }),
     withhold: (withheld) => give({ do: 'withhold', operations: withheld }),
     dropReplies: (dropped) => give({ do: 'drop', operations: dropped }),
     cutAfter: (operation, short = 0) => give({ do: 'cutAfter', operation, short }),

@@ -20,6 +20,7 @@ export const operations: readonly Operation[] = [
   'inspect',
 ]
 
+/** What is known of a link at one moment. */
 export interface LinkState {
   /** Orders that are in force. */
   applied: number
@@ -34,8 +35,10 @@ export interface LinkState {
 const fields = 4 + operations.length
 const headBytes = 4096
 
+/** Of a link that nobody used yet. */
 export const emptyState = (): LinkState => ({ applied: 0, connections: 0, withheld: 0, connects: 0, open: operations.map(() => 0) })
 
+/** The proxy's end of a state file. */
 export interface StateWriter {
   write(state: LinkState): void
   /** Appends the time of an attempt to connect, on the clock that all processes share. Count it in the state afterwards. */
@@ -43,6 +46,7 @@ export interface StateWriter {
   close(): void
 }
 
+/** Makes the file, or empties it. */
 export function stateWriter(file: string): StateWriter {
   const descriptor = openSync(file, 'w+')
   const numbers = new Float64Array(fields + 2)
@@ -68,6 +72,7 @@ export function stateWriter(file: string): StateWriter {
   return writer
 }
 
+/** The suite's end of a state file. */
 export interface StateReader {
   read(): LinkState
   /** Times of the first `count` attempts to connect. */
@@ -75,6 +80,7 @@ export interface StateReader {
   close(): void
 }
 
+/** Opens a file that a writer made. */
 export function stateReader(file: string): StateReader {
   const descriptor = openSync(file, 'r')
   const numbers = new Float64Array(fields + 2)

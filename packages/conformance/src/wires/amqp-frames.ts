@@ -1,7 +1,9 @@
 // Where the frames of AMQP 0-9-1 end, and how to make the only one that the proxy writes itself.
 
+/** First bytes of frames. */
 export const frameTypes = { method: 1, header: 2, body: 3, heartbeat: 8 } as const
 
+/** A frame, and where in it the payload is. */
 export interface AmqpFrame {
   readonly bytes: Uint8Array
   /** 0: the greeting that opens a connection, or bytes that are no AMQP. */

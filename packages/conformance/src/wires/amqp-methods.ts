@@ -2,6 +2,7 @@
 
 import type { Operation } from '../harness.ts'
 
+/** A method of the client. */
 export interface AmqpMethod {
   readonly name: string
   readonly operation: Operation | undefined
@@ -25,6 +26,7 @@ const afterNames = (shortStrings: number, noWait: number, passive = false): NonN
   passive,
 })
 
+/** Methods of the client that ask for something, by `idOf`. */
 export const requests: ReadonlyMap<number, AmqpMethod> = new Map([
   [idOf(10, 11), asked('connection.start-ok', 'connect')],
   [idOf(10, 21), asked('connection.secure-ok', 'connect')],

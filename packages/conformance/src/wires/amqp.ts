@@ -207,6 +207,6 @@ function upTo(tags: ReadonlySet<bigint>, tag: bigint): readonly bigint[] {
 }
 
 /** Reads a connection to an AMQP 0-9-1 broker. Loaded by the proxy's process through `amqpWire`. */
-export default function amqpReader(options: unknown): WireReader {
+export function createReader(options: unknown): WireReader {
   return new AmqpReader((options ?? {}) as AmqpWireOptions)
 }

@@ -175,6 +175,6 @@ class RedisReader implements WireReader {
 }
 
 /** Reads a connection to Redis. Loaded by the proxy's process through `redisWire`. */
-export default function redisReader(options: unknown): WireReader {
+export function createReader(options: unknown): WireReader {
   return new RedisReader((options ?? {}) as RedisWireOptions)
 }

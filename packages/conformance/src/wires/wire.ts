@@ -28,7 +28,7 @@ export interface WireReader {
 
 /** Where the proxy's process finds a wire: it cannot be handed a function. */
 export interface WireModule {
-  /** URL or absolute path of a module whose default export is `(options: unknown) => WireReader`. */
+  /** URL or absolute path of a module that exports `createReader(options: unknown): WireReader`. */
   readonly module: string
   /** What the reader is made with. Plain data: it travels between processes. */
   readonly options?: unknown
