@@ -2,11 +2,14 @@
 
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { findBroker, type RunningBroker, startBroker } from '../../../tools/brokers/index.mjs'
 import { type FaultProxy, type ProxyLink, startProxy } from '../src/proxy/index.ts'
 import { amqpWire, redisWire } from '../src/wires/modules.ts'
 import type { WireModule } from '../src/wires/wire.ts'
+
+// Processes start and end here, beside whatever else this machine does.
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 })
 
 async function until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
   const deadline = performance.now() + withinMs

@@ -5,9 +5,12 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { realClock } from '../src/clock.ts'
 import { type FaultProxy, type ProxyLink, startProxy } from '../src/proxy/index.ts'
+
+// Processes start and end here, beside whatever else this machine does.
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 })
 
 let server: Server
 let proxy: FaultProxy
