@@ -27,8 +27,10 @@ export const groupQueue = (topic: string, group: string, partition: number | nul
   partition === null ? naming.group(topic, group) : `${naming.group(topic, group)}:${partition}`
 /** Always empty; every member consumes it, so that members can be counted. */
 export const membersQueue = (topic: string, group: string): string => `${naming.group(topic, group)}__members`
+/** Belongs to the connection of whoever owns the partition of this queue. */
+export const ownerQueue = (queue: string): string => `${queue}__owner`
 /** Held by whoever looks through a group's dead letters: one at a time. */
-export const lockQueue = (place: Place): string => `${naming.place(place)}__browsing`
+export const lockQueue = (place: Place): string => `${naming.place(place)}__lock`
 
 /** The queue that a place is read from: what lies there has waited already, or waits in its reader's memory for less than a second or so. */
 export const outQueue = (place: Place): string => naming.place(place)

@@ -33,6 +33,7 @@ export interface ReaderOptions {
 export interface QueueReader {
   /** Resolves when the server accepted the consumer for the first time; rejects when it refused it, or when stopped before. */
   readonly accepted: Promise<void>
+  readonly stopped: boolean
   /** What it owns now. */
   readonly assignment: QueueAssignment | null
   /** Consumes no more once what it owns has ended; with nothing owned, at once. */
@@ -187,6 +188,9 @@ export function readQueue(options: ReaderOptions): QueueReader {
   return {
     accepted,
     done,
+    get stopped() {
+      return stopped.signal.aborted
+    },
     get assignment() {
       return current
     },

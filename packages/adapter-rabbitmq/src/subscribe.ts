@@ -3,8 +3,6 @@
 import type { AdapterContext, Assignment, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { QueueAssignment } from './assignment.ts'
-import type { Balance } from './balance.ts'
-import { startBalance } from './balance.ts'
 import { capabilities } from './capabilities.ts'
 import type { Link, Wire } from './connections.ts'
 import { deliveriesOf } from './encode.ts'
@@ -12,6 +10,8 @@ import { fault } from './explain.ts'
 import * as layout from './layout.ts'
 import type { RabbitmqConsumerOptions, Settings } from './options.ts'
 import { consumerOptions } from './options.ts'
+import type { Ownership } from './ownership.ts'
+import { startOwnership } from './ownership.ts'
 import type { QueueReader, ReaderOptions } from './queue-reader.ts'
 import { readQueue } from './queue-reader.ts'
 import type { Topology } from './topology.ts'
@@ -73,7 +73,8 @@ function start(
   let failure: { readonly error: unknown } | null = null
   let leaving = false
   let over = false
-  let balance: Balance | null = null
+  let ownership: Ownership | null = null
+  const readers = new Set<QueueReader>()
   let refuse: (error: unknown) => void = () => {}
   const refusedLater = new Promise<never>((_, reject) => {
     refuse = reject
@@ -118,7 +119,7 @@ function start(
   function finish(): void {
     if (over) return
     over = true
-    balance?.stop()
+    ownership?.stop()
     signal.removeEventListener('abort', leave)
     for (const reader of readers) reader.stop()
     on.forget(subscription)
@@ -139,6 +140,7 @@ function start(
     leaving = true
     refuse(fault('CANCELLED', 'the subscription was given up'))
     // No consumer comes back after its end, so nothing that is given back comes here again.
+    ownership?.stop()
     for (const reader of readers) reader.stop()
     for (const assignment of [...open]) {
       if (fresh.includes(assignment)) void assignment.release()
@@ -147,35 +149,26 @@ function start(
     if (open.size === 0) finish()
   }
 
-  function share(members: number): void {
-    const owned = readers.flatMap(({ assignment }) => (assignment?.begun === true && assignment.role === 'main' ? [assignment] : []))
-    const staying = owned.filter(({ leaving: asked }) => !asked.aborted)
-    const most = Math.ceil(partitions / members)
-    for (const assignment of staying.slice(most)) {
-      if (fresh.includes(assignment)) void assignment.release()
-      else assignment.leave(source.handOverMs)
-    }
-  }
-
   // What comes again after a lost connection may have been answered `settled`: the server may have lost that with itself.
   const repeated = (message: ConsumeMessage, wire: Wire): boolean =>
     source.settleFirst && wire !== on.firstWire && deliveriesOf(message) > 1
 
   const own = native.queue !== undefined || known?.native.queue !== undefined || known?.native.queues !== undefined
   const queues = source.kind === 'group' ? groupQueues() : []
-  const partitions = queues.length
+  /** Partitions are owned by agreement; what is one queue is shared, or has one consumer at a time. */
+  const agreed = source.kind === 'group' && source.keyed && !own
 
   function groupQueues(): readonly string[] {
     return native.queue === undefined ? topology.queuesOf(topic, source.group ?? '') : [native.queue]
   }
 
+  const mainOf = (name: string, partition: number | null): Plan => ({ role: 'main', partition, eager: true, queue: () => name })
+
   function plans(): readonly Plan[] {
     if (source.kind === 'broadcast') return [{ role: 'main', partition: null, eager: true, queue: broadcastQueue }]
     if (source.kind === 'forwarder')
       return [{ role: 'delay', partition: 0, eager: false, queue: () => layout.outQueue({ topic, role: 'delay', group: null }) }]
-    const main = queues.map(
-      (name, partition): Plan => ({ role: 'main', partition: source.keyed ? partition : null, eager: !source.keyed, queue: () => name }),
-    )
+    const main = agreed ? [] : queues.map((name, partition): Plan => mainOf(name, source.keyed ? partition : null))
     const retry: Plan = {
       role: 'retry',
       partition: 0,
@@ -196,8 +189,8 @@ function start(
     return queue
   }
 
-  const readers: readonly QueueReader[] = plans().map((plan) =>
-    readQueue({
+  function read(plan: Plan): QueueReader {
+    const reader = readQueue({
       ...plan,
       link,
       topology,
@@ -209,16 +202,26 @@ function start(
       begun,
       ended,
       failed: die,
-    }),
-  )
-  if (source.kind === 'group' && source.keyed && partitions > 1) {
-    balance = startBalance({
-      link,
-      context,
-      queue: layout.membersQueue(topic, source.group ?? ''),
-      everyMs: settings.balanceMs,
-      share,
     })
+    readers.add(reader)
+    void reader.done.then(() => readers.delete(reader))
+    return reader
+  }
+
+  const accepting: Promise<unknown>[] = plans().map((plan) => read(plan).accepted)
+  if (agreed) {
+    ownership = startOwnership({
+      link,
+      topology,
+      context,
+      topic,
+      group: source.group ?? '',
+      queues,
+      everyMs: settings.balanceMs,
+      handOverMs: source.handOverMs,
+      take: (partition) => read(mainOf(queues[partition] as string, partition)),
+    })
+    accepting.push(ownership.accepted)
   }
   signal.addEventListener('abort', leave, { once: true })
 
@@ -242,6 +245,5 @@ function start(
       finish()
     },
   }
-  const accepted = Promise.race([Promise.all([...readers.map((reader) => reader.accepted), ...(balance === null ? [] : [balance.counted])]), refusedLater])
-  return { subscription, accepted }
+  return { subscription, accepted: Promise.race([Promise.all(accepting), refusedLater]) }
 }
