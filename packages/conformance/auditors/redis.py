@@ -201,7 +201,7 @@ class Auditor:
         return found
 
     def dead(self, name):
-        return [self.parsed(0, entry_id.decode(), fields) for entry_id, fields in self.entries(name)]
+        return [self.parsed(0, f"dead:{entry_id.decode()}", fields) for entry_id, fields in self.entries(name)]
 
     # Groups
 
@@ -294,7 +294,8 @@ class Auditor:
             group = what["group"]
             self.ask("HDEL", f"{{{topic}}}:meta", f"group:{group}")
             for p in range(partitions):
-                self.ask("XGROUP", "DESTROY", f"{{{topic}}}:{p}", group)
+                if self.ask("EXISTS", f"{{{topic}}}:{p}") == 1:
+                    self.ask("XGROUP", "DESTROY", f"{{{topic}}}:{p}", group)
             self.ask("DEL", *(f"{{{topic}}}:{end}" for end in (f"own:{group}", f"mem:{group}", f"bell:{group}")))
             self.delete(f"{{{topic}}}:retry:{group}*")
         else:
