@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { MemoryProfile } from '@posthorn/core/testing'
 import { faultLines, faultReport } from './fault-report.ts'
+import { readsTypeScript } from './fork-args.ts'
 import type { Harness } from './harness.ts'
 import { memoryHarness } from './memory.ts'
 import { clauseLines, countLine, totalLines } from './report.ts'
@@ -94,7 +95,7 @@ function parse(): {
 
 /** A harness in TypeScript needs a loader, in this process and in all that it starts. */
 function needsLoader(file: string): boolean {
-  return file.endsWith('.ts') && !process.execArgv.some((arg) => arg.includes('tsx'))
+  return file.endsWith('.ts') && !readsTypeScript()
 }
 function again(file: string): void {
   const loader = pathToFileURL(createRequire(file).resolve('tsx')).href

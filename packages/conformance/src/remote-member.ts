@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { LogEntry, OnceKey } from '@posthorn/core'
 import { ClauseFailure, fail } from './assert.ts'
 import { realClock } from './clock.ts'
+import { forkArgs } from './fork-args.ts'
 import type { BrokerProcess } from './harness.ts'
 import type { Journal } from './journal.ts'
 import type { RealLinks } from './links.ts'
@@ -32,7 +33,7 @@ export function createPool(harnessAt: string, spares = 1, started?: (pid: number
   let closed = false
   function start(): ChildProcess {
     const child = fork(program, [harnessAt], {
-      execArgv: process.execArgv.filter((arg) => !arg.startsWith('--inspect')),
+      execArgv: [...forkArgs(import.meta.url)],
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
@@ -93,7 +94,7 @@ const afterCloseMs = 5000
 const closeAllMs = 12_000
 
 export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
-  const members: { readonly member: Member; readonly state: () => Sender['state'] }[] = []
+  const members: { readonly member: Member; readonly ended: Promise<void>; readonly state: () => Sender['state'] }[] = []
   const killers = new Set<() => void>()
   const killAll = (): void => {
     for (const kill of killers) kill()
@@ -136,7 +137,11 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
       if (child.connected) child.send(message, () => {})
     }
 
-    child.stderr?.on('data', (chunk: Buffer) => void tools.written.push(chunk.toString()))
+    let lastWords = ''
+    child.stderr?.on('data', (chunk: Buffer) => {
+      lastWords = `${lastWords}${chunk}`.slice(-600)
+      tools.written.push(chunk.toString())
+    })
     child.stdout?.on('data', (chunk: Buffer) => tools.journal.note(`${name} writes to stdout: ${chunk.toString().slice(0, 200)}`))
     // The channel ends after the last message; the process may be gone before that.
     child.on('disconnect', () => {
@@ -147,7 +152,7 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
         for (const start of starts.values()) recorder.told({ kind: 'end', run: 0, how: 'lost', at }, start)
         calls.assignments = []
       }
-      refused(new ClauseFailure('fail', `the process of ${name} ended before its member had started`))
+      refused(new ClauseFailure('fail', `the process of ${name} ended before its member had started: ${lastWords.trim() || 'without a word'}`))
       closed(undefined)
       ended()
     })
@@ -311,7 +316,7 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
       kill()
       throw error
     }
-    members.push({ member, state: () => sender.state })
+    members.push({ member, ended: died, state: () => sender.state })
     return member
   }
 
@@ -321,7 +326,7 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
       for (const { member } of members) if (member.frozen) member.kill()
       const open = members.filter(({ state }) => state() === 'open' || state() === 'closing')
       await Promise.all(
-        open.map(async ({ member }) => {
+        open.map(async ({ member, ended }) => {
           let timer: () => void = () => {}
           const late = new Promise<'late'>((resolve) => {
             timer = realClock.timer(closeAllMs, () => resolve('late'))
@@ -329,6 +334,8 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
           try {
             if ((await Promise.race([member.close({ drainMs: 1000 }), late])) === 'late')
               tools.journal.violate('LIFE-3', `${member.name}: close did not resolve within 12 s at the end of the clause`)
+            // What a closed member does in its last moments counts as well.
+            else await Promise.race([ended, late])
           } catch (error) {
             tools.journal.violate('LIFE-3', `${member.name}: close rejected: ${String(error)}`)
           } finally {

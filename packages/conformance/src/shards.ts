@@ -7,6 +7,7 @@ import type { Capabilities } from '@posthorn/core/adapter'
 import type { Clause, Need } from './clause.ts'
 import { realClock } from './clock.ts'
 import { expectedSeconds } from './durations.ts'
+import { forkArgs } from './fork-args.ts'
 import type { Durability } from './harness.ts'
 import { boundMs } from './run-clause.ts'
 import type { ClauseResult } from './runner.ts'
@@ -93,7 +94,7 @@ export async function openShards({ shards, ...start }: ShardOptions): Promise<Se
 }
 
 async function startWorker(start: Omit<Extract<ToShard, { kind: 'start' }>, 'kind'>): Promise<Worker> {
-  const child = fork(program, [], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(program, [], { execArgv: [...forkArgs(import.meta.url)], serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const pids = new Set<number>()
   const killAll = (): void => {
     killProcess(child)

@@ -1,9 +1,9 @@
 import type { Message } from '@posthorn/core'
 import { describe, expect, it } from 'vitest'
 import { type Order, order } from '../src/orders.ts'
-import { createRecorder, type Recorder } from '../src/recorder.ts'
+import { createRecorder, type OpenRecorder } from '../src/recorder.ts'
 
-function setUp(): { recorder: Recorder; harmed: string[]; message(value: Order, attempt?: number): Message<Order> } {
+function setUp(): { recorder: OpenRecorder; harmed: string[]; message(value: Order, attempt?: number): Message<Order> } {
   let now = 0
   const harmed: string[] = []
   const recorder = createRecorder({ name: 'group', now: () => now++, note() {}, harmed: (id) => harmed.push(id) })
@@ -90,5 +90,27 @@ describe('recorder', () => {
     await recorder.handler()(message(order('fence:1', 'k', 0)))
     expect(recorder.starts).toEqual([])
     expect(recorder.hidden.get('fence:1')).toBe(1)
+  })
+
+  it('puts what other processes saw in the order of its times before it judges', () => {
+    const { recorder } = setUp()
+    const start = (run: number, id: string, seq: number, at: number, member: string) =>
+      recorder.told({ kind: 'start', run, member, topic: 'jobs', id, key: 'k', seq, attempt: 1, position: undefined, at })
+    const later = start(0, 'b', 1, 20, 'm2')
+    const first = start(0, 'a', 0, 10, 'm1')
+    recorder.told({ kind: 'end', run: 0, how: 'done', at: 15 }, first)
+    recorder.told({ kind: 'end', run: 0, how: 'done', at: 25 }, later)
+    expect(recorder.overlaps).toHaveLength(0)
+    expect(recorder.disorder()).toHaveLength(0)
+    expect(recorder.starts.map(({ id, n }) => [id, n])).toEqual([
+      ['a', 0],
+      ['b', 1],
+    ])
+    const again = start(1, 'a', 0, 30, 'm2')
+    const beside = start(2, 'c', 2, 31, 'm1')
+    recorder.told({ kind: 'end', run: 1, how: 'lost', at: 40 }, again)
+    recorder.told({ kind: 'end', run: 2, how: 'done', at: 41 }, beside)
+    expect(recorder.repeats).toBe(1)
+    expect(recorder.overlaps).toHaveLength(1)
   })
 })
