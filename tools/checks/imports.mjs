@@ -8,11 +8,14 @@ import { members } from '../lib/workspace.mjs'
 const table = [
   [/^@posthorn\/core$/, []],
   [/^@posthorn\/conformance$/, [/^@posthorn\/core(\/|$)/]],
-  [/^@posthorn\/(kafka|rabbitmq|redis|mqtt)$/, [/^@posthorn\/core\/adapter$/, 'dependencies']],
+  [/^@posthorn\/(kafka|rabbitmq|redis|mqtt)$/, [/^@posthorn\/core\/adapter$/, 'client']],
   [/^posthorn$/, [/^@posthorn\/core(\/|$)/]],
   [/^@posthorn\/(inversify|otel)$/, [/^@posthorn\/core(\/|$)/, 'dependencies']],
   [/^/, ['dependencies']],
 ]
+
+/** What tests of every package may import beside it: real servers by name. */
+const forTests = 'tools/brokers/index.mjs'
 
 const nameOf = (specifier) => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
 
@@ -20,10 +23,21 @@ function declares({ dependencies, devDependencies, peerDependencies }, name, wit
   return [dependencies, peerDependencies, withDev ? devDependencies : undefined].some((list) => list?.[name] !== undefined)
 }
 
-function explain(specifier, file, { folder, manifest }, packages) {
+/** `import type {} from '…'` takes no name: it lets a module add to the types of another one. */
+const takesNothing = ({ importClause }) => importClause?.isTypeOnly === true && importClause.namedBindings?.elements?.length === 0
+
+function allows(rule, specifier, name, { dependencies, peerDependencies }) {
+  if (rule === 'dependencies') return dependencies?.[name] !== undefined
+  // What an adapter speaks to its server with; the application chooses its version.
+  if (rule === 'client') return !name.startsWith('@posthorn/') && peerDependencies?.[name] !== undefined
+  return rule.test(specifier)
+}
+
+function explain({ specifier, node }, file, { folder, manifest }, packages) {
   const inSource = file.startsWith(`${folder}/src/`) && folder.startsWith('packages/')
   if (specifier.startsWith('.')) {
     const target = normalize(join(dirname(file), specifier)).replaceAll('\\', '/')
+    if (target === forTests && file.startsWith(`${folder}/test/`)) return undefined
     if (!target.startsWith(`${folder}/`)) return 'a relative import stays in its own package; import the other one by name'
     if (inSource && !target.startsWith(`${folder}/src/`) && !target.endsWith('package.json')) return 'sources import sources only'
     return /\.(m?ts|json)$/.test(specifier) ? undefined : 'a relative import names the file with its ending .ts'
@@ -35,10 +49,9 @@ function explain(specifier, file, { folder, manifest }, packages) {
   if (target !== undefined && target.exports?.[entry] === undefined) return `"${specifier}" is not an entry point of ${name}`
   if (target === manifest) return inSource ? 'sources import each other by relative path' : undefined
   if (!declares(manifest, name, !inSource)) return `${name} is not among the dependencies of ${manifest.name}`
-  if (!inSource) return undefined
+  if (!inSource || takesNothing(node)) return undefined
   const [, allowed] = table.find(([pattern]) => pattern.test(manifest.name))
-  const fits = allowed.some((rule) => (rule === 'dependencies' ? manifest.dependencies?.[name] !== undefined : rule.test(specifier)))
-  return fits ? undefined : `${manifest.name} does not import ${specifier}`
+  return allowed.some((rule) => allows(rule, specifier, name, manifest)) ? undefined : `${manifest.name} does not import ${specifier}`
 }
 
 export function check(base) {
@@ -49,9 +62,9 @@ export function check(base) {
     const owner = packages.find(({ folder }) => file.startsWith(`${folder}/`))
     if (owner === undefined) continue
     const tree = parse(base, file)
-    for (const { specifier, node } of imports(tree)) {
-      const text = explain(specifier, file, owner, packages)
-      if (text !== undefined) problems.push(problemAt(tree, node, text))
+    for (const found of imports(tree)) {
+      const text = explain(found, file, owner, packages)
+      if (text !== undefined) problems.push(problemAt(tree, found.node, text))
     }
   }
   return { examined: files.length, problems }

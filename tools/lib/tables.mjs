@@ -54,7 +54,7 @@ async function columnsOf(base, what) {
   const columns = []
   for (const { name, file } of manifests(base)) {
     const module = await tsImport(pathToFileURL(join(base, file)).href, import.meta.url)
-    const all = name === 'memory' ? Object.entries(module.profiles) : [[name, module.best]]
+    const all = name === 'memory' ? Object.entries(module.profiles) : [[name, module.best ?? module.capabilities]]
     if (what === 'profiles' && name === 'memory') columns.push(...all.map(([profile, best]) => ({ name: profile, best })))
     else if (what !== 'profiles') columns.push({ name, best: all[0][1] })
   }

@@ -78,6 +78,8 @@ const flaws = {
       },
       /does not import @posthorn\/core/,
     ],
+    [{ 'packages/core/src/server.ts': "import { startBroker } from '../../../tools/brokers/index.mjs'" }, /stays in its own package/],
+    [{ 'packages/core/test/x.test.ts': "import { root } from '../../../tools/lib/workspace.mjs'" }, /stays in its own package/],
   ],
   language: [
     [appended('export const x: any = 1'), /`any`/],
@@ -97,6 +99,13 @@ const flaws = {
   versions: [
     [{ 'packages/core/package.json': changed({ dependencies: { zod: '^4.0.0' } }) }, /"catalog:"/],
     [{ 'packages/core/package.json': changed({ peerDependencies: { '@posthorn/kafka': '1.0.0' } }) }, /"workspace:\*"/],
+    [
+      {
+        'pnpm-workspace.yaml': 'catalog:\n  zod: 4.6.7\n',
+        'packages/core/package.json': changed({ peerDependencies: { zod: '^4.0.0' } }),
+      },
+      /write "~4\.6\.7"/,
+    ],
   ],
   manifests: [
     [{ 'packages/core/package.json': changed({ engines: {} }) }, /"engines"/],

@@ -1,5 +1,6 @@
-// Real time and what it cost, the only place of this package that asks for either.
+// Real time, what it cost, and chance: the only place of this package that asks for any of them.
 
+import { randomBytes, randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 
 /** Milliseconds that only grow. */
@@ -31,3 +32,9 @@ export function every(ms: number, run: () => void): () => void {
   const timer = setInterval(run, ms)
   return () => clearInterval(timer)
 }
+
+/** A random UUID. */
+export const newUuid = (): string => randomUUID()
+
+/** So many random bytes, as hexadecimal text. */
+export const randomHex = (bytes: number): string => randomBytes(bytes).toString('hex')

@@ -12,3 +12,12 @@ export const realClock: Clock = Object.freeze({
 
 /** Resolves when all promises that can go on have gone on. */
 export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Runs `run` in a later turn of the event loop. */
+export const later = (run: () => void): void => void setImmediate(run)
+
+/** Runs `run` every `ms` milliseconds; returns what ends it. */
+export function every(ms: number, run: () => void): () => void {
+  const interval = setInterval(run, ms)
+  return () => clearInterval(interval)
+}

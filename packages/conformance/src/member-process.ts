@@ -3,7 +3,7 @@
 
 import type { LogEntry, OnceStore } from '@posthorn/core'
 import { listen } from './channels.ts'
-import { realClock } from './clock.ts'
+import { every, later, realClock } from './clock.ts'
 import { createConnections } from './connections.ts'
 import { consumeOptions } from './defaults.ts'
 import type { BrokerProcess, Harness } from './harness.ts'
@@ -42,7 +42,7 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
     seen.push(fact)
     if (scheduled) return
     scheduled = true
-    setImmediate(() => flush())
+    later(() => flush())
   }
   const tellCalls = (): void => {
     if (peer === undefined) return
@@ -89,7 +89,7 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
       tellCalls()
       flush(() => process.kill(process.pid, 'SIGKILL'))
       // Nothing more runs here while the last words are on their way.
-      setImmediate(() => process.kill(process.pid, 'SIGKILL'))
+      later(() => process.kill(process.pid, 'SIGKILL'))
     },
     logged: (entry: LogEntry) => tell({ kind: 'log', entry: plain(entry) as LogEntry }),
     sent(record) {
@@ -99,7 +99,7 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
       tell({ kind: 'send', send: { ...rest, n, value: undefined, code: error?.code } })
     },
   })
-  const interval = setInterval(tellCalls, callsMs)
+  const stopTelling = every(callsMs, tellCalls)
   const gates = createGates()
   const store = createStore()
   process.on('message', (message: ToMember) => {
@@ -156,7 +156,7 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
     })
     const left = peer?.clock.pending() ?? 0
     if (left > 0) violate('LIFE-8', `${name} closed, and ${left} of its timers ${left === 1 ? 'is' : 'are'} still set`)
-    clearInterval(interval)
+    stopTelling()
     stopListening()
     tellCalls()
     flush()

@@ -5,7 +5,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { LogEntry, OnceKey } from '@posthorn/core'
 import { ClauseFailure, fail } from './assert.ts'
-import { realClock } from './clock.ts'
+import { later, realClock } from './clock.ts'
 import { forkArgs } from './fork-args.ts'
 import type { BrokerProcess } from './harness.ts'
 import type { Journal } from './journal.ts'
@@ -55,7 +55,7 @@ export function createPool(harnessAt: string, spares = 1, started?: (pid: number
       const child = ready.find((each) => each.exitCode === null && each.connected)
       if (child === undefined) return start()
       ready.splice(ready.indexOf(child), 1)
-      setImmediate(fill)
+      later(fill)
       return child
     },
     close() {
@@ -152,7 +152,9 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
         for (const start of starts.values()) recorder.told({ kind: 'end', run: 0, how: 'lost', at }, start)
         calls.assignments = []
       }
-      refused(new ClauseFailure('fail', `the process of ${name} ended before its member had started: ${lastWords.trim() || 'without a word'}`))
+      refused(
+        new ClauseFailure('fail', `the process of ${name} ended before its member had started: ${lastWords.trim() || 'without a word'}`),
+      )
       closed(undefined)
       ended()
     })
@@ -169,8 +171,7 @@ export function createRemoteMembers(tools: RemoteTools): RemoteMembers {
       else if (message.kind === 'worked') {
         works.get(message.call)?.(message.failed)
         works.delete(message.call)
-      }
-      else closed(message.error)
+      } else closed(message.error)
     })
 
     async function wait(gate: string, id: number): Promise<void> {
@@ -360,4 +361,3 @@ function watchEnd(child: ChildProcess, name: string, journal: Journal, killProce
   })
   child.once('exit', stop)
 }
-

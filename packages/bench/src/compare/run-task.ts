@@ -1,7 +1,6 @@
 // What happens inside the process of one client.
 
-import { randomBytes } from 'node:crypto'
-import { monotonic, processorMs, sleep } from '../clock.ts'
+import { monotonic, processorMs, randomHex, sleep } from '../clock.ts'
 import { createLedger, type Ledger } from '../ledger.ts'
 import { keys, laneOf, numberOf, type Work, workOf } from '../messages.ts'
 import { settledDown } from '../progress.ts'
@@ -57,7 +56,7 @@ async function onTopic(
 ): Promise<void> {
   const place: Place = {
     url: task.url,
-    topic: `bench.r${randomBytes(6).toString('hex')}`,
+    topic: `bench.r${randomHex(6)}`,
     keyed: task.keyed,
     partitions: task.keyed ? broker.partitions.keyed : broker.partitions.unkeyed,
     concurrency: task.kind === 'slow' ? task.lanes : 16,

@@ -1,18 +1,17 @@
 // What travels beside the body, the same for every client: the bare ones write what Posthorn writes, or the ratio would compare
 // two sizes of message.
 
-import { randomBytes, randomUUID } from 'node:crypto'
 import { wire } from '@posthorn/core/adapter'
-import { wallClock } from '../clock.ts'
+import { newUuid, randomHex, wallClock } from '../clock.ts'
 
 /** CloudEvents attributes that all messages of a run share. */
 export const shared = { specversion: '1.0', source: 'bench', datacontenttype: 'application/json' } as const
 
 /** Makes ids as Posthorn's: a random UUID each. */
-export const newId = (): string => randomUUID()
+export const newId = (): string => newUuid()
 
 let spans = 0
-const trace = randomBytes(8).toString('hex')
+const trace = randomHex(8)
 
 /** A `traceparent` of its own for each message, as cheap as one can be. */
 export function newTraceparent(): string {

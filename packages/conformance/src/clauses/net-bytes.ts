@@ -1,6 +1,7 @@
 // What only a link that carries bytes can suffer: frames in pieces, damaged and cut short.
 
 import type { Clause } from '../clause.ts'
+import { later } from '../clock.ts'
 import type { Trial } from '../trial.ts'
 import { carriedOver } from './carried.ts'
 import { nothingLost } from './figures.ts'
@@ -54,7 +55,10 @@ async function brokenFrames(t: Trial): Promise<void> {
       seen: () => ({ round, sender: sender.status, receiver: receiver.status }),
     })
     const { finished } = seen
-    await t.until('messages flow again', () => seen.finished > finished + 5, { withinMs: t.takeoverMs + t.recoverMs, seen: () => seen.finished })
+    await t.until('messages flow again', () => seen.finished > finished + 5, {
+      withinMs: t.takeoverMs + t.recoverMs,
+      seen: () => seen.finished,
+    })
   }
   t.struck('requests and handlers', struck)
   const stored = await load.stop()
@@ -81,7 +85,7 @@ export async function loopStaysFree(t: Trial): Promise<void> {
     const { user, system } = process.cpuUsage(last)
     longest = Math.max(longest, (user + system) / 1000)
     last = process.cpuUsage()
-    if (watching) setImmediate(turn)
+    if (watching) later(turn)
   }
   const run = async (name: string, orders: ReturnType<Trial['orders']>, headers: Readonly<Record<string, string>>): Promise<void> => {
     const topic = t.topic(name)
@@ -102,7 +106,7 @@ export async function loopStaysFree(t: Trial): Promise<void> {
     seen.exactly(orders)
     await consumer.close()
   }
-  setImmediate(turn)
+  later(turn)
   try {
     await run('tiny-messages', t.orders(t.size(10_000)), {})
     await run('many-headers', t.orders(1000), Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`x-header-${n}`, `value ${n}`])))
