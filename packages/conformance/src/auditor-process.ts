@@ -1,6 +1,7 @@
 // An auditor in another process and another language: one JSON line per call and per answer, over its stdin and stdout.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { realClock } from './clock.ts'
 import { type Auditor, type Removal, type StoredMessage, unsupported } from './harness.ts'
@@ -106,6 +107,9 @@ function talkTo({ python, program, open, answerMs = 90_000 }: AuditorProcessOpti
     for (const line of lines) answer(line)
   })
   child.stdin.on('error', () => {})
+  // Only a call that waits keeps this process alive (by its timer): an auditor that nobody closed ends with it.
+  child.unref()
+  for (const pipe of [child.stdin, child.stdout, child.stderr]) (pipe as Socket).unref()
   child.on('error', (error) => finish(new Error(`the auditor ${program} does not start: ${error.message}`)))
   child.on('close', (code, signal) => {
     const last = secret === undefined ? said : said.replaceAll(secret, '<address>')
@@ -158,6 +162,7 @@ function talkTo({ python, program, open, answerMs = 90_000 }: AuditorProcessOpti
 async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  child.ref()
   child.stdin?.end()
   const cancel = realClock.timer(2000, () => child.kill('SIGKILL'))
   await gone
