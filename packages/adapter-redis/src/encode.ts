@@ -89,11 +89,13 @@ export function writeFields(writer: PackWriter, content: Content): void {
   }
 }
 
-/** About how many bytes a message takes on the wire. */
+/** Bytes of a message as its limit counts them: body and headers. */
 export function bytesOf(content: Content): number {
-  let bytes = 64 + chunkOf(content.attributes).packed.length + content.id.length + 3 * (content.key?.length ?? 0) + (content.body?.length ?? 0)
-  for (const name in content.headers) bytes += 8 + name.length + 3 * (content.headers[name]?.length ?? 0)
-  for (const name in content.transport) bytes += 8 + name.length + (content.transport[name]?.length ?? 0)
+  return (content.body?.length ?? 0) + bytesOfTexts(content.headers) + bytesOfTexts(content.transport)
+}
+function bytesOfTexts(texts: Texts | null): number {
+  let bytes = 0
+  for (const name in texts) bytes += Buffer.byteLength(name) + Buffer.byteLength(texts?.[name] ?? '')
   return bytes
 }
 

@@ -39,12 +39,16 @@ const counts = (text: unknown): readonly number[] | null => {
   return list === '' ? null : list.split(',').map(Number)
 }
 
+/** Under which name it waits: groups of one process read the same stream. */
+export const waiterName = ({ group, token }: Pick<Ownership, 'group' | 'token'>): string => `${group} ${token}`
+
 /** The stream of one partition: history first, then what is new. */
 export function mainFeed(own: Ownership): Feed {
   const { core, link, waiter, topic, group, token } = own
   const partition = String(own.partition)
   const stream = streamOf(topic, own.partition)
   const keys = [stream, keyOf(topic, `own:${group}`)]
+  const waitingAs = waiterName(own)
   const cache: AttributeCache = { last: null }
   return {
     first: 'history',
@@ -73,11 +77,11 @@ export function mainFeed(own: Ownership): Feed {
       const more = entries.length > 0 && (entries.length >= count || entries.length % chunk === 0)
       return { kind: 'entries', entries, times: null, last: entries.at(-1)?.id ?? String(reply[1]), more }
     },
-    wait: (last, wake) => waiter.wait(stream, token, last, wake),
+    wait: (last, wake) => waiter.wait(stream, waitingAs, last, wake),
     settle: (ids, outputs) => settle(core, link, keys, scripts.settle, [partition, token, group], group, ids, outputs),
     doubt: () => {},
     async release() {
-      waiter.forget(stream, token)
+      waiter.forget(stream, waitingAs)
       await own.done()
     },
     vanished(ids) {

@@ -145,6 +145,8 @@ end
 if news then redis.call('XADD',bell,'MAXLEN','1','*','member',me) end
 local all=redis.call('ZRANGE',mem,0,-1)
 table.sort(all)
+-- Tokens of an earlier life of these keys must never come again.
+if redis.call('HEXISTS',own,'epoch')==0 then redis.call('HSET',own,'epoch',now) end
 local rank
 for i=1,#all do if all[i]==me then rank=i-1 end end
 local rows={}

@@ -5,12 +5,13 @@ import { type Assignment, check, type Source } from '@posthorn/core/adapter'
 import { type Feed, type Host, Owned } from './assignment.ts'
 import type { Core, OwnerLinks, Tenant } from './core.ts'
 import { explain, fault } from './explain.ts'
-import { mainFeed, type Ownership, retryFeed } from './feeds.ts'
+import { mainFeed, type Ownership, retryFeed, waiterName } from './feeds.ts'
 import { keyOf } from './keys.ts'
 import type { RedisConsumerOptions } from './options.ts'
 import { assignmentQueue } from './queue.ts'
 import { type Script, scripts } from './scripts.ts'
 import { tend } from './tend.ts'
+import { partitionsAt } from './topology.ts'
 
 /** A partition that is ours: one row at the server, one or two assignments here. */
 interface Row {
@@ -45,8 +46,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   const { count } = consumerOptions(source)
   signal.throwIfAborted()
   const links = await core.owner()
-  const partitions = core.partitionsOf(topic)
-  if (partitions === undefined) throw fault('NOT_FOUND', `redis: topic "${topic}" was not declared`, 'failed')
+  const partitions = core.partitionsOf(topic) ?? (await partitionsAt(core.main, topic))
   const me = core.member(topic, group)
   const about = { topic, group }
   const keys = [keyOf(topic, `mem:${group}`), keyOf(topic, `own:${group}`), keyOf(topic, `bell:${group}`)]
@@ -216,7 +216,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     rows.delete(row.partition)
     row.released = true
     row.cancelForce?.()
-    links.waiter.forget(keyOf(topic, String(row.partition)), row.token)
+    links.waiter.forget(keyOf(topic, String(row.partition)), waiterName({ group, token: row.token }))
     for (const owned of row.owned) {
       queue.withdraw(owned)
       owned.end()

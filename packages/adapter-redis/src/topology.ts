@@ -51,6 +51,21 @@ export async function declareTopic(link: Link, plan: TopicPlan): Promise<Declare
   }
 }
 
+/** How many partitions the server says that a topic has. @throws NOT_FOUND */
+export async function partitionsAt(link: Link, topic: string): Promise<number> {
+  const plan: TopicPlan = {
+    name: topic,
+    keyed: false,
+    partitions: null,
+    retentionMs: null,
+    groups: [],
+    delays: [],
+    create: false,
+    native: undefined,
+  }
+  return (await declareTopic(link, plan)).state.partitions
+}
+
 const texts = (list: unknown): readonly string[] => (Array.isArray(list) ? list.map(String) : [])
 
 /** How far a group is. @throws NOT_FOUND or what the server says */
