@@ -1,13 +1,16 @@
 // A server in a container, where an engine answers. The engine's own cleaner ends it when this process is gone.
 import { existsSync } from 'node:fs'
+import { pause } from './child.mjs'
 import { startInstance } from './instance.mjs'
 
 /** One container as the process of an instance: created by the first start, started again by the next. */
-async function createContainer({ GenericContainer }, image, { entrypoint, command, environment, files }, { port }) {
+async function createContainer({ GenericContainer, Wait }, image, { entrypoint, command, environment, files }, { port }) {
   const plain = new GenericContainer(image)
     // The same port on both sides: a server that tells clients its address tells the right one.
     .withExposedPorts({ container: port, host: port })
     .withEnvironment(environment ?? {})
+    // The instance asks the server itself whether it answers.
+    .withWaitStrategy(Wait.forAll([]))
     .withCopyFilesToContainer(files.filter((file) => existsSync(file)).map((file) => ({ source: file, target: file, mode: 0o644 })))
   const made = entrypoint === undefined ? plain : plain.withEntrypoint(entrypoint)
   return await (command === undefined ? made : made.withCommand(command)).start()
@@ -45,7 +48,12 @@ export async function startContainer(kind, found, options) {
         if (signal === 'SIGCONT') return
         if (state.Running) {
           await handle().kill({ signal })
-          await handle().wait()
+          // Asked again and again: some engines answer `wait` half a minute late.
+          const deadline = performance.now() + 60_000
+          while ((await handle().inspect()).State.Running) {
+            if (performance.now() > deadline) throw new Error(`the container still runs 60 s after ${signal}`)
+            await pause(20)
+          }
         }
         end = signal
       },

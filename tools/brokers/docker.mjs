@@ -1,5 +1,5 @@
 // Is there a container engine? Programs and variables prove nothing; an answer on a socket does.
-import { existsSync, statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { request } from 'node:http'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -29,7 +29,10 @@ const ping = (socketPath) =>
 /** The socket of the first container engine of this machine that answers within half a second, or undefined. */
 export async function engineSocket() {
   for (const path of sockets()) {
-    if (existsSync(path) && statSync(path).isSocket() && (await ping(path))) return path
+    // Not statSync: in Node 20, resolving links gives up early while the last file that was looked at synchronously is a socket, and
+    // the next import of a linked package then loads it under the wrong name.
+    const found = await stat(path).catch(() => undefined)
+    if (found?.isSocket() && (await ping(path))) return path
   }
   return undefined
 }

@@ -77,6 +77,8 @@ export function redisServer(found, { profile = 'durable', settings = [], tls, us
     url: (port) => address(port, users[0]),
     configure({ folder, port, bind }) {
       const lines = [`bind ${bind}`, `dir ${folder}`, 'daemonize no']
+      // In a container the address that is listened at is not the loopback one, and without a password nobody would be let in.
+      if (bind !== '127.0.0.1') lines.push('protected-mode no')
       if (tls === undefined) lines.push(`port ${port}`)
       else {
         lines.push('port 0', `tls-port ${port}`, `tls-ca-cert-file ${tls.ca}`, `tls-cert-file ${tls.cert}`, `tls-key-file ${tls.key}`)
