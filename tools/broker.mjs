@@ -9,7 +9,8 @@ npm run broker -- NAME [--profile stock] [--port PORT]
   --port     by default a free one
 
   It is looked for in this order: POSTHORN_<NAME>_URL (a server that runs already), POSTHORN_<NAME>_BINARY, the project's cache,
-  the system, Debian packages unpacked into the cache, docker. POSTHORN_BROKERS=docker takes docker before packages.
+  the system, Debian packages unpacked into the cache, docker. POSTHORN_BROKERS=docker takes docker before packages;
+  POSTHORN_CACHE is the folder of the cache, by default ~/.cache/posthorn.
 `
 
 function refuse(text) {

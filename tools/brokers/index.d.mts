@@ -16,7 +16,10 @@ export interface TlsFiles {
 export interface BrokerUser {
   readonly name: string
   readonly password: string
-  /** Redis: rules of its access control list, by default `~* &* +@all`. */
+  /**
+   * Redis: rules of its access control list, by default `~* &* +@all`. Redis loads its data as the user `default`: what that one may not
+   * do is missing after a restart.
+   */
   readonly rules?: string
   /** RabbitMQ: regular expressions over the names in the virtual host, each by default `.*`. */
   readonly permissions?: { readonly configure?: string; readonly write?: string; readonly read?: string }

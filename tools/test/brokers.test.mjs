@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fill, withLock } from '../brokers/cache.mjs'
+import { engineSocket } from '../brokers/docker.mjs'
 import { identify, lives } from '../brokers/identity.mjs'
 import { BrokerMissing, findBroker, pythonWith, startBroker } from '../brokers/index.mjs'
 import { freePort, releasePort } from '../brokers/ports.mjs'
@@ -61,6 +63,21 @@ test('a binary in the environment that does not work is an error, not a reason t
       return true
     }),
   )
+})
+
+test('a container engine is one whose socket answers, and looking for it leaves the imports of linked packages whole', async (context) => {
+  const path = join(temporary(context), 'engine.sock')
+  let mute = false
+  const server = createHttpServer((_, answer) => (mute ? undefined : answer.end('OK'))).listen(path)
+  await new Promise((resolve) => server.once('listening', resolve))
+  await withEnvironment({ DOCKER_HOST: `unix://${path}` }, async () => {
+    assert.equal(await engineSocket(), path)
+    assert.equal(typeof (await import('testcontainers')).getContainerRuntimeClient, 'function')
+    mute = true
+    assert.notEqual(await engineSocket(), path)
+  })
+  server.closeAllConnections()
+  server.close()
 })
 
 test('a server that comes with a later adapter says so', async () => {
