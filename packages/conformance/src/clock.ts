@@ -5,7 +5,22 @@ export const realClock: Clock = Object.freeze({
   now: (): number => Date.now(),
   monotonic: (): number => Number(process.hrtime.bigint()) / 1e6,
   timer(ms: number, run: () => void): () => void {
-    const timeout = setTimeout(run, Math.min(ms, 2 ** 31 - 1))
+    if (ms <= 0) {
+      const soon = setImmediate(run)
+      return () => clearImmediate(soon)
+    }
+    const due = realClock.monotonic() + ms
+    const wait = (left: number): NodeJS.Timeout =>
+      setTimeout(
+        () => {
+          // Node's timers count whole milliseconds and may be a fraction early; lower bounds are never stretched.
+          const early = due - realClock.monotonic()
+          if (early > 0) timeout = wait(early)
+          else run()
+        },
+        Math.min(Math.ceil(left), 2 ** 31 - 1),
+      )
+    let timeout = wait(ms)
     return () => clearTimeout(timeout)
   },
 })

@@ -1,9 +1,9 @@
 // The suite from the command line: on the embedded broker, or on the one whose harness is named. The last line is "N passed, N failed, N skipped".
 
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { MemoryProfile } from '@posthorn/core/testing'
@@ -82,17 +82,22 @@ function parse(): {
     seed: whole('seed', values.seed),
     seeds: whole('seeds', values.seeds),
     quick: values.quick,
-    json: values.json,
+    json: values.json === undefined ? undefined : resolve(values.json),
     brief: values.brief,
     bail: values.bail,
     named: values.harness ?? '',
     harness: values.harness === undefined ? undefined : resolve(values.harness),
     shards: values.shards === '0' ? 0 : whole('shards', values.shards),
     slack,
-    report: values.report,
+    report: values.report === undefined ? undefined : resolve(values.report),
   }
 }
 
+function packageOf(file: string): string {
+  let folder = dirname(file)
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder)
+  return folder
+}
 /** A harness in TypeScript needs a loader, in this process and in all that it starts. */
 function needsLoader(file: string): boolean {
   return file.endsWith('.ts') && !readsTypeScript()
@@ -107,6 +112,8 @@ async function main(): Promise<void> {
   const options = parse()
   const { harness: file } = options
   if (file !== undefined && needsLoader(file)) return again(file)
+  // URLs and configuration load the adapter from where the application is: here that is the harness's package.
+  if (file !== undefined) process.chdir(packageOf(file))
   const chosen: readonly string[] = file !== undefined ? ['real'] : options.profile === 'all' ? profiles : [options.profile]
   const where = (profile: string): string =>
     file === undefined ? `--profile ${profile}` : `--harness ${options.named}${options.slack === 1 ? '' : ` --slack ${options.slack}`}`

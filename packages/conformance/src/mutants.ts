@@ -1,29 +1,45 @@
 // The suite is tested: each planted bug must be noticed by the clause that is named for it, and the unchanged build by none.
 //
-//   node packages/conformance/dist/mutants.js [--only MUT-07,MUT-08] [--seeds N] [--jobs N] [--whole] [--each]
+//   node packages/conformance/dist/mutants.js [--only MUT-07,MUT-08] [--seeds N] [--jobs N] [--whole] [--each] [--server redis]
 //
 // One of the named clauses is enough; with --each every one of them must notice by itself, so that a clause that sees less than
-// its page says is found. With --whole a survivor meets the whole suite. Bugs of real adapters are run where their servers are,
-// and listed here as skipped.
+// its page says is found. With --whole a survivor meets the whole suite. With --server the bugs of that adapter are planted, and
+// the clauses run on a real server of its own for each; without it they are listed as skipped.
 //
 // A mutant is patched into the TypeScript source of one file; that file alone is compiled into a copy of the built packages, and
 // the command line of the suite runs there. The last line is "N passed, N failed, N skipped".
 
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { realClock } from './clock.ts'
-import { allMutants, needServers } from './mutants/index.ts'
+import { allMutants, needServers, serverMutants } from './mutants/index.ts'
 import type { Mutant } from './mutants/mutant.ts'
 
 const packages = fileURLToPath(new URL('../../', import.meta.url))
-const sources = { core: 'core/src', memory: 'core/src/memory', suite: 'conformance/src' } as const
-const builds = { core: 'core/dist', memory: 'core/dist/memory', suite: 'conformance/dist' } as const
+const sources = {
+  core: 'core/src',
+  memory: 'core/src/memory',
+  suite: 'conformance/src',
+  redis: 'adapter-redis/src',
+  rabbitmq: 'adapter-rabbitmq/src',
+} as const
+const builds = {
+  core: 'core/dist',
+  memory: 'core/dist/memory',
+  suite: 'conformance/dist',
+  redis: 'redis/dist',
+  rabbitmq: 'rabbitmq/dist',
+} as const
+/** What an adapter's package and its harness import besides the project's own. */
+const clients = { redis: 'ioredis', rabbitmq: 'amqplib' } as const
+type Server = keyof typeof clients
 const childMs = 180_000
+const serverMs = 420_000
 
 interface Transpiler {
   transpileModule(text: string, options: { compilerOptions: Record<string, unknown>; fileName: string }): { outputText: string }
@@ -40,7 +56,7 @@ interface Outcome {
 }
 
 /** Copies what the suite needs to run into a folder of its own. */
-function layOut(folder: string): void {
+function layOut(folder: string, server: Server | undefined): void {
   for (const name of ['core', 'conformance']) {
     const target = join(folder, 'node_modules', '@posthorn', name)
     mkdirSync(target, { recursive: true })
@@ -48,7 +64,26 @@ function layOut(folder: string): void {
     const keep = (path: string): boolean => !/\.(?:map|d\.ts|tsbuildinfo)$/.test(path)
     cpSync(join(packages, name, 'dist'), join(target, 'dist'), { recursive: true, filter: keep })
   }
+  if (server !== undefined) layOutServer(folder, server)
 }
+
+/** The adapter with its harness, beside it the launcher and the client library as they are. */
+function layOutServer(folder: string, server: Server): void {
+  const modules = join(folder, 'node_modules')
+  const from = join(packages, `adapter-${server}`)
+  const target = join(modules, '@posthorn', server)
+  mkdirSync(target, { recursive: true })
+  for (const part of ['package.json', 'src', 'dist', 'test/conformance']) cpSync(join(from, part), join(target, part), { recursive: true })
+  cpSync(join(packages, 'conformance', 'auditors'), join(modules, '@posthorn', 'conformance', 'auditors'), { recursive: true })
+  const links = [
+    [join(packages, '..', 'tools'), 'tools'],
+    [join(from, 'node_modules', clients[server]), clients[server]],
+    [join(packages, '..', 'node_modules', 'tsx'), 'tsx'],
+  ] as const
+  for (const [real, name] of links) symlinkSync(realpathSync(real), join(modules, name))
+}
+const harnessIn = (folder: string, server: Server): string =>
+  join(folder, 'node_modules', '@posthorn', server, 'test', 'conformance', 'harness.ts')
 
 /** Plants the bug; answers why that cannot be done, if so. */
 function plant(mutant: Mutant, folder: string): string | undefined {
@@ -62,7 +97,10 @@ function plant(mutant: Mutant, folder: string): string | undefined {
     const found = text.split(edit.find).length - 1
     if (found !== 1) return `the text to replace occurs ${found} times in ${sources[where]}/${edit.file}`
     const output = join(folder, 'node_modules', '@posthorn', builds[where], edit.file.replace(/\.ts$/, '.js'))
-    texts.set(path, { text: text.replace(edit.find, () => edit.replace), output })
+    const planted = text.replace(edit.find, () => edit.replace)
+    texts.set(path, { text: planted, output })
+    // A harness may read the adapter's source.
+    if (where === 'redis' || where === 'rabbitmq') writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', edit.file), planted)
   }
   for (const [fileName, { text, output }] of texts) {
     const compilerOptions = {
@@ -77,20 +115,21 @@ function plant(mutant: Mutant, folder: string): string | undefined {
   return undefined
 }
 
-function runSuiteIn(folder: string, args: readonly string[]): Promise<Outcome> {
+function runSuiteIn(folder: string, args: readonly string[], server?: Server): Promise<Outcome> {
   const json = join(folder, 'report.json')
   rmSync(json, { force: true })
   const script = join(folder, 'node_modules', '@posthorn', 'conformance', 'dist', 'main.js')
   return new Promise((resolve) => {
-    const options = { timeout: childMs, killSignal: 'SIGKILL' as const, maxBuffer: 64 * 1_048_576 }
-    execFile(process.execPath, ['--stack-trace-limit=5', script, ...args, '--brief', '--json', json], options, (error, _stdout, stderr) => {
+    const on = server === undefined ? [] : ['--harness', harnessIn(folder, server), '--slack', '2']
+    const options = { timeout: server === undefined ? childMs : serverMs, killSignal: 'SIGKILL' as const, maxBuffer: 64 * 1_048_576 }
+    execFile(process.execPath, ['--stack-trace-limit=5', script, ...args, ...on, '--brief', '--json', json], options, (error, _stdout, stderr) => {
       if (existsSync(json)) {
         const reports = JSON.parse(readFileSync(json, 'utf8')) as readonly { results: Outcome['clauses'] }[]
         resolve({ clauses: reports.flatMap((report) => report.results), broke: undefined })
       } else {
         const why =
           error?.killed === true
-            ? `it did not end within ${childMs / 1000} s`
+            ? `it did not end within ${options.timeout / 1000} s`
             : `it ended without a report: ${stderr.trim().split('\n').slice(-3).join(' / ')}`
         resolve({ clauses: [], broke: why })
       }
@@ -98,12 +137,18 @@ function runSuiteIn(folder: string, args: readonly string[]): Promise<Outcome> {
   })
 }
 
+interface JudgeOptions {
+  readonly seeds: string
+  readonly whole: boolean
+  readonly server: Server | undefined
+}
 interface Verdict {
   readonly passed: boolean
   readonly line: string
 }
 
-async function judge(mutant: Mutant, options: { readonly seeds: string; readonly whole: boolean }): Promise<Verdict> {
+async function judge(mutant: Mutant, options: JudgeOptions): Promise<Verdict> {
+  const { server } = options
   const began = realClock.monotonic()
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-mutant-'))
   const profile = mutant.profile ?? 'default'
@@ -112,27 +157,20 @@ async function judge(mutant: Mutant, options: { readonly seeds: string; readonly
     line: `${verdict.padEnd(8)}  ${mutant.id.padEnd(7)}  ${`${((realClock.monotonic() - began) / 1000).toFixed(1)} s`.padStart(7)}  ${mutant.what}  (${note})`,
   })
   try {
-    layOut(folder)
+    layOut(folder, server)
     const broken = plant(mutant, folder)
     if (broken !== undefined) return say('BROKEN', broken, false)
-    const { clauses, broke } = await runSuiteIn(folder, [
-      '--only',
-      mutant.killedBy.join(','),
-      '--seeds',
-      options.seeds,
-      '--profile',
-      profile,
-      '--bail',
-    ])
+    const args = ['--only', mutant.killedBy.join(','), '--seeds', options.seeds, '--profile', profile, '--bail']
+    const { clauses, broke } = await runSuiteIn(folder, args, server)
     // A run that cannot even end is a bug that nobody could overlook; one that cannot start was not planted well.
     if (broke !== undefined) return /did not end/.test(broke) ? say('killed', broke, true) : say('BROKEN', broke, false)
     const failed = clauses.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const named = failed.find((clause) => mutant.killedBy.includes(clause.id))
-    if (named !== undefined) return say('killed', `${named.id}, seed ${named.seed}, profile ${profile}`, true)
+    if (named !== undefined) return say('killed', `${named.id}, seed ${named.seed}, ${server ?? `profile ${profile}`}`, true)
     const unproven = clauses.filter((clause) => clause.verdict === 'not proven').map((clause) => clause.id)
     const absent = unproven.length > 0 ? `; not proven here: ${unproven.join(', ')}` : ''
     if (!options.whole) return say('SURVIVED', `${mutant.killedBy.join(', ')} did not notice${absent}`, false)
-    const all = await runSuiteIn(folder, ['--profile', profile, '--bail'])
+    const all = await runSuiteIn(folder, ['--profile', profile, '--bail'], server)
     const other = all.clauses.find((clause) => clause.verdict === 'fail')
     return say(
       'SURVIVED',
@@ -145,18 +183,26 @@ async function judge(mutant: Mutant, options: { readonly seeds: string; readonly
 }
 
 /** The unchanged build must be clean in all seeds, or a kill proves nothing. */
-async function judgeUnchanged(mutants: readonly Mutant[], profile: string, seeds: string): Promise<Verdict> {
+async function judgeUnchanged(
+  mutants: readonly Mutant[],
+  profile: string,
+  { seeds, server }: Pick<JudgeOptions, 'seeds' | 'server'>,
+): Promise<Verdict> {
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-unchanged-'))
   try {
-    layOut(folder)
+    layOut(folder, server)
     const clauses = [...new Set(mutants.filter((mutant) => (mutant.profile ?? 'default') === profile).flatMap((mutant) => mutant.killedBy))]
-    const { clauses: results, broke } = await runSuiteIn(folder, ['--only', clauses.join(','), '--seeds', seeds, '--profile', profile])
+    const { clauses: results, broke } = await runSuiteIn(
+      folder,
+      ['--only', clauses.join(','), '--seeds', seeds, '--profile', profile],
+      server,
+    )
     const failed = results.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const passed = broke === undefined && failed.length === 0
     const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}`).join(', ')
     return {
       passed,
-      line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, profile ${profile}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
+      line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${server ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -182,17 +228,22 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       only: { type: 'string' },
-      seeds: { type: 'string', default: '5' },
+      seeds: { type: 'string' },
       jobs: { type: 'string', default: '2' },
       whole: { type: 'boolean', default: false },
       each: { type: 'boolean', default: false },
+      server: { type: 'string' },
     },
   })
   const wanted = values.only?.split(',')
   const asked = ({ id }: { readonly id: string }): boolean => wanted === undefined || wanted.includes(id)
-  const chosen = allMutants.filter(asked)
+  const { server } = values
+  if (server !== undefined && server !== 'redis' && server !== 'rabbitmq') throw new Error('--server must be redis or rabbitmq')
+  const seeds = values.seeds ?? (server === undefined ? '5' : '1')
+  const chosen = (server === undefined ? allMutants : serverMutants.filter(({ where }) => where === server)).filter(asked)
   const mutants = values.each ? chosen.flatMap((mutant) => mutant.killedBy.map((clause) => ({ ...mutant, killedBy: [clause] }))) : chosen
-  const skipped = needServers.filter(asked)
+  const planted = new Set(server === undefined ? [] : chosen.map(({ id }) => id))
+  const skipped = needServers.filter(asked).filter(({ id }) => !planted.has(id))
   for (const { id, what, killedBy } of skipped) {
     process.stdout.write(
       `skipped   ${id.padEnd(7)}            ${what}  (a bug of a real adapter: needs its server, and ${killedBy.join(', ')})\n`,
@@ -201,11 +252,11 @@ async function main(): Promise<void> {
   const jobs = Math.max(1, Number(values.jobs))
   const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
   const unchanged = await inLanes(
-    profiles.map((profile) => () => judgeUnchanged(mutants, profile, values.seeds)),
+    profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
     jobs,
   )
   const verdicts = await inLanes(
-    mutants.map((mutant) => () => judge(mutant, { seeds: values.seeds, whole: values.whole })),
+    mutants.map((mutant) => () => judge(mutant, { seeds, whole: values.whole, server })),
     jobs,
   )
   const killed = verdicts.filter((verdict) => verdict.passed).length

@@ -2,14 +2,21 @@
 import { readFileSync } from 'node:fs'
 import { allClauses } from '@posthorn/conformance'
 import { expect, it } from 'vitest'
-import { allMutants, needServers } from '../src/mutants/index.ts'
+import { allMutants, needServers, serverMutants } from '../src/mutants/index.ts'
 
-const places = { core: '../../core/src', memory: '../../core/src/memory', suite: '../src' } as const
+const places = {
+  core: '../../core/src',
+  memory: '../../core/src/memory',
+  suite: '../src',
+  redis: '../../adapter-redis/src',
+  rabbitmq: '../../adapter-rabbitmq/src',
+} as const
+const planted = [...allMutants, ...serverMutants]
 const read = (where: keyof typeof places, file: string): string =>
   readFileSync(new URL(`${places[where]}/${file}`, import.meta.url), 'utf8')
 
 it('finds the place of each edit exactly once', () => {
-  const wrong = allMutants.flatMap((mutant) =>
+  const wrong = planted.flatMap((mutant) =>
     [mutant, ...(mutant.also ?? [])].flatMap(({ where = mutant.where, file, find }) => {
       const found = read(where, file).split(find).length - 1
       return found === 1 ? [] : [`${mutant.id}: ${found} times in ${file}: ${find}`]
@@ -22,13 +29,20 @@ it('plants each bug under one id, and in at most 20 lines', () => {
   const ids = [...allMutants, ...needServers].map(({ id }) => id)
   expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([])
   const lines = (text: string): number => text.split('\n').length
-  const long = allMutants.filter((mutant) => [mutant, ...(mutant.also ?? [])].reduce((sum, { replace }) => sum + lines(replace), 0) > 20)
+  const long = planted.filter((mutant) => [mutant, ...(mutant.also ?? [])].reduce((sum, { replace }) => sum + lines(replace), 0) > 20)
   expect(long.map(({ id }) => id)).toEqual([])
 })
 
 it('names only clauses that exist for what runs here', () => {
   const known = new Set(allClauses.map(({ id }) => id))
   expect(
-    allMutants.flatMap(({ id, killedBy }) => killedBy.filter((clause) => !known.has(clause)).map((clause) => `${id}: ${clause}`)),
+    planted.flatMap(({ id, killedBy }) => killedBy.filter((clause) => !known.has(clause)).map((clause) => `${id}: ${clause}`)),
   ).toEqual([])
+})
+
+it('plants in an adapter only what is listed as needing a server, once for each', () => {
+  const known = new Set(needServers.map(({ id }) => id))
+  expect(serverMutants.filter(({ id }) => !known.has(id))).toEqual([])
+  const names = serverMutants.map(({ id, where }) => `${id} ${where}`)
+  expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([])
 })

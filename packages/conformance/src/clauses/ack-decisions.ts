@@ -111,6 +111,7 @@ export async function noneRepeatsOthers(t: Trial): Promise<void> {
   await t.send(broker, topic, orders)
   await t.until('the failing group is through', () => bad.starts.length === 60, { withinMs: 30_000, seen: () => bad.starts.length })
   await t.settled(topic, 'bad')
+  await t.settled(topic, 'good')
   good.exactly(orders)
   t.equal((await deadIds(broker, topic, 'bad')).length, orders.length, 'dead letters of the failing group')
   t.equal(await deadIds(broker, topic, 'good'), [], 'dead letters of the other group')

@@ -39,6 +39,24 @@ export async function lateAtTheContract(t: Trial): Promise<void> {
   await t.send(sender, topic, t.orders(2, { keys: 2 }))
   const opened = await t.open()
   const stop = new AbortController()
+  // As core does: a session knows a topic that it declared.
+  await opened.session.declare(
+    {
+      topics: [
+        {
+          name: topic.name,
+          keyed: true,
+          partitions: 1,
+          retentionMs: null,
+          groups: [{ name: 'workers', start: 'earliest' }],
+          delays: [],
+          create: true,
+          native: undefined,
+        },
+      ],
+    },
+    stop.signal,
+  )
   const found: Assignment[] = []
   const all: Assignment[] = []
   const source = {

@@ -55,8 +55,10 @@ export const ack: readonly Clause[] = [
       const orders = t.orders(100)
       await t.send(broker, topic, orders)
       const ids: string[] = []
+      let connects: number | undefined
       while (ids.length < orders.length) {
         const messages = await puller.receive({ max: 10, waitMs: 5000 })
+        connects ??= t.link(broker).connects().length
         t.ok(messages.length > 0, `only ${ids.length} of ${orders.length} messages were pulled`)
         for (const message of messages) {
           ids.push(message.id)
@@ -73,7 +75,7 @@ export const ack: readonly Clause[] = [
         { settled: 100, stale: 0, repeated: 0 },
         'settlements at the server',
       )
-      t.equal(t.link(broker).connects().length, 1, 'connections made')
+      t.equal(t.link(broker).connects().length, connects, 'connections made')
     },
   },
   {

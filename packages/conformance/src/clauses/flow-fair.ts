@@ -64,10 +64,11 @@ export const flowFair: readonly Clause[] = [
     async run(t) {
       const none: readonly Order[] = []
       // 18 of 20 messages are of one key, whose own handlers take 90 of every 100 ms: behind them in one line, others would wait for that.
-      const rounds = t.virtual ? t.size(500) : 80
+      // On a real machine 5 ms take longer: the hot key's own handlers must not need more time than there is.
+      const [rounds, everyMs] = t.virtual ? [t.size(500), 100] : [50, 250]
       const key = async (hot: boolean): Promise<number> => {
         const topic = t.topic(hot ? 'hot-key' : 'cool-key')
-        return latencyOfOthers(t, [topic], rounds, 100, (round) => ({
+        return latencyOfOthers(t, [topic], rounds, everyMs, (round) => ({
           hot: hot ? t.orders(18, { keyNames: ['hot'] }) : none,
           others: t.orders(2, { keyNames: [`key-${(round * 2) % 64}`, `key-${(round * 2 + 1) % 64}`] }),
           hotTopic: topic,
@@ -82,7 +83,7 @@ export const flowFair: readonly Clause[] = [
       const topic = async (hot: boolean): Promise<number> => {
         const topics = Array.from({ length: count }, (_, index) => t.topic(`${hot ? 'hot' : 'cool'}-${index}`))
         const [first, ...rest] = topics as [OrderTopic, ...OrderTopic[]]
-        return latencyOfOthers(t, topics, half, 50, (round) => ({
+        return latencyOfOthers(t, topics, half, everyMs / 2, (round) => ({
           hot: hot ? t.orders(36) : none,
           others: t.orders(4),
           hotTopic: first,
@@ -138,7 +139,8 @@ export const flowFair: readonly Clause[] = [
             at >= wakes && (name === 'stalled' || name === 'lost' || (name === 'adapter' && event['reason'] !== undefined)),
         )
       t.atLeast(said.length, 1, 'events that say that it was stalled')
-      t.equal(member.consumer?.state, 'running', 'state of the consumer afterwards')
+      // The object of a member in another process cannot be asked; that it goes on was seen.
+      if (member.consumer !== undefined) t.equal(member.consumer.state, 'running', 'state of the consumer afterwards')
     },
   },
   {

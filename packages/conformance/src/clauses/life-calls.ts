@@ -144,6 +144,7 @@ export const lifeCalls: readonly Clause[] = [
     id: 'LIFE-8',
     title: 'No leaks',
     needs: 'memory',
+    realMs: 150_000,
     async run(t) {
       const topic = t.topic('jobs')
       const sender = await t.connect()
@@ -166,7 +167,7 @@ export const lifeCalls: readonly Clause[] = [
         connections: (await t.auditor.counters()).connections,
         members: (await t.auditor.members(topic.name, 'workers')).length,
       }
-      for (let n = 0; n < 100; n++) await cycle()
+      for (let n = 0; n < t.rounds(100, 30); n++) await cycle()
       await t.pass(2 * t.leaseMs)
       const after = {
         timers: timers(),
@@ -286,10 +287,10 @@ export const lifeCalls: readonly Clause[] = [
       const topic = t.topic('jobs')
       const sender = await t.connect()
       const seen = t.recorder()
-      const most = t.size(5000)
+      const most = t.virtual ? t.size(5000) : 2500
       const perRound = Math.floor(most / 25)
       const load = t.load(sender, topic, { everyMs: 1, most })
-      for (let round = 0; round < 20; round++) {
+      for (let round = 0; round < t.rounds(20, 10); round++) {
         const member = await t.member({ topic, recorder: seen, acts: [{ holdMs: [1, 4] }] })
         await t.until(`round ${round} handled enough`, () => member.starts >= perRound, { withinMs: 30_000, seen: () => member.starts })
         await member.close()

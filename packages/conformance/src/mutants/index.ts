@@ -1,13 +1,18 @@
 import { copies } from './copies.ts'
 import { embedded } from './embedded.ts'
 import type { Mutant } from './mutant.ts'
+import { rabbitmq } from './rabbitmq.ts'
 import { receiving } from './receiving.ts'
+import { redis } from './redis.ts'
 import { sending } from './sending.ts'
 import { settling } from './settling.ts'
 import { starting } from './starting.ts'
 import { suite } from './suite.ts'
 
 export { needServers } from './servers.ts'
+
+/** Bugs of real adapters that are planted; the same bug may be planted in several. */
+export const serverMutants: readonly Mutant[] = [...redis, ...rabbitmq]
 
 const number = (id: string): number => (id.startsWith('MUT-') ? Number(id.slice(4)) : 1000)
 

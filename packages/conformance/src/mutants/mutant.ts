@@ -1,8 +1,11 @@
 /** One planted bug, at most 20 lines: it must be noticed by the clauses that are named for it. */
 export interface Mutant {
   readonly id: string
-  /** `core`: a file of packages/core/src. `memory`: of packages/core/src/memory. `suite`: of packages/conformance/src. */
-  readonly where: 'core' | 'memory' | 'suite'
+  /**
+   * `core`: a file of packages/core/src. `memory`: of packages/core/src/memory. `suite`: of packages/conformance/src. `redis` and
+   * `rabbitmq`: of that adapter's src, where the clauses run on a real server.
+   */
+  readonly where: 'core' | 'memory' | 'suite' | 'redis' | 'rabbitmq'
   readonly file: string
   /** Must occur exactly once in the file. */
   readonly find: string
