@@ -42,7 +42,7 @@ const replies: Readonly<Record<string, Verdict>> = {
   NOSCRIPT: ['UNAVAILABLE', true, 'failed'],
 }
 const texts: readonly (readonly [RegExp, Verdict])[] = [
-  [/acl failure|no permissions|noperm/i, ['UNAUTHORIZED', false, 'failed']],
+  [/acl failure|no permissions|noperm|user executing the script/i, ['UNAUTHORIZED', false, 'failed']],
   [/^ERR max number of clients/i, ['UNAVAILABLE', true, 'failed']],
   [/^ERR .*(?:DB index|invalid db)/i, ['INVALID_ARGUMENT', false, 'failed']],
   [/exceeds maximum allowed size|invalid bulk length|invalid multibulk length|too big/i, ['TOO_LARGE', false, 'failed']],

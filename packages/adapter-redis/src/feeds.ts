@@ -23,6 +23,8 @@ export interface Ownership {
   readonly token: string
   /** Tells core that entries were taken away behind its back. */
   vanished(partition: number, ids: readonly string[]): void
+  /** Tells core that so many were taken away before the group was given them. */
+  cut(partition: number, count: number): void
   /** Gives the partition back, when nothing of it is used any more. */
   done(): Promise<void>
 }
@@ -69,7 +71,9 @@ export function mainFeed(own: Ownership): Feed {
       if (status === 'NOGROUP') return { kind: 'gone' }
       const entries = entriesOf(reply, 2, cache)
       if (mode !== 'new') {
-        const times = counts(reply[1])
+        const [cut, list] = String(reply[1]).includes(';') ? String(reply[1]).split(';') : ['0', String(reply[1])]
+        if (Number(cut) > 0) own.cut(own.partition, Number(cut))
+        const times = counts(list)
         // A page that is not full was the last one.
         return { kind: 'entries', entries, times, last: entries.at(-1)?.id ?? after, more: entries.length >= count }
       }

@@ -114,7 +114,17 @@ if create then
     local from=(known or ARGV[i+1]~='latest') and '0' or '$'
     local missing=0
     for p=0,tonumber(have)-1 do
-      local x=redis.pcall('XGROUP','CREATE',pre..p,g,from,'MKSTREAM')
+      local x
+      if from=='0' then
+        -- What was trimmed before there was this group is nothing that it lost.
+        local gone,info=0,redis.pcall('XINFO','STREAM',pre..p)
+        if not info.err then
+          local s={}
+          for k=1,#info,2 do s[info[k]]=info[k+1] end
+          gone=(s['entries-added'] or 0)-(s.length or 0)
+        end
+        x=redis.pcall('XGROUP','CREATE',pre..p,g,from,'MKSTREAM','ENTRIESREAD',gone)
+      else x=redis.pcall('XGROUP','CREATE',pre..p,g,from,'MKSTREAM') end
       if not x.err then missing=missing+1
       elseif not string.find(x.err,'BUSYGROUP') then return redis.error_reply(x.err) end
     end
@@ -173,8 +183,28 @@ return out`
 
 // KEYS: stream, own. ARGV: partition, token, group, first id or '>', count, count of one chunk, bytes.
 const read = `${fence}
+-- How many entries were cut off before this group was given them. The count of what it was given is set right, so that it is told once.
+local function missed()
+  local info=redis.pcall('XINFO','STREAM',KEYS[1])
+  local groups=redis.pcall('XINFO','GROUPS',KEYS[1])
+  if info.err or groups.err then return 0 end
+  local s={}
+  for i=1,#info,2 do s[info[i]]=info[i+1] end
+  for _,row in ipairs(groups) do
+    local g={}
+    for i=1,#row,2 do g[row[i]]=row[i+1] end
+    if g.name==ARGV[3] and s['entries-added'] and g['entries-read'] then
+      local lost=s['entries-added']-s.length-g['entries-read']
+      if lost<=0 then return 0 end
+      local set=redis.pcall('XGROUP','SETID',KEYS[1],ARGV[3],g['last-delivered-id'],'ENTRIESREAD',s['entries-added']-s.length)
+      return set.err and 0 or lost
+    end
+  end
+  return 0
+end
 local from,left,chunk,room=ARGV[4],tonumber(ARGV[5]),tonumber(ARGV[6]),tonumber(ARGV[7])
 local out={'OK',''}
+if from=='0-0' then out[2]=missed()..';' end
 while left>0 do
   local n=math.min(chunk,left)
   local r=redis.pcall('XREADGROUP','GROUP',ARGV[3],'owner','COUNT',n,'STREAMS',KEYS[1],from)
@@ -191,7 +221,7 @@ while left>0 do
     local rows=redis.pcall('XPENDING',KEYS[1],ARGV[3],e[1][1],e[#e][1],#e)
     local times={}
     if not rows.err then for i=1,#rows do times[i]=tostring(rows[i][4]) end end
-    out[2]=table.concat(times,',')
+    out[2]=out[2]..table.concat(times,',')
     break
   end
   left=left-#e

@@ -153,6 +153,13 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
           count: ids.length,
           note: `entries were taken away before they were settled: ${ids.slice(0, 10).join(', ')}${ids.length > 10 ? ', …' : ''}`,
         }),
+      cut: (at, lost) =>
+        context.event('position-lost', {
+          ...about,
+          partition: at,
+          count: lost,
+          note: 'the stream was cut above the position; going on from the oldest message',
+        }),
       done: () => giveBack(row),
     }
     add(row, 'main', mainFeed(ownership))
