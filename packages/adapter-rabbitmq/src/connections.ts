@@ -330,23 +330,44 @@ export async function openChannel(wire: Wire, confirm: false, onEnd: (error: unk
 export async function openChannel(wire: Wire, confirm: boolean, onEnd: (error: unknown) => void): Promise<Channel> {
   if (wire.lost.aborted) throw wire.lost.reason
   const channel = confirm ? await wire.model.createConfirmChannel() : await wire.model.createChannel()
-  let error: unknown = null
-  channel.on('error', (given) => {
-    error ??= given
-  })
-  channel.on('close', () => onEnd(error))
+  let told = false
+  const end = (error: unknown): void => {
+    if (told) return
+    told = true
+    onEnd(error)
+  }
+  // What waits for a confirm is told before `close` is: the reason has to be known by then.
+  channel.on('error', end)
+  channel.on('close', () => end(null))
   return channel
 }
 
-/** Runs `run` on a channel of its own and closes it. A refusal of the server costs this channel and nothing else. */
+// Channels that wait for the next one who has something to declare or to look at.
+const spare = new WeakMap<Wire, Channel[]>()
+
+/** Runs `run` on a channel that nobody else uses meanwhile. A refusal of the server costs this channel and nothing else. */
 export async function onChannel<T>(link: Link, signal: AbortSignal, run: (channel: Channel) => Promise<T>): Promise<T> {
   const wire = await link.ready(signal)
-  const channel = await unlessLost(wire, signal, openChannel(wire, false, () => {}))
-  try {
-    return await unlessLost(wire, signal, run(channel))
-  } finally {
-    attempt(() => channel.close()).catch(() => {})
-  }
+  const idle = spare.get(wire) ?? []
+  spare.set(wire, idle)
+  const waiting = idle.pop()
+  const opening = waiting === undefined ? openSpare(wire, idle) : null
+  const channel = waiting ?? (await unlessLost(wire, signal, opening as Promise<Channel>))
+  const running = run(channel)
+  // Whoever gives up leaves the channel to what still runs on it.
+  running.then(
+    () => idle.push(channel),
+    () => attempt(() => channel.close()).catch(() => {}),
+  )
+  return unlessLost(wire, signal, running)
+}
+
+async function openSpare(wire: Wire, idle: Channel[]): Promise<Channel> {
+  const channel: Channel = await openChannel(wire, false, () => {
+    const index = idle.indexOf(channel)
+    if (index >= 0) idle.splice(index, 1)
+  })
+  return channel
 }
 
 /** The promise, or a rejection as soon as the connection is lost or the signal is aborted. */

@@ -35,6 +35,7 @@ export interface Ownership {
 }
 
 const retryMs = 500
+const togetherMs = 100
 
 /** Takes part until stopped, through lost connections and deleted queues. */
 export function startOwnership(options: OwnershipOptions): Ownership {
@@ -87,7 +88,10 @@ export function startOwnership(options: OwnershipOptions): Ownership {
   }
 
   async function balance(wire: Wire, channel: Channel): Promise<void> {
+    // Those who start together are counted together: nobody takes what another one will ask for at once.
+    await pause(togetherMs)
     for (;;) {
+      if (stopped.signal.aborted || wire.lost.aborted) return
       await step(wire, channel)
       if (stopped.signal.aborted || wire.lost.aborted) return
       await pause(options.everyMs * (0.75 + random() / 2))

@@ -120,6 +120,7 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
           else outlet.returned.set(name, count - 1)
           return failed(fault('NOT_FOUND', `no queue takes what is sent to ${where(exchange, key)}`, 'failed'))
         }
+        if (outlet.ended === null && !isNack(error)) return done({ index, outcome: 'unknown', error: outlet.wire.lost.reason ?? error })
         if (outlet.ended === null) return done({ index, outcome: 'unknown', error: fault('UNAVAILABLE', 'the server did not take the message', 'unknown', error) })
         const limit = limitIn(outlet.ended.error)
         if (limit !== null) {
@@ -224,6 +225,9 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
 
   return { publish }
 }
+
+// The words of the client for the server's refusal; any other is the end of the channel.
+const isNack = (error: unknown): boolean => error instanceof Error && error.message === 'message nacked'
 
 // A function, because what is called in between may end it.
 const whyOver = ({ ended }: Outlet): Error | null => (ended === null ? null : refused(ended.error))

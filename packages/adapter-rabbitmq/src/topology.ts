@@ -63,6 +63,8 @@ export function createTopology(link: Link, settings: Settings, context: AdapterC
     const found = topics.get(topic)
     if (found === undefined) return []
     const state = await declareOne({ ...found.plan, partitions: found.plan.partitions ?? found.partitions }, signal)
+    for (const group of state.created)
+      context.event('position-lost', { topic, group, note: 'its queues were gone from the server; declared again, and empty' })
     return state.created
   }
 
@@ -91,10 +93,7 @@ export function createTopology(link: Link, settings: Settings, context: AdapterC
         running = restoreNow(topic, signal).finally(() => restoring.delete(topic))
         restoring.set(topic, running)
       }
-      const created = await running
-      for (const group of created)
-        context.event('position-lost', { topic, group, note: 'its queues were gone from the server; declared again, and empty' })
-      return created
+      return running
     },
     lane(place, step, signal) {
       const stepMs = topics.get(place.topic)?.plan.delays[step]
@@ -146,11 +145,11 @@ async function makeTopic(making: Making): Promise<{ readonly partitions: number;
     throw fault('CONFLICT', `topic "${plan.name}" reads one existing queue, which is one partition, not ${plan.partitions}`)
   let partitions = 1
   if (exchange !== '') {
-    const found = await exists(making, (channel) => channel.checkExchange(exchange))
-    if (!found && !make) throw fault('NOT_FOUND', `there is no exchange "${exchange}"`)
+    if (!make && !(await exists(making, (channel) => channel.checkExchange(exchange))))
+      throw fault('NOT_FOUND', `there is no exchange "${exchange}"`)
     if (plan.keyed && !oneQueue) {
       partitions = make
-        ? await makeKeyed(making, exchange, found)
+        ? await makeKeyed(making, exchange)
         : (plan.partitions ?? (native.declare === false ? settings.partitions : await countOf(making, exchange)))
     } else if (make) await makePlain(making, exchange)
   } else if (plan.keyed && !oneQueue) throw fault('INVALID_ARGUMENT', 'the default exchange has no partitions: name the queue as well')
@@ -192,20 +191,19 @@ async function makePlain({ link, plan, signal }: Making, exchange: string): Prom
 
 // The number of partitions is the server's: the name of the alternate exchange holds it, and declaring the exchange with another
 // one is refused. Groups bound for fewer partitions than their neighbours would miss messages that are confirmed.
-async function makeKeyed({ link, settings, plan, signal }: Making, exchange: string, found: boolean): Promise<number> {
+async function makeKeyed({ link, settings, plan, signal }: Making, exchange: string): Promise<number> {
   const wanted = plan.partitions ?? settings.partitions
   const foreign = layout.foreignExchange(exchange, wanted)
   try {
     await onChannel(link, signal, async (channel) => {
-      if (!found) await channel.assertExchange(foreign, 'fanout', { durable: true })
+      await channel.assertExchange(foreign, 'fanout', { durable: true })
       await channel.assertExchange(exchange, 'direct', { durable: true, alternateExchange: foreign })
-      if (found) await channel.assertExchange(foreign, 'fanout', { durable: true })
     })
     return wanted
   } catch (error) {
     if (explain(error).code !== 'CONFLICT') throw error
-    // Somebody made it meanwhile with another count: what was made here for ours goes again.
-    if (!found) await onChannel(link, signal, (channel) => channel.deleteExchange(foreign, { ifUnused: true })).catch(() => {})
+    // It is there with another count: what was made here for ours goes again.
+    await onChannel(link, signal, (channel) => channel.deleteExchange(foreign, { ifUnused: true })).catch(() => {})
     const have = currentCount(error)
     if (have === null) throw fault('CONFLICT', `exchange "${exchange}" is of another kind on the server: it has no partitions of ours`, 'failed', error)
     if (plan.partitions !== null)
