@@ -18,6 +18,7 @@ HEADER = b"h_"  # in front of the application's headers
 NULL = b"ph-null"  # the field that says: no body
 MARKS = (NULL, b"ph-partition", b"ph-slot")  # no part of the message
 HANDED_OUT = 10**15  # added to the due time of a parked entry while a member has it
+EXPELLER, EXPELLED_MS = "auditor", 2500  # who has the partitions of an expelled member, and for how long
 PATIENCE = 60.0  # seconds that a call waits for a server that restarts or stands still
 
 
@@ -249,7 +250,7 @@ class Auditor:
             if not field.isdigit():
                 continue
             token, until = value.decode().rsplit("|", 1)
-            if int(until) > now:
+            if int(until) > now and not token.startswith(EXPELLER):
                 found.append([int(field), cut(token.rsplit("/", 1)[0])])
         return sorted(found)
 
@@ -315,7 +316,7 @@ class Auditor:
         self.ask("XTRIM", f"{{{topic}}}:{partition}", "MAXLEN", "0")
 
     def call_expel(self, instance):
-        """Its leases and memberships are gone; its connections stay, as an administrator of memberships leaves them."""
+        """Its memberships are gone and somebody else has what it owned, for a moment; its connections stay."""
         cursor = b"0"
         while True:
             cursor, keys = self.ask("SCAN", cursor, "MATCH", "{*}:mem:*", "COUNT", "1000")
@@ -326,7 +327,7 @@ class Auditor:
                         self.ask("ZREM", key, member)
                 for field, value in pairs(self.ask("HGETALL", own)).items():
                     if field.isdigit() and cut(value.decode().rsplit("/", 1)[0]) == instance:
-                        self.ask("HDEL", own, field)
+                        self.ask("HSET", own, field, f"{EXPELLER}/0|{self.now() + EXPELLED_MS}")
             if cursor == b"0":
                 return
 
