@@ -2,6 +2,7 @@
 // server still counts us as alive. A session has two, because an alarm stops a whole connection that publishes. The client's own
 // recovery is not used: it brings back the socket, and neither channels nor consumers nor their prefetch.
 
+import { setMaxListeners } from 'node:events'
 import type { AdapterContext } from '@posthorn/core/adapter'
 import { reconnectDelay } from '@posthorn/core/adapter'
 import type { Channel, ChannelModel, ConfirmChannel, SocketOptions } from 'amqplib'
@@ -226,6 +227,8 @@ function createWire(
   const { clock } = context
   const { heartbeatMs } = settings
   const lost = new AbortController()
+  // Every channel listens for its end, and there may be hundreds.
+  setMaxListeners(0, lost.signal)
   const idle: Channel[] = []
   let pulses = 0
   let ranAt = clock.monotonic()

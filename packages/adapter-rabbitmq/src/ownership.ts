@@ -3,6 +3,7 @@
 // connection and ends with it; members are counted, and nobody keeps more than his share. The single active consumer stays the
 // fence behind it: a successor is given nothing before the server has taken everything back from his predecessor.
 
+import { setMaxListeners } from 'node:events'
 import type { AdapterContext } from '@posthorn/core/adapter'
 import type { Channel } from 'amqplib'
 import type { Link, Wire } from './connections.ts'
@@ -43,6 +44,7 @@ export function startOwnership(options: OwnershipOptions): Ownership {
   const { clock, random } = context
   const members = layout.membersQueue(topic, options.group)
   const stopped = new AbortController()
+  setMaxListeners(0, stopped.signal)
   const owned = new Map<number, QueueReader>()
   let wakeUp: () => void = () => {}
   let accept: () => void = () => {}

@@ -1,5 +1,6 @@
 // Keeps consuming one queue: opens a channel, consumes, and does so again after every way in which that can end.
 
+import { setMaxListeners } from 'node:events'
 import type { AdapterContext, Assignment, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { AssignmentHost } from './assignment.ts'
@@ -52,6 +53,7 @@ export function readQueue(options: ReaderOptions): QueueReader {
   const { link, topology, context, source } = options
   const { clock } = context
   const stopped = new AbortController()
+  setMaxListeners(0, stopped.signal)
   let current: QueueAssignment | null = null
   let channel: Channel | null = null
   let failures = 0
