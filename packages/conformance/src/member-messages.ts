@@ -16,6 +16,8 @@ export interface PlainScript extends Omit<Script, 'topic' | 'acts' | 'produce' |
   /** One topic was given as such, not as a list. */
   readonly single: boolean
   readonly acts: readonly PlainAct[]
+  /** Topics that a handler may forward to with its settlement. */
+  readonly forwardTo?: readonly OrderTopicSpec[]
   /** There is a store for `once`: the suite holds it, as a database would, and each call of it is a conversation. */
   readonly once?: { readonly windowMs: number | undefined }
   readonly produce?: Omit<NonNullable<Script['produce']>, 'topic'> & { readonly topic: OrderTopicSpec; readonly orders: readonly Order[] }
@@ -81,9 +83,12 @@ export function plainScript(
 ): PlainScript {
   const { topic, acts = [], produce, recorder: _recorder, once, ...rest } = script
   const topics = topic === undefined ? [] : 'name' in topic ? [topic] : topic
+  const { forward: atomic, ...options } = rest.options ?? {}
   return {
     ...rest,
     ...(topic === undefined ? {} : { topic: topics.map(plainSpec) }),
+    ...(rest.options === undefined ? {} : { options }),
+    ...(atomic === undefined ? {} : { forwardTo: atomic.to.map((to) => plainSpec(to as OrderTopic)) }),
     ...(once === undefined ? {} : { once: { windowMs: once.windowMs } }),
     single: topic !== undefined && 'name' in topic,
     acts: acts.map(({ gate, forward, ...act }) => {

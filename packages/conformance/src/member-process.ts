@@ -238,11 +238,12 @@ function createStore(): Store {
 }
 
 function scriptOf(script: PlainScript, gates: Gates, store: Store): Script {
-  const { topic, single, acts, produce, once, ...rest } = script
+  const { topic, single, acts, produce, once, forwardTo, ...rest } = script
   const topics = topic?.map(topicOf)
   const [first] = topics ?? []
   return {
     ...rest,
+    ...(forwardTo === undefined ? {} : { options: { ...rest.options, forward: { atomic: true, to: forwardTo.map(topicOf) } } }),
     ...(once === undefined ? {} : { once: store.store(once.windowMs) }),
     ...(topics === undefined || first === undefined ? {} : { topic: single ? first : topics }),
     acts: acts.map(({ gate, forward, ...act }) => ({

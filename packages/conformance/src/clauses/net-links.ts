@@ -121,10 +121,11 @@ export const netLinks: readonly Clause[] = [
     needs: 'memory',
     async run(t) {
       await carriedOver(t, 'narrow', { quiet: true, everyMs: 2500, most: 16, bytes: 64_000, timeoutMs: 30_000 }, async (carried) => {
-        await carried.strikes('messages on their way')
         const statuses = t.events('status').length
         const connects = carried.all.map((broker) => t.link(broker).connects().length)
         for (const broker of carried.all) t.link(broker).throttle(65_536)
+        await t.until('a message is on its way', () => t.link(carried.producer).open('publish') > 0, 10_000)
+        await carried.strikes('messages on their way')
         await t.pass(30_000)
         t.equal(t.events('status').length, statuses, 'changes of status at 64 KiB/s')
         t.equal(

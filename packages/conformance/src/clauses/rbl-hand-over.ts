@@ -283,6 +283,7 @@ export const rblHandOver: readonly Clause[] = [
     id: 'RBL-2',
     title: 'Rebalance under load',
     needs: 'memory',
+    realMs: 120_000,
     withinMs: 60_000,
     async run(t) {
       await comings(t, 'politely')
@@ -303,6 +304,7 @@ export const rblHandOver: readonly Clause[] = [
       const sender = await t.connect()
       const load = t.load(sender, topic, { everyMs: 5 })
       await t.until('both handle', () => leaver.starts > 50 && stayer.starts > 50)
+      await t.until('the leaver is at work', () => leaver.running > 0)
       t.struck('running handlers', leaver.running)
       await leaver.close()
       await t.until(
@@ -336,6 +338,7 @@ export const rblHandOver: readonly Clause[] = [
     id: 'RBL-14',
     title: 'A hand-over repeats nothing',
     needs: 'memory',
+    realMs: 100_000,
     withinMs: 60_000,
     async run(t) {
       await rollingDeploy(t, true)
