@@ -2,6 +2,8 @@
 //
 //   <!-- generated:capabilities -->            what each adapter gives at best
 //   <!-- generated:capabilities profiles -->   what the embedded broker gives in each of its profiles
+//   <!-- generated:capabilities redis -->      what one adapter gives at best, beside the embedded broker's default
+//   <!-- generated:native redis RedisOptions -->  an options type of an adapter
 //   <!-- generated:options ConsumeOptions -->  an options type of a core entry point: name, type, default, meaning
 //   <!-- generated:error-codes -->             the codes of MessagingError
 //   <!-- /generated -->                          its end (`/generated:NAME` is the same)
@@ -56,7 +58,7 @@ async function columnsOf(base, what) {
     const module = await tsImport(pathToFileURL(join(base, file)).href, import.meta.url)
     const all = name === 'memory' ? Object.entries(module.profiles) : [[name, module.best ?? module.capabilities]]
     if (what === 'profiles' && name === 'memory') columns.push(...all.map(([profile, best]) => ({ name: profile, best })))
-    else if (what !== 'profiles') columns.push({ name, best: all[0][1] })
+    else if (what === undefined || what === name) columns.push({ name, best: all[0][1] })
   }
   if (columns.length === 0) throw new Error('no adapter says what it gives')
   return columns
@@ -73,12 +75,12 @@ async function capabilities(base, what) {
   return table(['capability', ...columns.map(({ name }) => name)], [...rows, ...numbers])
 }
 
-/** All names of core's entry points, with the compiler that knows them. */
-function coreNames(base) {
+/** All names of a package's entry points, with the compiler that knows them. */
+function namesIn(base, name) {
   const compiled = program(base)
   const names = new Map()
   for (const { source, member } of compiled.entries) {
-    if (member.manifest.name !== '@posthorn/core') continue
+    if (member.manifest.name !== name) continue
     for (const found of namesOf({ ...compiled, base, source }) ?? []) names.set(found.name, found.target)
   }
   return { checker: compiled.program.getTypeChecker(), names }
@@ -91,10 +93,10 @@ const defaultOf = (symbol) =>
     ?.text?.map(({ text }) => text)
     .join('') ?? ''
 
-function options(base, name) {
-  const { checker, names } = coreNames(base)
+function options(base, name, from = '@posthorn/core') {
+  const { checker, names } = namesIn(base, from)
   const symbol = names.get(name)
-  if (symbol === undefined) throw new Error(`core exports no type ${name}`)
+  if (symbol === undefined) throw new Error(`${from} exports no type ${name}`)
   const rows = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol)).map((property) => {
     const [declaration] = property.declarations ?? []
     const written = declaration?.type?.getText().replace(/ \| undefined$/, '') ?? checker.typeToString(checker.getTypeOfSymbol(property))
@@ -123,15 +125,21 @@ function unionMembers(checker, symbol) {
 }
 
 function errorCodes(base) {
-  const { checker, names } = coreNames(base)
+  const { checker, names } = namesIn(base, '@posthorn/core')
   const symbol = names.get('ErrorCode')
   if (symbol === undefined) throw new Error('core exports no type ErrorCode')
   const rows = unionMembers(checker, symbol).map(({ value, comment }) => [`[\`${value}\`](${'#'}${value.toLowerCase()})`, comment])
   return rows.some(([, comment]) => comment !== '') ? table(['code', 'meaning'], rows) : rows.map(([link]) => `- ${link}`).join('\n')
 }
 
-const makers = { capabilities, options, 'error-codes': errorCodes }
-const marker = /<!-- generated:(\S+)(?: (\S+))? -->\n[\s\S]*?(<!-- \/generated(?::[^>]*)? -->)/g
+/** `ADAPTER TYPE` */
+function native(base, what) {
+  const [adapter, name] = what.split(' ')
+  return options(base, name, `@posthorn/${adapter}`)
+}
+
+const makers = { capabilities, options, native, 'error-codes': errorCodes }
+const marker = /<!-- generated:(\S+)(?: (\S.*?))? -->\n[\s\S]*?(<!-- \/generated(?::[^>]*)? -->)/g
 
 /** Every page below `base` that has a marker: `{ file, before, after }`. Throws for a marker that names nothing. */
 export async function generate(base) {

@@ -213,6 +213,8 @@ function destroy(client: Redis): void {
   stream?.destroy()
 }
 
+const noTls = '. TLS was begun there; a port without TLS is reached by redis://'
+
 async function connect(
   settings: Settings,
   options: LinkOptions,
@@ -258,7 +260,13 @@ async function connect(
     const abort = (): void => reject(fault('CANCELLED', 'redis: connecting was given up'))
     signal.addEventListener('abort', abort, { once: true })
     const cancelTimer = options.clock.timer(settings.connectMs, () =>
-      reject(fault('UNAVAILABLE', `redis: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms`, 'none')),
+      reject(
+        fault(
+          'UNAVAILABLE',
+          `redis: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms${settings.tls === null ? '' : noTls}`,
+          'none',
+        ),
+      ),
     )
     cancel = () => {
       cancelTimer()
@@ -273,7 +281,11 @@ async function connect(
   } catch (error) {
     client.on('error', () => {})
     destroy(client)
-    throw cleaned(first ?? error, 'redis: ')
+    const clean = cleaned(first ?? error, 'redis: ')
+    // What a port with TLS does to whoever speaks without.
+    if (settings.tls === null && /ECONNRESET|EPIPE|connection is closed/i.test(clean.message))
+      throw fault('UNAVAILABLE', `${clean.message}. a port with TLS is reached by rediss://`, 'none')
+    throw clean
   } finally {
     cancel()
     stop.catch(() => {})

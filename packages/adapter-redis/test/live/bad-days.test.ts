@@ -256,6 +256,59 @@ onServer(
   },
 )
 
+onServer(
+  'a server whose users may do what docs/brokers/redis.md says',
+  () => ({ users: [{ name: 'posthorn', password: canary }] }),
+  () => {
+    const page = readFileSync(new URL('../../../../docs/brokers/redis.md', import.meta.url), 'utf8')
+    const rule = (user: string, name: string): string[] => {
+      const line = page.split('\n').find((each) => each.startsWith(`ACL SETUSER ${user} `)) ?? ''
+      return line.replaceAll('orders.placed', name).split(' ').slice(3)
+    }
+
+    it('serves who sends and handles', async () => {
+      const orders = jobs('orders')
+      const rights = rule('shop', orders.name).map((word) => (word.startsWith('>') ? `>${canary}` : word))
+      expect(rights.length).toBeGreaterThan(5)
+      await server.control(['ACL', 'SETUSER', 'shop', ...rights])
+      const broker = await connected({ username: 'shop' })
+      const numbers: number[] = []
+      const retry = { attempts: 2, firstDelayMs: 20 }
+      await broker.consume(orders, { group: 'workers', retry }, ({ value }) => {
+        if (value.n === 1) throw new Error('never')
+        numbers.push(value.n)
+      })
+      const heard: number[] = []
+      await broker.consume(orders, { group: 'screens', broadcast: true }, ({ value }) => void heard.push(value.n))
+      const producer = broker.producer(orders, { timeoutMs: 5000 })
+      await sendAll(broker, orders, 0, 5)
+      await producer.send({ n: 5 }, { delayMs: 200 })
+      await until('the others are handled', () => sorted(numbers).join() === '0,2,3,4,5')
+      const letters = broker.deadLetters(orders, 'workers')
+      await until('the one is dead', async () => (await letters.purge({ all: true })).purged === 1)
+      expect(await broker.lag(orders, 'workers')).toMatchObject({ members: 1 })
+      await until('all was heard', () => sorted(heard).length === 6)
+      // Leases are renewed and what is finished is trimmed, too.
+      await new Promise((resolve) => setTimeout(resolve, 6000))
+      expect(seen.events.filter(({ error }) => error?.code === 'UNAUTHORIZED')).toEqual([])
+    })
+
+    it('serves who only sends', async () => {
+      const orders = jobs('orders')
+      const all = await connected()
+      const numbers = await collect(all, orders)
+      const rights = rule('till', orders.name).map((word) => (word.startsWith('>') ? `>${canary}` : word))
+      expect(rights.length).toBeGreaterThan(5)
+      await server.control(['ACL', 'SETUSER', 'till', ...rights])
+      const broker = await connected({ username: 'till' })
+      await sendAll(broker, orders, 0, 5)
+      await broker.producer(orders).send({ n: 5 }, { delayMs: 100 })
+      await until('all are handled', () => sorted(numbers).length === 6)
+      await seen.refusal(broker.consume(orders, { group: 'workers' }, () => {}))
+    })
+  },
+)
+
 let folder = ''
 let tls: TlsFiles
 let other: TlsFiles
