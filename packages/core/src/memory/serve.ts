@@ -91,7 +91,7 @@ function handOut(hub: Hub, ownership: Ownership, cursor: Cursor, entries: readon
     let body: Buffer | null = null
     if (entry.slab !== null) {
       const end = start + entry.length
-      entry.slab.copy(slab, start, entry.start, entry.start + entry.length)
+      slab.set(entry.slab.length === entry.length ? entry.slab : entry.slab.subarray(entry.start, entry.start + entry.length), start)
       body = slab.subarray(start, end)
       start = end
     }
