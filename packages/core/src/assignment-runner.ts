@@ -4,9 +4,10 @@ import type { AssignmentRunner, Consumption } from './consumption.ts'
 import type { Assignment, Delivery, SettleResult } from './contract.ts'
 import { createEntry, type Entry } from './entry.ts'
 import { examine, type Refusal } from './examine.ts'
-import { keyLanes } from './key-lanes.ts'
+import { keyTurns } from './key-turns.ts'
 import { watchProof } from './proof-watch.ts'
 import { readyList } from './ready-list.ts'
+import { createRepeats } from './repeats.ts'
 import { passLane } from './retry-lane.ts'
 import { settleFirst } from './settle-first.ts'
 import { createSettlement } from './settlement.ts'
@@ -33,11 +34,11 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   const { clock, telemetry } = context
   const { topic } = hooks
   const window = plan.settleFirst ? Math.min(plan.maxUnsettled, plan.concurrency) : plan.maxUnsettled
-  const lanes = keyLanes()
   const queue = readyList<Entry>()
   const active = activeEntries()
   const answers = new Map<Entry, (result: PullResult) => void>()
   let held = 0
+  let looked = 0
   let waiting = 0
   let over = false
   let leaving = false
@@ -51,6 +52,9 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     end = resolve
   })
   const about = { topic: topic.name, group: plan.group, partition: assignment.partition }
+  const repeats = createRepeats(consumption, about)
+  const { finishedBefore } = repeats
+  const turns = keyTurns({ clock, busy, over: () => over, finishedBefore, settleAgain, ready: enqueue, released: makeReady })
 
   const settlement = createSettlement({
     clock,
@@ -62,28 +66,16 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   function answered(entries: readonly Entry[], result: SettleResult): void {
     held -= entries.length
-    if (answers.size > 0) for (const entry of entries) answer(entry, result === 'settled' ? 'done' : result)
+    for (const entry of answers.size > 0 ? entries : []) {
+      answers.get(entry)?.(result === 'settled' ? 'done' : result)
+      answers.delete(entry)
+    }
     if (result === 'settled') {
       if (finished.size > 0) for (const entry of entries) finished.delete(entry.identity)
       if (telemetry.wants('settled')) telemetry.emit('settled', { ...about, count: entries.length, ids: entries.map((each) => each.id) })
-    } else if (!plan.settleFirst) remember(entries, result)
+    } else if (!plan.settleFirst) repeats.unsettled(entries, result)
+    turns.answered(entries, result)
     wake()
-  }
-
-  function answer(entry: Entry, result: PullResult): void {
-    answers.get(entry)?.(result)
-    answers.delete(entry)
-  }
-
-  // With atomic outputs a copy comes back only if neither was done, so it has to run.
-  function remember(entries: readonly Entry[], result: 'stale' | 'unknown'): void {
-    for (const entry of entries) if (entry.outputs === null) finished.add(entry.identity)
-    if (entries.length > 0)
-      telemetry.emit(result === 'stale' ? 'settle-stale' : 'settle-unknown', {
-        ...about,
-        count: entries.length,
-        ids: entries.map((each) => each.id),
-      })
   }
 
   function alive(): boolean {
@@ -141,7 +133,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   async function fromLane(deliveries: readonly Delivery[]): Promise<void> {
     for (const delivery of deliveries) {
       const admitted = admit(delivery)
-      if (finished.size > 0 && finished.has(admitted.entry.identity)) {
+      if (finishedBefore(admitted.entry)) {
         settleAgain(admitted.entry)
         continue
       }
@@ -170,27 +162,20 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   }
 
   function place({ entry, refusal }: Admitted): void {
-    if (finished.size > 0 && finished.has(entry.identity)) return settleAgain(entry)
+    if (finishedBefore(entry)) return settleAgain(entry)
     if (refusal !== null) {
       active.add(entry)
       ahead?.started(entry)
       entry.state = 'concluding'
       return hooks.refuse(entry, refusal)
     }
-    if (!lanes.enter(entry)) return
-    const wait = busy.waitFor(entry, (done) => {
-      if (over) return
-      if (done) {
-        settleAgain(entry)
-        lanes.open(entry, makeReady)
-      } else makeReady(entry)
-    })
-    if (!wait) enqueue(entry)
+    turns.enter(entry)
   }
 
   // It finished here before, and only its settlement did not arrive: run nothing, settle the copy.
   function settleAgain(entry: Entry): void {
     entry.state = 'finished'
+    ahead?.started(entry)
     telemetry.emit('finished-again', { ...about, id: entry.id })
     if (plan.settleFirst) held--
     else settlement.finish(entry)
@@ -203,10 +188,23 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   function makeReady(entry: Entry): void {
     if (over) return
+    if (finishedBefore(entry)) return passOver(entry)
     if (leaving) return inactive(entry)
     active.delete(entry)
     enqueue(entry)
     dispatch.offer(runner)
+  }
+
+  function passOver(entry: Entry): void {
+    settleAgain(entry)
+    turns.open(entry)
+    inactive(entry)
+  }
+
+  // A copy may have finished elsewhere in this process while this one waited for a free slot.
+  function look(): void {
+    looked = finished.added
+    for (const entry of queue.sift((each) => !finishedBefore(each))) passOver(entry)
   }
 
   function inactive(entry: Entry): void {
@@ -222,15 +220,12 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     active.clear()
     const left = settlement.stop()
     ahead?.stop()
-    if (!plan.settleFirst) remember(left.unanswered, 'unknown')
-    if (left.behind.length > 0) {
-      for (const entry of left.behind) if (entry.outputs === null) finished.add(entry.identity)
-      telemetry.emit('behind-waiting', { ...about, count: left.behind.length, ids: left.behind.map((each) => each.id) })
-    }
+    if (!plan.settleFirst) repeats.unsettled(left.unanswered, 'unknown')
+    repeats.behind(left.behind)
     proof.stop()
     for (const resolve of answers.values()) resolve('unknown')
     answers.clear()
-    lanes.clear()
+    turns.clear()
     queue.clear()
     held = 0
     waiting = 0
@@ -318,6 +313,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
         proof.stalled()
         return 0
       }
+      if (finished.added !== looked) look()
       return queue.size
     },
     take: () => queue.take(),
@@ -354,7 +350,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
         held--
         wake()
       } else settlement.finish(entry)
-      lanes.open(entry, makeReady)
+      turns.open(entry)
       inactive(entry)
     },
     answerOf(entry) {
