@@ -350,7 +350,9 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
         held--
         wake()
       } else settlement.finish(entry)
-      turns.open(entry)
+      // Where each is settled by itself, an answer that fails would have this one run again after those behind it.
+      if (entry.outputs !== null && context.capabilities.settlement === 'each') turns.hold(entry)
+      else turns.open(entry)
       inactive(entry)
     },
     answerOf(entry) {
