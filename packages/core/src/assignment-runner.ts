@@ -8,7 +8,7 @@ import { keyTurns } from './key-turns.ts'
 import { watchProof } from './proof-watch.ts'
 import { readyList } from './ready-list.ts'
 import { createRepeats } from './repeats.ts'
-import { passLane } from './retry-lane.ts'
+import { passLane, workLane } from './retry-lane.ts'
 import { settleFirst } from './settle-first.ts'
 import { createSettlement } from './settlement.ts'
 import type { TopicDefinition } from './topic.ts'
@@ -19,11 +19,14 @@ export interface RunnerHooks {
   readonly drainMs: number
   /** What could not be read goes here instead of to a handler. */
   refuse(entry: Entry, refusal: Refusal): void
+  /** It came before its time: it is parked again, or waits so long here before `then`. */
+  early(entry: Entry, ms: number, then: () => void): void
 }
 
 interface Admitted {
   readonly entry: Entry
   readonly refusal: Refusal | null
+  readonly dueAt: number
 }
 
 const settlesInFlight = 10_000
@@ -111,6 +114,13 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   const room = (): number => (settlement.inFlight > settlesInFlight ? 0 : window - (held - settlement.inFlight))
 
+  const lane = {
+    pass: (entry: Entry) => passLane(context, topic, plan.group, runner, entry),
+    finishedBefore,
+    settleAgain,
+    offer,
+  }
+
   async function readLoop(): Promise<void> {
     while (!over && !leaving) {
       const max = room()
@@ -123,26 +133,15 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       const deliveries = await assignment.read(max)
       // What comes after the end is not ours; what comes while leaving stays unsettled and is released.
       if (deliveries.length === 0 || over || leaving) return
-      if (assignment.role === 'retry' && context.capabilities.delay === 'none') await fromLane(deliveries)
+      if (assignment.role === 'retry' && context.capabilities.delay === 'none') await workLane(runner, admitted(deliveries), lane)
       else if (ahead !== null) await ahead.take(deliveries)
       else for (const delivery of deliveries) place(admit(delivery))
       if (queue.size > 0) dispatch.offer(runner)
     }
   }
 
-  async function fromLane(deliveries: readonly Delivery[]): Promise<void> {
-    for (const delivery of deliveries) {
-      const admitted = admit(delivery)
-      if (finishedBefore(admitted.entry)) {
-        settleAgain(admitted.entry)
-        continue
-      }
-      const outcome = await passLane(context, topic, plan.group, runner, admitted.entry)
-      if (outcome === 'over') return
-      if (outcome === 'moved') runner.finish(admitted.entry)
-      else if (outcome.dueInMs > 0) runner.waitFor(admitted.entry, outcome.dueInMs, () => offer(admitted))
-      else offer(admitted)
-    }
+  function* admitted(deliveries: readonly Delivery[]): Iterable<Admitted> {
+    for (const delivery of deliveries) yield admit(delivery)
   }
 
   function offer(admitted: Admitted): void {
@@ -158,10 +157,11 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     entry.firstFailedAt = seen.firstFailedAt
     settlement.admit(entry)
     held++
-    return { entry, refusal: seen.refusal }
+    return { entry, refusal: seen.refusal, dueAt: seen.dueAt }
   }
 
-  function place({ entry, refusal }: Admitted): void {
+  function place(each: Admitted): void {
+    const { entry, refusal } = each
     if (finishedBefore(entry)) return settleAgain(entry)
     if (refusal !== null) {
       active.add(entry)
@@ -169,7 +169,10 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       entry.state = 'concluding'
       return hooks.refuse(entry, refusal)
     }
-    turns.enter(entry)
+    const dueInMs = Math.ceil(each.dueAt - clock.now())
+    if (dueInMs <= 0) return turns.enter(entry)
+    active.add(entry)
+    hooks.early(entry, dueInMs, () => offer(each))
   }
 
   // It finished here before, and only its settlement did not arrive: run nothing, settle the copy.
