@@ -247,7 +247,10 @@ export interface Session {
   subscribe(source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>>
   /** Reads a place without taking anything out: dead letters, oldest first, one page after the other. `after` is the `next` of the page before; tokens serve `remove` until the next page is read. */
   browse(place: Place, after: string | null, max: number, signal: AbortSignal): Promise<Page>
-  /** Removes entries that `browse` gave. `stale`: some were gone already. */
+  /**
+   * Removes entries that `browse` gave, and only those: one that a newer entry replaced in its slot meanwhile is gone, and the
+   * newer one stays. So the token says which entry was seen, and the server compares it. `stale`: some were gone already.
+   */
   remove(place: Place, entries: readonly Delivery[], signal: AbortSignal): Promise<SettleResult>
   inspect(topic: string, group: string, signal: AbortSignal): Promise<Inspection>
   /** Ends everything. Core has released its assignments before; an abort means: drop the sockets now. Resolves always; twice is fine. */

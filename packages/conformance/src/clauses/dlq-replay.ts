@@ -193,7 +193,7 @@ export async function crashInReplay(t: Trial): Promise<void> {
 }
 
 /** An entry as a server or another program writes it: nothing of ours on it. */
-async function writeEntry(
+export async function writeEntry(
   t: Trial,
   topic: ReturnType<Trial['topic']>,
   order: Order,
