@@ -13,8 +13,9 @@ export interface Adapter {
   /** The most this adapter can give, for the docs; what a connected server really gives is `session.capabilities`. */
   readonly best: Capabilities
   /**
-   * Connects. Called once per `connect`. Rejects with the client's own error, which `explain` classifies; an aborted
-   * `signal` means give up and drop what was opened. Opens no socket before it is called.
+   * Connects. Called once per `connect`, and again, with a fresh context, only after it rejected with a retryable UNAVAILABLE.
+   * Rejects with the client's own error, which `explain` classifies; an aborted `signal` means give up and drop what was opened.
+   * Opens no socket before it is called.
    */
   open(context: AdapterContext, signal: AbortSignal): Promise<Session>
   /** Classifies any error this adapter threw or reported. Pure, total, never throws; the only place that may match text. */
@@ -263,7 +264,7 @@ export type SettleResult = 'settled' | 'stale' | 'unknown'
 /** What a subscription owns now: a partition, or a share of an unordered queue. */
 export interface Assignment {
   readonly topic: string
-  /** Which of its topic's places it reads. A `retry` or `delay` assignment of a server without native delay is a lane: first in, first out, its partition is the step. */
+  /** Which of its topic's places it reads. A `retry` or `delay` assignment of a server without native delay is a lane: first in, first out, its partition is the step. With native delay a `retry` assignment is an ordinary one. */
   readonly role: 'main' | 'retry' | 'delay'
   /** null: a share of an unordered queue. */
   readonly partition: number | null

@@ -97,7 +97,6 @@ async function rollingDeploy(t: Trial, keyed: boolean): Promise<void> {
     await broker.close()
     await t.pass(1500)
   }
-  if (leave === 'politely') t.struck('running handlers of members that left', running)
   const stored = await load.stop()
   t.equal(stored.length, load.sent.length, 'sends that were stored')
   await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, {
@@ -237,6 +236,7 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
       leaver.kill()
     }
   }
+  if (leave === 'politely') t.struck('running handlers of members that left', running)
   const stored = await load.stop()
   t.equal(stored.length, load.sent.length, 'sends that were stored')
   await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, {
