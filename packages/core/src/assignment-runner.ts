@@ -3,7 +3,7 @@ import type { PullResult } from './consumer.ts'
 import type { AssignmentRunner, Consumption } from './consumption.ts'
 import type { Assignment, Delivery, SettleResult } from './contract.ts'
 import { createEntry, type Entry } from './entry.ts'
-import { examine, type Refusal } from './examine.ts'
+import { type Examined, examine, type Refusal } from './examine.ts'
 import { keyTurns } from './key-turns.ts'
 import { watchProof } from './proof-watch.ts'
 import { readyList } from './ready-list.ts'
@@ -23,10 +23,8 @@ export interface RunnerHooks {
   early(entry: Entry, ms: number, then: () => void): void
 }
 
-interface Admitted {
+interface Admitted extends Pick<Examined, 'refusal' | 'dueAt'> {
   readonly entry: Entry
-  readonly refusal: Refusal | null
-  readonly dueAt: number
 }
 
 const settlesInFlight = 10_000
@@ -63,6 +61,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     clock,
     assignment,
     mode: context.capabilities.settlement,
+    atomic: plan.atomicTo !== undefined,
     answered,
     sent: () => wake(),
   })

@@ -284,7 +284,9 @@ export interface Assignment {
   /**
    * Settles. With `outputs` only where `forward` is atomic: both or neither. `settled` needs an answer, or a later round trip
    * on the same connection; `unknown`: the reply was lost; `stale`: not ours any more, nothing was touched. Where only prefixes
-   * are settled core gives every token, contiguous, in delivery order, each once. Several calls may be open. Never rejects.
+   * are settled core gives every token, contiguous, in delivery order, each once. Several calls may be open, but with outputs
+   * and prefixes one; there an answer but `settled` ends the assignment, since what follows would settle it too, without its
+   * outputs: abort `lost`, and the next one begins at the position. Never rejects.
    */
   settle(tokens: readonly unknown[], outputs?: readonly Outgoing[]): Promise<SettleResult>
   /** After the last settle: one round trip that makes it durable, gives unsettled deliveries back at once, in order, and ends the assignment (`lost` is aborted). Core drains all assignments side by side and awaits none before the others. Twice is fine; never rejects. */

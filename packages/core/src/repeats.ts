@@ -12,11 +12,14 @@ export interface Repeats {
   behind(entries: readonly Entry[]): void
 }
 
-export function createRepeats({ finished, context: { telemetry } }: Consumption, about: TelemetryEvent): Repeats {
+export function createRepeats({ finished, plan, context }: Consumption, about: TelemetryEvent): Repeats {
+  const { telemetry, capabilities } = context
+  // Where a step with outputs was not done and only prefixes are settled, all that follows it comes again, and runs in order.
+  const remembers = plan.atomicTo === undefined || capabilities.settlement === 'each'
   function told(name: 'settle-stale' | 'settle-unknown' | 'behind-waiting', entries: readonly Entry[]): void {
     if (entries.length === 0) return
     // With atomic outputs a copy comes back only if neither was done, so it has to run.
-    for (const entry of entries) if (entry.outputs === null) finished.add(entry.identity)
+    if (remembers) for (const entry of entries) if (entry.outputs === null) finished.add(entry.identity)
     telemetry.emit(name, { ...about, count: entries.length, ids: entries.map((each) => each.id) })
   }
   return {
