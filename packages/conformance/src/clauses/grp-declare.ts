@@ -176,6 +176,8 @@ async function otherCount(t: Trial): Promise<void> {
   const seen = t.recorder()
   const team = await t.team(2, { topic, recorder: seen })
   const owned = team.map((member) => member.calls.assignments)
+  // While the team came together partitions may have changed hands.
+  const released = team.map((member) => member.calls.release)
   const sender = await t.connect()
   const before = t.orders(100)
   await t.send(sender, topic, before)
@@ -202,7 +204,7 @@ async function otherCount(t: Trial): Promise<void> {
   )
   t.equal(
     team.map((member) => member.calls.release),
-    [0, 0],
+    released,
     'hand-overs by the conflicts',
   )
   seen.ordered()
@@ -280,6 +282,8 @@ async function undisturbed(t: Trial): Promise<void> {
   const seen = t.recorder()
   const team = await t.team(2, { topic, recorder: seen })
   const owned = team.map((member) => member.calls.assignments)
+  // While the team came together partitions may have changed hands.
+  const released = team.map((member) => member.calls.release)
   const connects = team.map((member) => member.link.connects().length)
   const sender = await t.connect()
   const load = t.load(sender, topic, { everyMs: 5 })
@@ -303,7 +307,7 @@ async function undisturbed(t: Trial): Promise<void> {
   )
   t.equal(
     team.map((member) => member.calls.release),
-    [0, 0],
+    released,
     'hand-overs',
   )
   t.equal(
