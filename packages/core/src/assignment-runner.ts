@@ -3,11 +3,12 @@ import type { PullResult } from './consumer.ts'
 import type { AssignmentRunner, Consumption } from './consumption.ts'
 import type { Assignment, Delivery, SettleResult } from './contract.ts'
 import { createEntry, type Entry } from './entry.ts'
-import { examine, type Refusal } from './examine.ts'
-import { keyLanes } from './key-lanes.ts'
+import { type Examined, examine, type Refusal } from './examine.ts'
+import { keyTurns } from './key-turns.ts'
 import { watchProof } from './proof-watch.ts'
 import { readyList } from './ready-list.ts'
-import { passLane } from './retry-lane.ts'
+import { createRepeats } from './repeats.ts'
+import { passLane, workLane } from './retry-lane.ts'
 import { settleFirst } from './settle-first.ts'
 import { createSettlement } from './settlement.ts'
 import type { TopicDefinition } from './topic.ts'
@@ -18,11 +19,12 @@ export interface RunnerHooks {
   readonly drainMs: number
   /** What could not be read goes here instead of to a handler. */
   refuse(entry: Entry, refusal: Refusal): void
+  /** It came before its time: it is parked again, or waits so long here before `then`. */
+  early(entry: Entry, ms: number, then: () => void): void
 }
 
-interface Admitted {
+interface Admitted extends Pick<Examined, 'refusal' | 'dueAt'> {
   readonly entry: Entry
-  readonly refusal: Refusal | null
 }
 
 const settlesInFlight = 10_000
@@ -33,11 +35,11 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
   const { clock, telemetry } = context
   const { topic } = hooks
   const window = plan.settleFirst ? Math.min(plan.maxUnsettled, plan.concurrency) : plan.maxUnsettled
-  const lanes = keyLanes()
   const queue = readyList<Entry>()
   const active = activeEntries()
   const answers = new Map<Entry, (result: PullResult) => void>()
   let held = 0
+  let looked = 0
   let waiting = 0
   let over = false
   let leaving = false
@@ -51,39 +53,31 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     end = resolve
   })
   const about = { topic: topic.name, group: plan.group, partition: assignment.partition }
+  const repeats = createRepeats(consumption, about)
+  const { finishedBefore } = repeats
+  const turns = keyTurns({ clock, busy, over: () => over, finishedBefore, settleAgain, ready: enqueue, released: makeReady })
 
   const settlement = createSettlement({
     clock,
     assignment,
     mode: context.capabilities.settlement,
+    atomic: plan.atomicTo !== undefined,
     answered,
     sent: () => wake(),
   })
 
   function answered(entries: readonly Entry[], result: SettleResult): void {
     held -= entries.length
-    if (answers.size > 0) for (const entry of entries) answer(entry, result === 'settled' ? 'done' : result)
+    for (const entry of answers.size > 0 ? entries : []) {
+      answers.get(entry)?.(result === 'settled' ? 'done' : result)
+      answers.delete(entry)
+    }
     if (result === 'settled') {
       if (finished.size > 0) for (const entry of entries) finished.delete(entry.identity)
       if (telemetry.wants('settled')) telemetry.emit('settled', { ...about, count: entries.length, ids: entries.map((each) => each.id) })
-    } else if (!plan.settleFirst) remember(entries, result)
+    } else if (!plan.settleFirst) repeats.unsettled(entries, result)
+    turns.answered(entries, result)
     wake()
-  }
-
-  function answer(entry: Entry, result: PullResult): void {
-    answers.get(entry)?.(result)
-    answers.delete(entry)
-  }
-
-  // With atomic outputs a copy comes back only if neither was done, so it has to run.
-  function remember(entries: readonly Entry[], result: 'stale' | 'unknown'): void {
-    for (const entry of entries) if (entry.outputs === null) finished.add(entry.identity)
-    if (entries.length > 0)
-      telemetry.emit(result === 'stale' ? 'settle-stale' : 'settle-unknown', {
-        ...about,
-        count: entries.length,
-        ids: entries.map((each) => each.id),
-      })
   }
 
   function alive(): boolean {
@@ -119,6 +113,13 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   const room = (): number => (settlement.inFlight > settlesInFlight ? 0 : window - (held - settlement.inFlight))
 
+  const lane = {
+    pass: (entry: Entry) => passLane(context, topic, plan.group, runner, entry),
+    finishedBefore,
+    settleAgain,
+    offer,
+  }
+
   async function readLoop(): Promise<void> {
     while (!over && !leaving) {
       const max = room()
@@ -131,26 +132,15 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
       const deliveries = await assignment.read(max)
       // What comes after the end is not ours; what comes while leaving stays unsettled and is released.
       if (deliveries.length === 0 || over || leaving) return
-      if (assignment.role === 'retry' && context.capabilities.delay === 'none') await fromLane(deliveries)
+      if (assignment.role === 'retry' && context.capabilities.delay === 'none') await workLane(runner, admitted(deliveries), lane)
       else if (ahead !== null) await ahead.take(deliveries)
       else for (const delivery of deliveries) place(admit(delivery))
       if (queue.size > 0) dispatch.offer(runner)
     }
   }
 
-  async function fromLane(deliveries: readonly Delivery[]): Promise<void> {
-    for (const delivery of deliveries) {
-      const admitted = admit(delivery)
-      if (finished.size > 0 && finished.has(admitted.entry.identity)) {
-        settleAgain(admitted.entry)
-        continue
-      }
-      const outcome = await passLane(context, topic, plan.group, runner, admitted.entry)
-      if (outcome === 'over') return
-      if (outcome === 'moved') runner.finish(admitted.entry)
-      else if (outcome.dueInMs > 0) runner.waitFor(admitted.entry, outcome.dueInMs, () => offer(admitted))
-      else offer(admitted)
-    }
+  function* admitted(deliveries: readonly Delivery[]): Iterable<Admitted> {
+    for (const delivery of deliveries) yield admit(delivery)
   }
 
   function offer(admitted: Admitted): void {
@@ -166,31 +156,28 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     entry.firstFailedAt = seen.firstFailedAt
     settlement.admit(entry)
     held++
-    return { entry, refusal: seen.refusal }
+    return { entry, refusal: seen.refusal, dueAt: seen.dueAt }
   }
 
-  function place({ entry, refusal }: Admitted): void {
-    if (finished.size > 0 && finished.has(entry.identity)) return settleAgain(entry)
+  function place(each: Admitted): void {
+    const { entry, refusal } = each
+    if (finishedBefore(entry)) return settleAgain(entry)
     if (refusal !== null) {
       active.add(entry)
       ahead?.started(entry)
       entry.state = 'concluding'
       return hooks.refuse(entry, refusal)
     }
-    if (!lanes.enter(entry)) return
-    const wait = busy.waitFor(entry, (done) => {
-      if (over) return
-      if (done) {
-        settleAgain(entry)
-        lanes.open(entry, makeReady)
-      } else makeReady(entry)
-    })
-    if (!wait) enqueue(entry)
+    const dueInMs = Math.ceil(each.dueAt - clock.now())
+    if (dueInMs <= 0) return turns.enter(entry)
+    active.add(entry)
+    hooks.early(entry, dueInMs, () => offer(each))
   }
 
   // It finished here before, and only its settlement did not arrive: run nothing, settle the copy.
   function settleAgain(entry: Entry): void {
     entry.state = 'finished'
+    ahead?.started(entry)
     telemetry.emit('finished-again', { ...about, id: entry.id })
     if (plan.settleFirst) held--
     else settlement.finish(entry)
@@ -203,10 +190,23 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
 
   function makeReady(entry: Entry): void {
     if (over) return
+    if (finishedBefore(entry)) return passOver(entry)
     if (leaving) return inactive(entry)
     active.delete(entry)
     enqueue(entry)
     dispatch.offer(runner)
+  }
+
+  function passOver(entry: Entry): void {
+    settleAgain(entry)
+    turns.open(entry)
+    inactive(entry)
+  }
+
+  // A copy may have finished elsewhere in this process while this one waited for a free slot.
+  function look(): void {
+    looked = finished.added
+    for (const entry of queue.sift((each) => !finishedBefore(each))) passOver(entry)
   }
 
   function inactive(entry: Entry): void {
@@ -222,15 +222,12 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
     active.clear()
     const left = settlement.stop()
     ahead?.stop()
-    if (!plan.settleFirst) remember(left.unanswered, 'unknown')
-    if (left.behind.length > 0) {
-      for (const entry of left.behind) if (entry.outputs === null) finished.add(entry.identity)
-      telemetry.emit('behind-waiting', { ...about, count: left.behind.length, ids: left.behind.map((each) => each.id) })
-    }
+    if (!plan.settleFirst) repeats.unsettled(left.unanswered, 'unknown')
+    repeats.behind(left.behind)
     proof.stop()
     for (const resolve of answers.values()) resolve('unknown')
     answers.clear()
-    lanes.clear()
+    turns.clear()
     queue.clear()
     held = 0
     waiting = 0
@@ -318,6 +315,7 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
         proof.stalled()
         return 0
       }
+      if (finished.added !== looked) look()
       return queue.size
     },
     take: () => queue.take(),
@@ -354,7 +352,9 @@ export function runAssignment(consumption: Consumption, assignment: Assignment, 
         held--
         wake()
       } else settlement.finish(entry)
-      lanes.open(entry, makeReady)
+      // Where each is settled by itself, an answer that fails would have this one run again after those behind it.
+      if (entry.outputs !== null && context.capabilities.settlement === 'each') turns.hold(entry)
+      else turns.open(entry)
       inactive(entry)
     },
     answerOf(entry) {

@@ -99,3 +99,8 @@ export function unknownKey(key: string, known: readonly string[]): string {
   const hint = nearest(key, known)
   return `there is no option "${key}"${hint === undefined ? `. known are ${known.join(', ')}` : `. did you mean "${hint}"?`}`
 }
+
+/** Is this to be awaited? */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}

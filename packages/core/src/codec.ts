@@ -1,3 +1,5 @@
+import { isThenable } from './check.ts'
+
 /** Turns values into bytes and back. Both directions must be pure; `decode` gets bytes from anybody and may throw. */
 export interface Codec {
   /** Travels as CloudEvents `datacontenttype`. */
@@ -39,16 +41,22 @@ const bytes: Codec = Object.freeze({
   decode: (body: Uint8Array): unknown => new Uint8Array(body),
 })
 
+/** A copy of bytes; anything else is looked at by who asked. */
+const owned = <T>(given: T): T | Uint8Array => (given instanceof Uint8Array ? new Uint8Array(given) : given)
+
 /**
- * The codec that a topic's option names. One of the application decodes a copy: whatever it gives out, a handler that
- * changes it changes nothing that the next attempt sees.
+ * The codec that a topic's option names. One of the application is copied both ways: it may write the next value into the
+ * same bytes, and a handler that changes what it gave out changes nothing that the next attempt sees.
  */
 export function codecOf(option: 'json' | 'text' | 'bytes' | Codec | undefined): Codec {
   if (option === undefined || option === 'json') return json
   if (option === 'text' || option === 'bytes') return option === 'text' ? text : bytes
   return Object.freeze({
     contentType: option.contentType,
-    encode: (value: unknown) => option.encode(value),
+    encode(value: unknown): Uint8Array | Promise<Uint8Array> {
+      const encoded = option.encode(value)
+      return isThenable(encoded) ? Promise.resolve(encoded).then(owned) : owned(encoded)
+    },
     decode: (body: Uint8Array) => option.decode(new Uint8Array(body)),
   })
 }

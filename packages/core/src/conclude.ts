@@ -17,6 +17,8 @@ export interface Conclusions {
   /** The handler failed, or said `retry`. */
   failed(entry: Entry, error: unknown, decision?: Decided): void
   decided(entry: Entry, decision: Decided): void
+  /** It was parked for as long as the server holds a message, which was not long enough: it waits on, and counts no attempt. */
+  early(entry: Entry, ms: number, then: () => void): void
   /** It cannot be handled at all: by `onInvalid`, at once. */
   refused(entry: Entry, refusal: Refusal): void
   expired(entry: Entry): void
@@ -81,7 +83,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
     if (telemetry.wants('waiting')) telemetry.emit('waiting', { ...about(entry), delayMs: ms })
     const parkable = runner.topic.key === undefined || plan.unordered
     const crowded = runner.waiting * 2 >= plan.maxUnsettled
-    if (parkable && !plan.broadcast && !plan.settleFirst && (ms > longWaitMs || crowded)) park(entry, ms)
+    if (parkable && !plan.broadcast && !plan.settleFirst && (ms > longWaitMs || crowded)) park(entry, ms, () => restart(entry))
     else runner.waitFor(entry, ms, () => restart(entry))
   }
 
@@ -96,16 +98,21 @@ export function createConclusions(consumption: Consumption): Conclusions {
     })
   }
 
-  function park(entry: Entry, ms: number): void {
+  // `instead` goes on in memory, after the same wait, if it cannot be parked.
+  function park(entry: Entry, ms: number, instead: () => void): void {
     entry.state = 'concluding'
     const content = entry.content as Content
-    const due = clock.now() + Math.min(ms, context.capabilities.limits.delayMs)
+    const dueAt = clock.now() + ms
+    // Lanes hold as long as is asked for. A server that delays by itself does not: then the rest is waited for when it comes.
+    const { delay, limits } = context.capabilities
+    const due = delay === 'none' ? dueAt : Math.min(dueAt, clock.now() + limits.delayMs)
     const transport: Record<string, string> = { ...content.transport, 'ph-attempt': String(entry.failures + 1), 'ph-copy': context.newId() }
     if (entry.firstFailedAt > 0) transport['ph-first'] = String(entry.firstFailedAt)
     const position = entry.delivery.position()
     if (position !== null && transport['ph-position'] === undefined) transport['ph-position'] = position
     delete transport['ph-due']
     delete transport['ph-hop']
+    if (due < dueAt) transport['ph-due'] = String(Math.ceil(dueAt))
     const since = clock.monotonic()
     sender
       .send({
@@ -128,7 +135,7 @@ export function createConclusions(consumption: Consumption): Conclusions {
         (error) => {
           // Not stored, or not known to be: it waits in memory instead, and a second copy has the same id.
           telemetry.emit('send-failed', { ...about(entry), error: context.wrap(error, 'cannot park a message'), note: textOf(error) })
-          if (entry.state !== 'gone') entry.runner.waitFor(entry, Math.max(0, ms - (clock.monotonic() - since)), () => restart(entry))
+          if (entry.state !== 'gone') entry.runner.waitFor(entry, Math.max(0, ms - (clock.monotonic() - since)), instead)
         },
       )
   }
@@ -206,6 +213,10 @@ export function createConclusions(consumption: Consumption): Conclusions {
         if (plan.settleFirst) drop(entry, 'postponed', 'it was settled before, so it cannot come again')
         else again(entry, decision.afterMs)
       }
+    },
+    early(entry, ms, then) {
+      if (ms > longWaitMs) park(entry, ms, then)
+      else entry.runner.waitFor(entry, ms, then)
     },
     refused(entry, refusal) {
       telemetry.emit('invalid', { ...about(entry), reason: refusal.reason, note: refusal.error })

@@ -13,8 +13,9 @@ export interface Adapter {
   /** The most this adapter can give, for the docs; what a connected server really gives is `session.capabilities`. */
   readonly best: Capabilities
   /**
-   * Connects. Called once per `connect`. Rejects with the client's own error, which `explain` classifies; an aborted
-   * `signal` means give up and drop what was opened. Opens no socket before it is called.
+   * Connects. Called once per `connect`, and again, with a fresh context, only after it rejected with a retryable UNAVAILABLE.
+   * Rejects with the client's own error, which `explain` classifies; an aborted `signal` means give up and drop what was opened.
+   * Opens no socket before it is called.
    */
   open(context: AdapterContext, signal: AbortSignal): Promise<Session>
   /** Classifies any error this adapter threw or reported. Pure, total, never throws; the only place that may match text. */
@@ -247,7 +248,10 @@ export interface Session {
   subscribe(source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>>
   /** Reads a place without taking anything out: dead letters, oldest first, one page after the other. `after` is the `next` of the page before; tokens serve `remove` until the next page is read. */
   browse(place: Place, after: string | null, max: number, signal: AbortSignal): Promise<Page>
-  /** Removes entries that `browse` gave. `stale`: some were gone already. */
+  /**
+   * Removes entries that `browse` gave, and only those: one that a newer entry replaced in its slot meanwhile is gone, and the
+   * newer one stays. So the token says which entry was seen, and the server compares it. `stale`: some were gone already.
+   */
   remove(place: Place, entries: readonly Delivery[], signal: AbortSignal): Promise<SettleResult>
   inspect(topic: string, group: string, signal: AbortSignal): Promise<Inspection>
   /** Ends everything. Core has released its assignments before; an abort means: drop the sockets now. Resolves always; twice is fine. */
@@ -260,7 +264,7 @@ export type SettleResult = 'settled' | 'stale' | 'unknown'
 /** What a subscription owns now: a partition, or a share of an unordered queue. */
 export interface Assignment {
   readonly topic: string
-  /** Which of its topic's places it reads. A `retry` or `delay` assignment of a server without native delay is a lane: first in, first out, its partition is the step. */
+  /** Which of its topic's places it reads. A `retry` or `delay` assignment of a server without native delay is a lane: first in, first out, its partition is the step. With native delay a `retry` assignment is an ordinary one. */
   readonly role: 'main' | 'retry' | 'delay'
   /** null: a share of an unordered queue. */
   readonly partition: number | null
@@ -280,7 +284,9 @@ export interface Assignment {
   /**
    * Settles. With `outputs` only where `forward` is atomic: both or neither. `settled` needs an answer, or a later round trip
    * on the same connection; `unknown`: the reply was lost; `stale`: not ours any more, nothing was touched. Where only prefixes
-   * are settled core gives every token, contiguous, in delivery order, each once. Several calls may be open. Never rejects.
+   * are settled core gives every token, contiguous, in delivery order, each once. Several calls may be open, but with outputs
+   * and prefixes one; there an answer but `settled` ends the assignment, since what follows would settle it too, without its
+   * outputs: abort `lost`, and the next one begins at the position. Never rejects.
    */
   settle(tokens: readonly unknown[], outputs?: readonly Outgoing[]): Promise<SettleResult>
   /** After the last settle: one round trip that makes it durable, gives unsettled deliveries back at once, in order, and ends the assignment (`lost` is aborted). Core drains all assignments side by side and awaits none before the others. Twice is fine; never rejects. */

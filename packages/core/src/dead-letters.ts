@@ -29,7 +29,7 @@ export type DeadLetterChoice =
   | { readonly where: (letter: DeadLetter) => boolean }
 /** The messages that one group could not handle: look at them, hand them out again, or remove them. */
 export interface DeadLetters {
-  /** Oldest first; removes nothing. */
+  /** Oldest first; removes nothing. There is no count beside it, since it could only be made by looking at each: count what it gives. */
   list(options?: ListOptions): AsyncIterable<DeadLetter>
   /**
    * Hands the messages to this group again, and to no other; same id, attempt 1, confirmed before the entry is removed.

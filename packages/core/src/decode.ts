@@ -1,3 +1,4 @@
+import { isThenable } from './check.ts'
 import type { Received } from './contract.ts'
 import { MessagingError, textOf } from './errors.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'
@@ -53,9 +54,4 @@ export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
   })
   const more = issues.length > 3 ? `, and ${issues.length - 3} more` : ''
   return shown.length === 0 ? 'the schema refused it without saying why' : `${shown.join('; ')}${more}`
-}
-
-/** Is this to be awaited? */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }

@@ -38,7 +38,10 @@ export function dispatchBatches(
   let running = 0
   let paused = false
   let stopped = false
-  let waited = false
+  // So many have waited long enough: they go with the next free slot, however few they are.
+  let due = 0
+  let inside = false
+  let again = false
   let cancel: (() => void) | null = null
 
   function take(max: number): Entry[] {
@@ -57,30 +60,53 @@ export function dispatchBatches(
     return batch
   }
 
+  function count(): number {
+    let ready = 0
+    for (const queue of queues) ready += queue.ready()
+    return ready
+  }
+
   function run(): void {
-    while (!paused && !stopped && running < plan.concurrency) {
-      const single = alone.shift()
-      if (single !== undefined) {
-        launch([single])
-        continue
-      }
-      let ready = 0
-      for (const queue of queues) ready += queue.ready()
-      if (ready === 0) return
-      if (ready < plan.max && !waited) {
-        cancel ??= clock.timer(plan.waitMs, () => {
-          cancel = null
-          waited = true
-          run()
-          waited = false
-        })
-        return
-      }
-      cancel?.()
-      cancel = null
-      const batch = take(plan.max)
-      if (batch.length > 0) launch(batch)
+    // Who looks for work may offer some.
+    again = true
+    if (inside) return
+    inside = true
+    while (again) {
+      again = false
+      let more = true
+      while (more && !paused && !stopped) more = next()
     }
+    inside = false
+  }
+
+  // Starts one batch, if there is one and a slot is free.
+  function next(): boolean {
+    const free = running < plan.concurrency
+    const single = free ? alone.shift() : undefined
+    if (single !== undefined) {
+      launch([single])
+      return true
+    }
+    const ready = count()
+    due = Math.min(due, ready)
+    const goes = ready >= plan.max || due > 0
+    if (ready > 0 && due === 0 && !(goes && free)) wait()
+    if (!goes || !free) return false
+    cancel?.()
+    cancel = null
+    const batch = take(plan.max)
+    due = Math.max(0, due - batch.length)
+    if (batch.length > 0) launch(batch)
+    return true
+  }
+
+  // From the first message on, whether a slot is free or not.
+  function wait(): void {
+    cancel ??= clock.timer(plan.waitMs, () => {
+      cancel = null
+      due = count()
+      run()
+    })
   }
 
   function launch(batch: readonly Entry[]): void {

@@ -17,6 +17,8 @@ export interface Examined {
   readonly lane: string | null
   readonly failures: number
   readonly firstFailedAt: number
+  /** Wall clock milliseconds before which it must not be handled: its wait was longer than the server holds a message. 0: now. */
+  readonly dueAt: number
   readonly refusal: Refusal | null
 }
 
@@ -61,6 +63,7 @@ export function examine(context: BrokerContext, topic: TopicDefinition, plan: Re
     lane: content.key !== null && topic.key !== undefined && !plan.unordered ? content.key : null,
     failures: attempt > 1 ? attempt - 1 : 0,
     firstFailedAt: delivery.parked ? wholeNumber(content.transport?.['ph-first']) : 0,
+    dueAt: delivery.parked ? wholeNumber(content.transport?.['ph-due']) : 0,
     refusal,
   }
 }
@@ -74,6 +77,7 @@ function refused(context: BrokerContext, topic: TopicDefinition, delivery: Deliv
     lane: null,
     failures: 0,
     firstFailedAt: 0,
+    dueAt: 0,
     refusal,
   }
 }

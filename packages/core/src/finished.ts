@@ -6,6 +6,8 @@ export interface FinishedMemory {
   add(id: string): void
   delete(id: string): void
   readonly size: number
+  /** Grows with each `add`: what was looked at since is worth no second look. */
+  readonly added: number
 }
 
 /**
@@ -14,6 +16,7 @@ export interface FinishedMemory {
  */
 export function finishedMemory(clock: Clock, max: number = 10_000, forMs: number = 60_000): FinishedMemory {
   const until = new Map<string, number>()
+  let added = 0
   function forgetOld(): void {
     const now = clock.monotonic()
     for (const [id, end] of until) {
@@ -28,6 +31,7 @@ export function finishedMemory(clock: Clock, max: number = 10_000, forMs: number
       return end !== undefined && end > clock.monotonic()
     },
     add(id) {
+      added++
       until.delete(id)
       until.set(id, clock.monotonic() + forMs)
       forgetOld()
@@ -35,6 +39,9 @@ export function finishedMemory(clock: Clock, max: number = 10_000, forMs: number
     delete: (id) => void until.delete(id),
     get size() {
       return until.size
+    },
+    get added() {
+      return added
     },
   }
 }

@@ -6,6 +6,10 @@ export interface KeyLanes {
   enter(entry: Entry): boolean
   /** The head of this lane is through: `next` is called with the one behind it, at once or when an overdue handler has ended. */
   open(entry: Entry, next: (behind: Entry) => void): void
+  /** The same for one that was not run: answers who is behind it. */
+  pass(entry: Entry): Entry | null
+  /** Its repeat takes its place, before those behind it. */
+  replace(entry: Entry, repeat: Entry): void
   clear(): void
 }
 
@@ -52,14 +56,25 @@ export function keyLanes(): KeyLanes {
         })
         return
       }
+      const behind = lanes.pass(entry)
+      if (behind !== null) next(behind)
+    },
+    pass(entry) {
+      if (entry.lane === null) return null
       const { behind } = entry
       if (behind === null) {
         if (tails.get(entry.lane) === entry) empty(entry.lane)
-        return
+        return null
       }
       // Cut, so that what is through keeps nothing alive that comes after it.
       entry.behind = null
-      next(behind)
+      return behind
+    },
+    replace(entry, repeat) {
+      if (repeat.lane === null) return
+      if (tails.get(repeat.lane) === entry) tails.set(repeat.lane, repeat)
+      repeat.behind = entry.behind
+      entry.behind = null
     },
     clear() {
       tails.clear()

@@ -106,7 +106,12 @@ export async function joinTopic(
     try {
       for await (const assignment of subscription) {
         bereft = false
-        const runner = runAssignment(consumption, assignment, { topic, drainMs: options.drainMs, refuse: conclusions.refused })
+        const runner = runAssignment(consumption, assignment, {
+          topic,
+          drainMs: options.drainMs,
+          refuse: conclusions.refused,
+          early: conclusions.early,
+        })
         runners.add(runner)
         if (leaving.signal.aborted) void runner.handOver(clock.monotonic())
         void runner.ended.then(() => {

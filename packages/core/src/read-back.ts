@@ -1,4 +1,5 @@
-import { decodeValue, issuesText, isThenable } from './decode.ts'
+import { isThenable } from './check.ts'
+import { decodeValue, issuesText } from './decode.ts'
 import { isMessagingError, MessagingError, textOf } from './errors.ts'
 import type { SendPlan } from './prepare.ts'
 import type { StandardSchemaV1 } from './standard-schema.ts'

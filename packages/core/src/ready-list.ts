@@ -4,6 +4,8 @@ export interface ReadyList<T> {
   /** The oldest; only called when `size` > 0. */
   take(): T
   readonly size: number
+  /** Keeps what `keep` says, in order; returns the others. */
+  sift(keep: (item: T) => boolean): readonly T[]
   clear(): void
 }
 
@@ -26,6 +28,14 @@ export function readyList<T>(): ReadyList<T> {
     },
     get size() {
       return items.length - head
+    },
+    sift(keep) {
+      const kept: T[] = []
+      const others: T[] = []
+      for (const item of items.slice(head)) (keep(item) ? kept : others).push(item)
+      items = kept
+      head = 0
+      return others
     },
     clear() {
       items = []

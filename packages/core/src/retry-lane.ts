@@ -16,6 +16,31 @@ export type LaneOutcome =
 
 const proofCheckMs = 50
 
+/** Works off what a retry lane gave out, its head first. */
+export async function workLane<A extends { readonly entry: Entry }>(
+  runner: AssignmentRunner,
+  admitted: Iterable<A>,
+  work: {
+    readonly pass: (entry: Entry) => Promise<LaneOutcome>
+    readonly finishedBefore: (entry: Entry) => boolean
+    readonly settleAgain: (entry: Entry) => void
+    readonly offer: (admitted: A) => void
+  },
+): Promise<void> {
+  for (const each of admitted) {
+    const { entry } = each
+    if (work.finishedBefore(entry)) {
+      work.settleAgain(entry)
+      continue
+    }
+    const outcome = await work.pass(entry)
+    if (outcome === 'over') return
+    if (outcome === 'moved') runner.finish(entry)
+    else if (outcome.dueInMs > 0) runner.waitFor(entry, outcome.dueInMs, () => work.offer(each))
+    else work.offer(each)
+  }
+}
+
 /** Holds the head of a retry lane until its hop is over, then moves it on or says when it is due. */
 export async function passLane(
   context: BrokerContext,

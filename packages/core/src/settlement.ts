@@ -25,12 +25,14 @@ export function createSettlement(options: {
   readonly clock: Clock
   readonly assignment: Assignment
   readonly mode: 'each' | 'prefix'
+  /** Some settlements come with outputs: both are one step. */
+  readonly atomic: boolean
   /** Called with every answer. */
   readonly answered: (entries: readonly Entry[], result: SettleResult) => void
   /** Called when some have left: they no longer fill the window. */
   readonly sent: () => void
 }): Settlement {
-  const { clock, assignment, answered } = options
+  const { clock, assignment, answered, atomic } = options
   const prefix: SettledPrefix<Entry> | null = options.mode === 'prefix' ? createSettledPrefix<Entry>() : null
   // Finished, and waiting for something before it: where only prefixes are settled.
   const behind = new Set<Entry>()
@@ -39,6 +41,9 @@ export function createSettlement(options: {
   const open = new Set<readonly Entry[]>()
   let scheduled = false
   let stopped = false
+  // A step with outputs was not done, or is not known to be, where only prefixes are settled: whatever is settled after it would
+  // settle it too, without its outputs. Nothing more is said then, and the next owner begins with it.
+  let barred = false
   let idle: (() => void)[] = []
 
   function schedule(): void {
@@ -50,14 +55,26 @@ export function createSettlement(options: {
 
   function send(): void {
     scheduled = false
-    while (!stopped && due.length > 0 && open.size < openCalls) {
-      // While calls are open the rest grows: the next call takes all of it, up to a thousand.
-      const batch = due.length <= perCall * 10 ? due : due.slice(0, perCall * 10)
-      due = batch === due ? [] : due.slice(batch.length)
+    while (!stopped && !barred && due.length > 0 && open.size < openCalls) {
+      const size = sizeOfCall()
+      if (size === 0) break
+      const batch = due.length === size ? due : due.slice(0, size)
+      due = batch === due ? [] : due.slice(size)
       void call(batch)
       options.sent()
     }
     tellIdle()
+  }
+
+  // While calls are open the rest grows: the next call takes all of it, up to a thousand.
+  function sizeOfCall(): number {
+    const most = Math.min(due.length, perCall * 10)
+    if (!atomic) return most
+    // One step with outputs after the other, so that none is settled past one that failed.
+    if (prefix !== null) return open.size > 0 ? 0 : most
+    // A step by itself: one that is refused must not take its neighbours along.
+    const first = due.findIndex((entry) => entry.outputs !== null)
+    return first < 0 ? most : Math.min(most, Math.max(1, first))
   }
 
   async function call(batch: readonly Entry[]): Promise<SettleResult> {
@@ -72,6 +89,7 @@ export function createSettlement(options: {
       // The contract forbids it; an answer that did not come is an answer that is not known.
       result = 'unknown'
     }
+    if (outputs !== null && prefix !== null && result !== 'settled') barred = true
     if (!open.delete(batch)) return result
     inFlight -= batch.length
     answered(batch, result)
@@ -81,7 +99,7 @@ export function createSettlement(options: {
   }
 
   function tellIdle(): void {
-    if (due.length > 0 || open.size > 0) return
+    if ((due.length > 0 && !barred) || open.size > 0) return
     const waiting = idle
     idle = []
     for (const each of waiting) each()
@@ -113,7 +131,7 @@ export function createSettlement(options: {
       return call(entries)
     },
     flush() {
-      if (due.length === 0 && open.size === 0) return Promise.resolve()
+      if ((due.length === 0 || barred) && open.size === 0) return Promise.resolve()
       return new Promise((resolve) => {
         idle.push(resolve)
         schedule()

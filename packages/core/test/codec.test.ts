@@ -32,3 +32,17 @@ describe('a codec', () => {
     expect(() => codec.decode(Buffer.from([0x22, 0xff, 0x22]))).toThrow()
   })
 })
+
+describe('bytes of an application', () => {
+  test('are copied when they are given, so that the next value may be written into the same place', async () => {
+    const scratch = new Uint8Array(2)
+    const write = (value: unknown): Uint8Array => {
+      scratch.fill(Number(value))
+      return scratch
+    }
+    const now = codecOf({ contentType: 'x/y', encode: write, decode: (bytes) => bytes })
+    const later = codecOf({ contentType: 'x/y', encode: async (value) => write(value), decode: (bytes) => bytes })
+    const given = [now.encode(1), now.encode(2), await later.encode(3), await later.encode(4)]
+    expect(given).toEqual([1, 2, 3, 4].map((value) => new Uint8Array([value, value])))
+  })
+})

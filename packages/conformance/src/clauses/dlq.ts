@@ -1,5 +1,6 @@
 import type { Clause } from '../clause.ts'
 import { chosenMustBeSaid, listConsumesNothing, ownDeadLetters, purges, tellsEverything } from './dlq-list.ts'
+import { newerEntryStays } from './dlq-replaced.ts'
 import { cannotBeSteered, crashInReplay, loopSafe, readableFromOthers, toThatGroupOnly } from './dlq-replay.ts'
 
 /** The DLQ clauses, in the order of the page. */
@@ -20,4 +21,5 @@ export const dlq: readonly Clause[] = [
     gate: () => ({ notProven: 'needs the command line, as a process against a broker that other processes reach' }),
   },
   { id: 'DLQ-11', title: 'What is chosen must be said', needs: 'memory', run: chosenMustBeSaid },
+  { id: 'DLQ-12', title: 'A newer entry stays', needs: 'memory', run: newerEntryStays },
 ]

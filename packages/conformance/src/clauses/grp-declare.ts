@@ -176,6 +176,7 @@ async function otherCount(t: Trial): Promise<void> {
   const seen = t.recorder()
   const team = await t.team(2, { topic, recorder: seen })
   const owned = team.map((member) => member.calls.assignments)
+  // While the team came together partitions may have changed hands.
   const released = team.map((member) => member.calls.release)
   const sender = await t.connect()
   const before = t.orders(100)
@@ -281,6 +282,7 @@ async function undisturbed(t: Trial): Promise<void> {
   const seen = t.recorder()
   const team = await t.team(2, { topic, recorder: seen })
   const owned = team.map((member) => member.calls.assignments)
+  // While the team came together partitions may have changed hands.
   const released = team.map((member) => member.calls.release)
   const connects = team.map((member) => member.link.connects().length)
   const sender = await t.connect()

@@ -11,6 +11,7 @@ import {
   windowIsTrue,
 } from './once-effects.ts'
 import { atomicForward, idsOfForwards, neighbours, noAtomicForward, outputsFollow, zombies } from './once-forward.ts'
+import { orderOfSteps } from './once-order.ts'
 
 /** The ONCE clauses, in the order of the page. */
 export const once: readonly Clause[] = [
@@ -34,4 +35,12 @@ export const once: readonly Clause[] = [
   { id: 'ONCE-11', title: 'Forwarded ids repeat themselves and never collide', needs: 'memory', run: idsOfForwards },
   { id: 'ONCE-12', title: 'The same id elsewhere is another message', needs: 'memory', run: sameIdElsewhere },
   { id: 'ONCE-13', title: 'once and its neighbours', needs: 'memory', run: neighbours },
+  {
+    id: 'ONCE-14',
+    title: 'One step after the other in a key',
+    needs: 'memory',
+    gate: when('forward', 'atomic'),
+    run: orderOfSteps,
+    other: noAtomicForward,
+  },
 ]

@@ -218,6 +218,7 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
   const team: Member[] = [await t.member(script), await t.member(script)]
   const load = t.load(sender, topic, { everyMs: 5, keys: 256 })
   let bound = 0
+  let running = 0
   for (let round = 0; round < t.rounds(15, 7); round++) {
     await t.pass(2000)
     if (round % 2 === 0) {
@@ -226,13 +227,16 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
     }
     const leaver = team.shift()
     if (leaver === undefined) break
-    if (leave === 'politely') await leaver.close()
-    else {
+    if (leave === 'politely') {
+      running += leaver.running
+      await leaver.close()
+    } else {
       bound += leaver.calls.handedOut - leaver.calls.settled
       t.struck('unsettled deliveries', leaver.calls.handedOut - leaver.calls.settled)
       leaver.kill()
     }
   }
+  if (leave === 'politely') t.struck('running handlers of members that left', running)
   const stored = await load.stop()
   t.equal(stored.length, load.sent.length, 'sends that were stored')
   await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, {

@@ -320,4 +320,19 @@ export const embedded: readonly Mutant[] = [
     killedBy: ['CAP-12'],
     what: 'a limit claimed higher than it is',
   },
+  {
+    id: 'MUT-143',
+    where: 'memory',
+    file: 'serve.ts',
+    find: 'if (!(token instanceof Mark) || token.entry.gone) {',
+    replace: `const now = token instanceof Mark && token.entry.slot !== null ? dead?.slots.get(token.entry.slot) : undefined
+    if (token instanceof Mark && now !== undefined) {
+      token.log.drop(now)
+      dead?.slots.delete(now.slot ?? '')
+      continue
+    }
+    if (!(token instanceof Mark) || token.entry.gone) {`,
+    killedBy: ['DLQ-12'],
+    what: 'remove() takes whatever lies in the slot',
+  },
 ]

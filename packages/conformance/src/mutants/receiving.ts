@@ -247,4 +247,13 @@ export const receiving: readonly Mutant[] = [
     killedBy: ['ERR-18'],
     what: 'the crash guard fires although it is off',
   },
+  {
+    id: 'MUT-142',
+    where: 'core',
+    file: 'assignment-runner.ts',
+    find: 'turns.hold(entry)',
+    replace: 'turns.open(entry)',
+    killedBy: ['ONCE-14'],
+    what: `the key's lane opens before an atomic step has its answer`,
+  },
 ]

@@ -243,6 +243,8 @@ export class Connection {
 export class Link implements MemoryLink {
   readonly instance: string
   current: Connection | null = null
+  /** Somebody was given it, and may look at it after its client is gone. */
+  kept = false
   frozen = false
   killed = false
   withheld = 0

@@ -2,7 +2,7 @@
 
 import type { StoredMessage } from './faults.ts'
 
-/** A message as it is stored. The body is a piece of a slab that the whole batch shares. */
+/** A message as it is stored. A small body is a piece of a slab that the whole batch shares; a larger one is as it was given. */
 export class Entry {
   offset = -1
   /** Readers that have not finished it. */
@@ -12,7 +12,7 @@ export class Entry {
   gone = false
   readonly id: string | null
   readonly key: string | null
-  readonly slab: Buffer | null
+  readonly slab: Uint8Array | null
   readonly start: number
   readonly length: number
   readonly time: number | null
@@ -26,7 +26,7 @@ export class Entry {
   /** When the server took it, also for a delayed one. */
   storedAt: number
 
-  constructor(parts: EntryParts, slab: Buffer | null, start: number, length: number, bytes: number, storedAt: number) {
+  constructor(parts: EntryParts, slab: Uint8Array | null, start: number, length: number, bytes: number, storedAt: number) {
     this.id = parts.id
     this.key = parts.key
     this.slab = slab
@@ -47,7 +47,7 @@ export class Entry {
   body(): Buffer | null {
     if (this.slab === null) return null
     const copy = Buffer.allocUnsafe(this.length)
-    this.slab.copy(copy, 0, this.start, this.start + this.length)
+    copy.set(this.slab.subarray(this.start, this.start + this.length))
     return copy
   }
 }

@@ -91,7 +91,7 @@ function handOut(hub: Hub, ownership: Ownership, cursor: Cursor, entries: readon
     let body: Buffer | null = null
     if (entry.slab !== null) {
       const end = start + entry.length
-      entry.slab.copy(slab, start, entry.start, entry.start + entry.length)
+      slab.set(entry.slab.length === entry.length ? entry.slab : entry.slab.subarray(entry.start, entry.start + entry.length), start)
       body = slab.subarray(start, end)
       start = end
     }
@@ -159,11 +159,14 @@ export function settle(hub: Hub, ownership: Ownership, tokens: readonly unknown[
     group.stale += tokens.length
     return 'stale'
   }
-  const { settlement, forward } = hub.settings.capabilities
+  const { capabilities } = hub.settings
+  const { settlement, forward } = capabilities
   const { epoch } = ownership
   if (outputs !== undefined && outputs.length > 0) {
     if (!tokens.every((token) => token instanceof Token && token.ownership === ownership && token.cursor.holds(epoch, token.offset))) {
       group.stale += tokens.length
+      // Whatever follows in the prefix would settle these too, without their outputs.
+      if (capabilities.settlement === 'prefix') group.revoke(ownership)
       return 'stale'
     }
     if (forward !== 'atomic' || !acceptable(hub, outputs)) {
@@ -217,7 +220,8 @@ export function clearDoubt(hub: Hub, ownership: Ownership, tokens: readonly unkn
   if (ownership.over || !(last instanceof Token)) return
   if (hub.settings.capabilities.settlement === 'each') offerAgain(hub, ownership, tokens)
   else if (!withOutputs) settle(hub, ownership, tokens, undefined)
-  else if (last.cursor.holds(ownership.epoch, last.offset)) offerAgain(hub, ownership, tokens)
+  // Done or not: the client does not know, so it may settle nothing more here.
+  else offerAgain(hub, ownership, tokens)
 }
 
 function wakeIfReady(ownership: Ownership): void {

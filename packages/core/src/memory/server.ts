@@ -24,6 +24,9 @@ interface Blocked {
   readonly answer: (report: PublishReport) => void
 }
 
+// Attempts to connect that are remembered, at least.
+const mostConnects = 10_000
+
 /** Implements `MemoryServer` for tests, and everything that sessions ask for. */
 export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   readonly settings: Settings
@@ -75,7 +78,9 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   // Links
 
   link(instance: string): MemoryLink {
-    return this.linkOf(instance)
+    const link = this.linkOf(instance)
+    link.kept = true
+    return link
   }
 
   linkOf(instance: string): Link {
@@ -88,7 +93,14 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
   }
 
   links(): readonly MemoryLink[] {
-    return [...this.#links.values()]
+    const links = [...this.#links.values()]
+    for (const link of links) link.kept = true
+    return links
+  }
+
+  /** A client is gone for good. What somebody asked for by name stays as it is, with its faults and its history. */
+  forget(link: Link): void {
+    if (!link.kept && link.current === null && this.#links.get(link.instance) === link) this.#links.delete(link.instance)
   }
 
   arrive(run: () => void): void {
@@ -102,6 +114,7 @@ export class EmbeddedServer implements MemoryServer, Hub, LinkServer {
 
   tried(instance: string): void {
     this.#connects.push({ instance, at: this.clock.monotonic() })
+    if (this.#connects.length > 2 * mostConnects) this.#connects.splice(0, mostConnects)
   }
 
   accept(connection: Connection): void {

@@ -232,8 +232,12 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
       attach(first)
     } catch (error) {
       const { code } = explain(error)
-      if (signal.aborted || (code !== 'UNAVAILABLE' && code !== 'TIMED_OUT')) throw error
+      if (signal.aborted || (code !== 'UNAVAILABLE' && code !== 'TIMED_OUT')) {
+        server.forget(link)
+        throw error
+      }
       await untilAborted(new Promise<void>((resolve) => timer(pause(), resolve)), signal).catch(() => {
+        server.forget(link)
         throw error
       })
     }
@@ -268,6 +272,7 @@ export async function openSession(server: EmbeddedServer, context: AdapterContex
       connection = null
       watch()
       for (const wake of [...waiters]) wake()
+      server.forget(link)
       return Promise.resolve()
     },
   }

@@ -190,12 +190,18 @@ export function announce(hub: Hub, logs: readonly Log[]): void {
   for (const log of order) for (const reader of log.readers) reader.arrived()
 }
 
+/**
+ * Is a body kept as it is? Nobody changes what was given to `publish`. A small one is copied, which costs less than an object
+ * of its own; so is a piece of a large buffer, which would stay as long as the piece.
+ */
+const kept = (body: Uint8Array): boolean => body.length >= 512 && body.buffer.byteLength - body.length <= 8192
+
 /** Stores a batch; each message by itself is stored or refused. */
 export function store(hub: Hub, batch: readonly Outgoing[]): PublishReport {
   const { capabilities } = hub.settings
   const now = hub.clock.now()
   let total = 0
-  for (const message of batch) total += message.body?.length ?? 0
+  for (const { body } of batch) if (body !== null && !kept(body)) total += body.length
   const slab = slabOf(total)
   const touched: Log[] = []
   const partitions: number[] = []
@@ -218,9 +224,11 @@ export function store(hub: Hub, batch: readonly Outgoing[]): PublishReport {
         if (capabilities.unroutable === 'reported') throw refused('NOT_FOUND', `topic "${topic.name}" has no group`)
         hub.dropped++
       } else {
-        if (message.body !== null) slab.set(message.body, start)
+        const { body } = message
+        const own = body !== null && kept(body)
+        if (body !== null && !own) slab.set(body, start)
         const parts = capabilities.headers === 'envelope' ? bare(message) : message
-        const entry = new Entry(parts, message.body === null ? null : slab, start, length, sizeOf(parts, length), now)
+        const entry = new Entry(parts, own ? body : body && slab, own ? 0 : start, length, sizeOf(parts, length), now)
         place(hub, target, entry, message.delayMs)
         if (message.delayMs === 0) {
           position = entry.offset
@@ -230,7 +238,7 @@ export function store(hub: Hub, batch: readonly Outgoing[]): PublishReport {
     } catch (error) {
       failures.push({ index, outcome: 'failed', error })
     }
-    start += length
+    if (message.body !== null && !kept(message.body)) start += length
     if (capabilities.positions === 'native') {
       partitions.push(partition)
       offsets.push(position)

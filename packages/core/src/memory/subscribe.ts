@@ -78,6 +78,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
   let failure: { readonly error: unknown } | null = null
   let member: Member | null = null
   let joined: Connection | null = null
+  let joining: Promise<void> | null = null
   let aliveUntil = 0
   let joinSentAt = 0
   let leaving = false
@@ -182,8 +183,9 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     assignments.add(assignment)
     byOwnership.set(ownership, assignment)
     if (leaving || over) {
-      // Before the server has heard that we leave it would give the same again; what told it so may have been lost on the way.
-      if (over) tellLeave(host.connection, ownership.member)
+      // Before the server has heard that we leave it would give the same again; what told it so may have been lost on the way,
+      // or was about another membership of ours.
+      if (over || (member !== null && member !== ownership.member)) tellLeave(host.connection, ownership.member)
       if (over || member !== null) void assignment.release()
     } else if (pull === null) fresh.push(assignment)
     else {
@@ -268,27 +270,33 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     connection.request('leave', 32, settings.replyMs, () => server.leave(leaver)).then(done, done)
   }
 
-  const subscription: Subscription & { join(connection: Connection): Promise<void> } = {
-    async join(connection) {
-      if (leaving || over) throw fault('CANCELLED', 'embedded broker: the subscription was given up')
-      joined = connection
-      joinSentAt = context.clock.monotonic()
-      try {
-        const accepted = await connection.request('subscribe', 128, settings.replyMs, () =>
-          server.join(connection, source, voice(connection)),
-        )
-        if (joined !== connection || over) return
-        member = accepted
-        aliveUntil = Math.max(aliveUntil, joinSentAt + life)
-        // Given up while the server was asked: what it gave meanwhile goes back after it heard so.
-        if (leaving) {
-          tellLeave(connection, accepted)
-          for (const assignment of [...assignments]) void assignment.release()
-        }
-      } catch (error) {
-        if (joined === connection) joined = null
-        throw error
+  async function ask(connection: Connection): Promise<void> {
+    if (leaving || over) throw fault('CANCELLED', 'embedded broker: the subscription was given up')
+    joined = connection
+    joinSentAt = context.clock.monotonic()
+    try {
+      const accepted = await connection.request('subscribe', 128, settings.replyMs, () =>
+        server.join(connection, source, voice(connection)),
+      )
+      if (joined !== connection || over) return
+      member = accepted
+      aliveUntil = Math.max(aliveUntil, joinSentAt + life)
+      // Given up while the server was asked: what it gave meanwhile goes back after it heard so.
+      if (leaving) {
+        tellLeave(connection, accepted)
+        for (const assignment of [...assignments]) void assignment.release()
       }
+    } catch (error) {
+      if (joined === connection) joined = null
+      throw error
+    }
+  }
+
+  const subscription: Subscription & { join(connection: Connection): Promise<void> } = {
+    // Who subscribes asks again once there is a connection, and so does the session: one membership is enough.
+    join(connection) {
+      if (joining === null || joined !== connection) joining = ask(connection)
+      return joining
     },
     disconnected() {
       loseAll()

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { Assignment } from '../../src/contract.ts'
 import { explain } from '../../src/memory/explain.ts'
 import type { MemoryServerOptions } from '../../src/memory/index.ts'
 import type { Client, World } from './driver.ts'
@@ -333,4 +334,43 @@ test('after the last session closed no timer is left', async () => {
   await a.session.close(never)
   await w.calm()
   expect(w.clock.pending()).toBe(0)
+})
+
+test('a member whose acceptance was never heard joins once when the link is back, and leaves without a trace', async () => {
+  const w = world({ leaseMs: 8_000 })
+  const a = await w.client('a')
+  await a.session.declare({ topics: [plan('t', ['g'])] }, never)
+  const link = w.server.link('a')
+  link.withhold(['subscribe'])
+  const leaving = new AbortController()
+  const yielded: Assignment[] = []
+  const subscribing = a.session.subscribe(source('t', 'g'), leaving.signal)
+  await w.pass(1_000)
+  expect(link.withheld).toBe(1)
+  link.heal()
+  await w.pass(12_000)
+  const iterable = await subscribing
+  void (async () => {
+    for await (const assignment of iterable) yielded.push(assignment)
+  })()
+  await w.calm()
+  expect(w.server.members('t', 'g')).toEqual(['a'])
+  expect(yielded.filter((each) => !each.lost.aborted)).toHaveLength(4)
+  await w.pass(20_000)
+  expect(a.events).toEqual([])
+  leaving.abort()
+  await w.calm()
+  for (const each of yielded) await each.release()
+  await w.calm()
+  expect(w.server.members('t', 'g')).toEqual([])
+})
+
+test('the server forgets a client that closed, unless somebody has its link in hand', async () => {
+  const w = world()
+  const kept = w.server.link('client-3')
+  for (let count = 0; count < 200; count++) await (await w.client()).session.close()
+  await w.pass(60_000)
+  expect(w.server.links().map(({ instance }) => instance)).toEqual(['client-3'])
+  expect(kept.connects()).toHaveLength(1)
+  expect(w.server.stats().connections).toBe(0)
 })
