@@ -31,6 +31,10 @@ export interface AssignmentHost {
 const nothing: Promise<readonly Delivery[]> = Promise.resolve(Object.freeze([]))
 const noPosition = (): null => null
 const closeMs = 5000
+/** A settlement's answer is missed after this long, in milliseconds, and then looked for every so often. */
+const answerMs = 10_000
+const lookMs = 500
+const stale: Promise<SettleResult> = Promise.resolve('stale')
 
 export class QueueAssignment implements Assignment {
   readonly topic: string
@@ -50,8 +54,11 @@ export class QueueAssignment implements Assignment {
   /** The lowest tag that is not acknowledged, and what is acknowledged above it. */
   #lowest = 1
   readonly #above = new Set<number>()
-  #trip: Promise<boolean> | null = null
-  #nextTrip: Promise<boolean> | null = null
+  /** Finished, and not acknowledged yet: what finishes while an answer is awaited leaves together. */
+  #due: number[] = []
+  #trip: Promise<SettleResult> | null = null
+  #flush: Promise<SettleResult> | null = null
+  #giveUp: (() => void) | null = null
 
   constructor(host: AssignmentHost) {
     this.topic = host.source.topic
@@ -85,22 +92,19 @@ export class QueueAssignment implements Assignment {
     })
   }
 
-  async settle(tokens: readonly unknown[]): Promise<SettleResult> {
-    if (this.#over || this.#channel === null) return 'stale'
-    const tags: number[] = []
+  settle(tokens: readonly unknown[]): Promise<SettleResult> {
+    if (this.#over || this.#channel === null) return stale
+    let some = false
     for (const token of tokens) {
       const held = token as Held
       if (held.owner !== this || held.settled) continue
       held.settled = true
-      tags.push(held.tag)
+      some = true
+      this.#due.push(held.tag)
     }
-    if (tags.length < tokens.length && tags.length === 0) return 'stale'
-    try {
-      this.#acknowledge(tags)
-    } catch {
-      return 'unknown'
-    }
-    return (await this.#roundTrip()) ? 'settled' : 'unknown'
+    if (!some) return stale
+    this.#flush ??= this.#trip === null ? this.#send() : this.#trip.then(() => this.#send())
+    return this.#flush
   }
 
   release(): Promise<void> {
@@ -217,32 +221,50 @@ export class QueueAssignment implements Assignment {
     if (below > 0) ack(channel, highest, below > 1)
   }
 
-  // The server works a channel off in order: an answer to anything asked later proves that it has read the acknowledgements. One is
-  // asked at a time, and one more stands for all who came meanwhile.
-  #roundTrip(): Promise<boolean> {
-    if (this.#trip === null) {
-      const trip = this.#ask()
-      this.#trip = trip
-      return trip
-    }
-    this.#nextTrip ??= this.#trip.then(() => {
-      this.#nextTrip = null
-      this.#trip = this.#ask()
-      return this.#trip
+  // The server works a channel off in order: an answer to anything asked later proves that it has read the acknowledgements.
+  #send(): Promise<SettleResult> {
+    this.#flush = null
+    const trip = this.#ask()
+    this.#trip = trip
+    void trip.then(() => {
+      if (this.#trip === trip) this.#trip = null
     })
-    return this.#nextTrip
+    return trip
   }
 
-  async #ask(): Promise<boolean> {
+  async #ask(): Promise<SettleResult> {
+    const due = this.#due
+    this.#due = []
+    const channel = this.#channel as Channel
+    const { wire, context, source } = this.#host
+    if (this.#over) return 'unknown'
     try {
-      await (this.#channel as Channel).prefetch(this.#host.source.maxUnsettled)
-      this.#host.wire.heard()
-      return true
+      this.#acknowledge(due)
+      const { clock } = context
+      const askedAt = clock.monotonic()
+      const answered = channel.prefetch(source.maxUnsettled).then(() => true)
+      const late = new Promise<boolean>((resolve) => {
+        const look = (): void => {
+          // Later questions of the connection were answered, and this one was not: its answer is lost, and with it the channel's order.
+          if (wire.answeredAt > askedAt) resolve(false)
+          else cancel = clock.timer(lookMs, look)
+        }
+        let cancel = clock.timer(answerMs, look)
+        this.#giveUp = () => cancel()
+      })
+      const known = await Promise.race([answered, late])
+      this.#giveUp?.()
+      this.#giveUp = null
+      if (known) {
+        wire.heard()
+        return 'settled'
+      }
+      void this.release()
     } catch {
-      return false
-    } finally {
-      if (this.#nextTrip === null) this.#trip = null
+      this.#giveUp?.()
+      this.#giveUp = null
     }
+    return 'unknown'
   }
 
   #drop(held: Held): void {
@@ -264,6 +286,11 @@ export class QueueAssignment implements Assignment {
 
   async #releaseNow(): Promise<void> {
     if (this.#over) return
+    try {
+      if (this.#due.length > 0) this.#acknowledge(this.#due.splice(0))
+    } catch {
+      // The channel has ended; what was finished comes again.
+    }
     // The successor may begin the moment the server reads this, which is before its answer is here.
     this.#stop()
     await this.#close()

@@ -19,6 +19,8 @@ export interface Wire {
   readonly blocked: boolean
   /** Something came from the server just now. */
   heard(): void
+  /** When the latest question was asked that has its answer; monotonic milliseconds. */
+  readonly answeredAt: number
   /** Monotonic milliseconds until which the server cannot have given this connection up. */
   aliveUntil(): number
   /** Ends it without a word. */
@@ -233,6 +235,7 @@ function createWire(
   let pulses = 0
   let ranAt = clock.monotonic()
   let heardAt = ranAt
+  let answeredAt = Number.NEGATIVE_INFINITY
   let gapAt: number | null = null
   let blocked = false
   let cause: unknown
@@ -275,6 +278,7 @@ function createWire(
       await channel.checkExchange('amq.direct')
       idle.push(channel)
       wire.heard()
+      answeredAt = Math.max(answeredAt, asked)
       if (gapAt !== null && Math.max(sentAt, asked) >= gapAt) {
         gapAt = null
         ranAt = Math.max(ranAt, asked)
@@ -301,6 +305,9 @@ function createWire(
     },
     heard() {
       heardAt = clock.monotonic()
+    },
+    get answeredAt() {
+      return answeredAt
     },
     aliveUntil() {
       const now = clock.monotonic()

@@ -107,6 +107,42 @@ function instant(seconds: number): string {
 const attributeName = /^(?:cloudEvents[_:]|ce[-_])([a-z0-9]{1,64})$/i
 const transportName = /^(?:traceparent|tracestate|baggage|ph-[a-z0-9-]+)$/
 
+/** What a header is, by its name. */
+interface Named {
+  readonly kind: 'attribute' | 'id' | 'key' | 'time' | 'expires' | 'version' | 'server' | 'slot' | 'body' | 'transport' | 'header'
+  /** Its name in a message. */
+  readonly name: string
+}
+
+const kinds: Readonly<Record<string, Named['kind']>> = {
+  id: 'id',
+  partitionkey: 'key',
+  time: 'time',
+  expirytime: 'expires',
+  specversion: 'version',
+}
+const mostNames = 1000
+const names = new Map<string, Named>()
+
+// Few names are in use: each is looked at once.
+function named(header: string): Named {
+  const known = names.get(header)
+  if (known !== undefined) return known
+  const found = look(header)
+  if (names.size < mostNames) names.set(header, found)
+  return found
+}
+
+function look(header: string): Named {
+  if (serverOwn.test(header)) return { kind: 'server', name: header }
+  const attribute = attributeName.exec(header)?.[1]?.toLowerCase()
+  if (attribute !== undefined) return { kind: Object.hasOwn(kinds, attribute) ? (kinds[attribute] ?? 'attribute') : 'attribute', name: attribute }
+  if (header === 'ph-slot') return { kind: 'slot', name: header }
+  if (header === 'ph-body') return { kind: 'body', name: header }
+  if (header.startsWith(aside)) return { kind: 'header', name: header.slice(aside.length) }
+  return { kind: transportName.test(header) ? 'transport' : 'header', name: header }
+}
+
 const noAttributes: Content['attributes'] = Object.freeze(texts())
 let last: Content['attributes'] = noAttributes
 
@@ -144,39 +180,47 @@ export function decode(message: Message, keyed: boolean): Received | Undecodable
     if (!(name in attributes)) count++
     attributes[name] = value
   }
-  for (const name in raw) {
+  for (const header in raw) {
+    const { kind, name } = named(header)
+    if (kind === 'server' || kind === 'slot') continue
     let value: string | null
     try {
-      if (serverOwn.test(name)) continue
-      value = textOf(raw[name])
+      value = textOf(raw[header])
     } catch {
-      return undecodable(message, `the header "${name.slice(0, 100)}" is no UTF-8 text`)
+      return undecodable(message, `the header "${header.slice(0, 100)}" is no UTF-8 text`)
     }
     if (value === null) continue
-    const attributeOf = attributeName.exec(name)?.[1]?.toLowerCase()
-    if (attributeOf !== undefined) {
-      if (attributeOf === 'specversion') {
-        if (value !== '1.0') return undecodable(message, `it is a CloudEvent of version ${value.slice(0, 20)}, not 1.0`)
-      } else if (attributeOf === 'id') id = value
-      else if (attributeOf === 'partitionkey') key = value
-      else if (attributeOf === 'time') {
+    switch (kind) {
+      case 'id':
+        id = value
+        break
+      case 'key':
+        key = value
+        break
+      case 'time':
         time = wire.parseTime(value)
-        if (time === null) attribute(attributeOf, value)
-      } else if (attributeOf === 'expirytime') {
+        if (time === null) attribute(name, value)
+        break
+      case 'expires':
         expiresAt = wire.parseTime(value)
-        if (expiresAt === null) attribute(attributeOf, value)
-      } else attribute(attributeOf, value)
-    } else if (name === 'ph-slot') continue
-    else if (name === 'ph-body' && content.length === 0) mark = value
-    else if (name.startsWith(aside)) {
-      headers ??= texts()
-      headers[name.slice(aside.length)] = value
-    } else if (transportName.test(name)) {
-      transport ??= texts()
-      transport[name] = value
-    } else {
-      headers ??= texts()
-      headers[name] = value
+        if (expiresAt === null) attribute(name, value)
+        break
+      case 'version':
+        if (value !== '1.0') return undecodable(message, `it is a CloudEvent of version ${value.slice(0, 20)}, not 1.0`)
+        break
+      case 'attribute':
+        attribute(name, value)
+        break
+      case 'header':
+        headers ??= texts()
+        headers[name] = value
+        break
+      default:
+        if (kind === 'body' && content.length === 0) mark = value
+        else {
+          transport ??= texts()
+          transport[name] = value
+        }
     }
   }
   if (id === null && typeof properties.messageId === 'string') id = properties.messageId

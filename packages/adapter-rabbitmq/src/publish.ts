@@ -175,33 +175,30 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
   }
 
   async function send(key: string, indexes: readonly number[], batch: readonly Outgoing[], signal: AbortSignal, report: Report): Promise<void> {
-    const { topic } = (batch[indexes[0] as number] as Outgoing).place
+    const { topic, role } = (batch[indexes[0] as number] as Outgoing).place
     let next = 0
     try {
-      const targets = new Map<number, readonly [exchange: string, key: string]>()
-      for (const index of indexes) {
-        const target = targetOf(batch[index] as Outgoing, signal)
-        targets.set(index, target instanceof Promise ? await target : target)
-      }
+      // Only lanes may have to be made.
+      const queues = role === 'main' ? null : await queuesFor(indexes, batch, signal)
       const outlet = await outletFor(key, topic, signal)
+      const known = topology.known(topic)
+      const exchange = queues === null ? topology.exchangeOf(topic) : ''
+      const fixed = known?.native.routingKey ?? (known?.plan.keyed === true ? null : '')
       while (next < indexes.length) {
         if (signal.aborted) return
         const index = indexes[next] as number
-        const [exchange, routingKey] = targets.get(index) as readonly [string, string]
         const message = batch[index] as Outgoing
+        const routingKey = queues === null ? (fixed ?? (message.partition === null ? '' : String(message.partition))) : (queues[next] as string)
+        const done = (failure: Failure | null): void => report.done(index, failure)
         if (outlet.proven || outlet.ended !== null) {
           next++
           report.wrote(index)
-          write(outlet, message, exchange, routingKey, index, (failure) => report.done(index, failure))
+          write(outlet, message, exchange, routingKey, index, done)
         } else if (outlet.proving !== null) await outlet.proving
         else {
           next++
           report.wrote(index)
-          await prove(
-            outlet,
-            (done) => write(outlet, message, exchange, routingKey, index, done),
-            (failure) => report.done(index, failure),
-          )
+          await prove(outlet, (told) => write(outlet, message, exchange, routingKey, index, told), done)
         }
       }
     } catch (error) {
@@ -212,15 +209,13 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
     }
   }
 
-  /** Where a message goes. Only the lanes are not there already. */
-  function targetOf({ place, partition }: Outgoing, signal: AbortSignal): Promise<readonly [string, string]> | readonly [string, string] {
-    if (place.role === 'main') {
-      const known = topology.known(place.topic)
-      const routingKey = known?.native.routingKey ?? (partition === null || known?.plan.keyed !== true ? '' : String(partition))
-      return [topology.exchangeOf(place.topic), routingKey]
+  async function queuesFor(indexes: readonly number[], batch: readonly Outgoing[], signal: AbortSignal): Promise<readonly string[]> {
+    const queues: string[] = []
+    for (const index of indexes) {
+      const { place, partition } = batch[index] as Outgoing
+      queues.push(place.role === 'dead' || partition === null ? layout.outQueue(place) : await topology.lane(place, partition, signal))
     }
-    if (place.role === 'dead' || partition === null) return ['', layout.outQueue(place)]
-    return topology.lane(place, partition, signal).then((queue) => ['', queue] as const)
+    return queues
   }
 
   return { publish }
