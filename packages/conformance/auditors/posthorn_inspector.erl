@@ -189,9 +189,12 @@ messages(Q) ->
     Refs = lists:usort(refs(state(Q), [])),
     {_, Member} = sys:get_state(element(1, amqqueue:get_pid(Q)), 30000),
     Log = log_of(Member),
-    [entry(Index, Header, Log) || {Index, Header} <- Refs].
+    %% What left the log since is settled or has gone on.
+    [entry(Index, Header, Command) || {Index, Header} <- Refs, {{_, _, Command}, _} <- [ra_log:fetch(Index, Log)]].
 
 %% Wherever in the state a message is: its index in the log, and what was noted of it.
+refs([Index | [Size | Expiry]], Found) when is_integer(Index), is_integer(Size), is_integer(Expiry) ->
+    [{Index, #{size => Size, expiry => Expiry}} | Found];
 refs([Index | Header], Found) when is_integer(Index), is_integer(Header); is_integer(Index), is_map(Header) ->
     [{Index, Header} | Found];
 refs([Head | Tail], Found) ->
@@ -212,8 +215,7 @@ log_of([Head | Tail]) ->
     end;
 log_of(_) -> none.
 
-entry(Index, Header, Log) ->
-    {{_, _, Command}, _} = ra_log:fetch(Index, Log),
+entry(Index, Header, Command) ->
     {'$usr', _, Order, _} = Command,
     Message = element(tuple_size(Order), Order),
     {basic_message, {resource, _, _, Exchange}, Keys, Content, _, _} = Message,

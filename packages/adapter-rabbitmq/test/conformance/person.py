@@ -69,6 +69,10 @@ while True:
     try:
         if word == "declare":
             declare(*args)
+        elif word == "lane":
+            ends = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "nowhere", "x-dead-letter-strategy": "at-least-once"}
+            lane = {"x-queue-type": "quorum", "x-message-ttl": args[1], "x-overflow": "reject-publish"}
+            channel.queue_declare(args[0], durable=True, arguments={**lane, **ends})
         elif word == "publish":
             exchange, key, body, headers = args
             channel.basic_publish(exchange, key, body.encode(), pika.BasicProperties(headers=headers, delivery_mode=2))
