@@ -7,7 +7,7 @@ import type { AdapterContext } from '@posthorn/core/adapter'
 import { reconnectDelay } from '@posthorn/core/adapter'
 import type { Channel, ChannelModel, ConfirmChannel, SocketOptions } from 'amqplib'
 import { connect } from 'amqplib'
-import { fault } from './explain.ts'
+import { fault, unopened } from './explain.ts'
 import type { Host, Settings } from './options.ts'
 
 /** A connection that is open, until `lost`. */
@@ -205,9 +205,7 @@ async function connectTo(
   } catch (error) {
     socket.abort()
     if (late) throw fault('UNAVAILABLE', `${host.hostname}:${host.port} accepted the connection and does not answer`, 'failed', error)
-    throw error instanceof Error && /Expected ConnectionOpenOk/.test(error.message)
-      ? fault('UNAUTHORIZED', `the virtual host "${settings.vhost}" does not exist, or user "${settings.username}" may not use it`, 'failed', error)
-      : error
+    throw unopened(error, settings)
   } finally {
     cancel()
     until.removeEventListener('abort', giveUp)

@@ -52,9 +52,15 @@ const texts: readonly (readonly [RegExp, Fault['code']])[] = [
   [/ACCESS.REFUSED|not allowed|NOT.ALLOWED|SASL mechanism/i, 'UNAUTHORIZED'],
   // How the client tells that the server refused the virtual host.
   [/Expected ConnectionOpenOk; got/, 'UNAUTHORIZED'],
-  [/self.signed certificate|unable to verify|certificate|altnames|wrong version number|EPROTO|ssl|tls/i, 'UNAVAILABLE'],
+  // A certificate that does not verify stays so: trying again without a change by people cannot work.
+  [/certificate|unable to verify|altnames|self.signed/i, 'UNAUTHORIZED'],
+  [/wrong version number|packet length too long|EPROTO/i, 'INVALID_ARGUMENT'],
+  [/ssl|tls/i, 'UNAVAILABLE'],
   [/timed? ?out|ETIMEDOUT|Heartbeat timeout/i, 'UNAVAILABLE'],
-  [/Channel (?:closed|closing|ended)|Connection clos|Socket closed|Unexpected close|channel closed|Unexpected channel|aborted/i, 'UNAVAILABLE'],
+  [
+    /Channel (?:closed|closing|ended)|Connection clos|Socket closed|Unexpected close|channel closed|Unexpected channel|aborted/i,
+    'UNAVAILABLE',
+  ],
 ]
 
 const sockets: ReadonlySet<string> = new Set([
@@ -71,8 +77,24 @@ const sockets: ReadonlySet<string> = new Set([
   'ABORT_ERR',
 ])
 
-// A certificate that does not verify stays so: trying again without a change by people cannot work.
-const certificate = /certificate|altnames|self.signed|wrong version number|EPROTO/i
+/** What kept a connection from being opened, in words that say what to do; anything else as it is. */
+export function unopened(
+  error: unknown,
+  settings: { readonly secure: boolean; readonly vhost: string; readonly username: string },
+): unknown {
+  if (!(error instanceof Error)) return error
+  const { message } = error
+  if (/Expected ConnectionOpenOk/.test(message)) {
+    const text = `the virtual host "${settings.vhost}" does not exist, or user "${settings.username}" may not use it`
+    return fault('UNAUTHORIZED', text, 'failed', error)
+  }
+  if (settings.secure && /wrong version number|packet length too long/i.test(message))
+    return fault('INVALID_ARGUMENT', 'the server does not speak TLS there: amqp:// is without TLS, amqps:// with it', 'failed')
+  // What a port with TLS does to whoever speaks without.
+  if (!settings.secure && /ECONNRESET|Socket closed abruptly|Unexpected close/i.test(message))
+    return fault('UNAVAILABLE', `${message}. a port with TLS is reached by amqps://`, 'failed', error)
+  return error
+}
 
 /** Classifies what this adapter, its client or the server said. Anything else is INTERNAL, and of a publish unknown. Never throws. */
 export function explain(error: unknown): Fault {
@@ -89,7 +111,7 @@ export function explain(error: unknown): Fault {
     if (typeof code === 'string' && sockets.has(code)) return away
     const text = `${typeof code === 'string' ? code : ''} ${error.message}`
     for (const [pattern, found] of texts) {
-      if (pattern.test(text)) return { code: found, retryable: retryable.has(found) && !certificate.test(text), outcome: 'unknown' }
+      if (pattern.test(text)) return { code: found, retryable: retryable.has(found), outcome: 'unknown' }
     }
     if (error.name === 'AggregateError' || error.name === 'AbortError' || error.name === 'IllegalOperationError') return away
   } catch {

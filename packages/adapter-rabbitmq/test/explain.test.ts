@@ -22,7 +22,7 @@ describe('what an error means', () => {
     ['a channel that ended', new Error('channel closed'), 'UNAVAILABLE', true],
     ['a call on an ended channel', new IllegalOperationError('Channel closed', ''), 'UNAVAILABLE', true],
     ['silence', new Error('Heartbeat timeout'), 'UNAVAILABLE', true],
-    ['a certificate that does not verify', Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }), 'UNAVAILABLE', false],
+    ['a certificate that does not verify', Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }), 'UNAUTHORIZED', false],
   ])('%s', (_, error, code, retryable) => {
     expect(explain(error)).toEqual({ code, retryable, outcome: 'unknown' })
   })
