@@ -27,6 +27,8 @@ export const groupQueue = (topic: string, group: string, partition: number | nul
   partition === null ? naming.group(topic, group) : `${naming.group(topic, group)}:${partition}`
 /** Always empty; every member consumes it, so that members can be counted. */
 export const membersQueue = (topic: string, group: string): string => `${naming.group(topic, group)}__members`
+/** Belongs to the connection of a member who owns one partition more than others. There are as many as do not divide evenly. */
+export const extraQueue = (topic: string, group: string, turn: number): string => `${membersQueue(topic, group)}__${turn}`
 /** Belongs to the connection of whoever owns the partition of this queue. */
 export const ownerQueue = (queue: string): string => `${queue}__owner`
 /** Held by whoever looks through a group's dead letters: one at a time. */

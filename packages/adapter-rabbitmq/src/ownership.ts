@@ -10,12 +10,14 @@ import type { Link, Wire } from './connections.ts'
 import { openChannel, unlessLost } from './connections.ts'
 import { explain } from './explain.ts'
 import * as layout from './layout.ts'
+import type { Locks } from './locks.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { Topology } from './topology.ts'
 
 export interface OwnershipOptions {
   readonly link: Link
   readonly topology: Topology
+  readonly locks: Locks
   readonly context: AdapterContext
   readonly topic: string
   readonly group: string
@@ -40,12 +42,14 @@ const togetherMs = 100
 
 /** Takes part until stopped, through lost connections and deleted queues. */
 export function startOwnership(options: OwnershipOptions): Ownership {
-  const { link, topology, context, topic, queues } = options
+  const { link, topology, locks, context, topic, queues } = options
   const { clock, random } = context
   const members = layout.membersQueue(topic, options.group)
   const stopped = new AbortController()
   setMaxListeners(0, stopped.signal)
   const owned = new Map<number, QueueReader>()
+  /** The lock by which this member may own one more than others. */
+  let extra: { readonly name: string; readonly turn: number } | null = null
   let wakeUp: () => void = () => {}
   let accept: () => void = () => {}
   let refuse: (error: unknown) => void = () => {}
@@ -69,6 +73,7 @@ export function startOwnership(options: OwnershipOptions): Ownership {
     const drop = (): void => {
       for (const reader of owned.values()) reader.stop()
       owned.clear()
+      extra = null
     }
     wire.lost.addEventListener('abort', drop, { once: true })
     try {
@@ -103,59 +108,70 @@ export function startOwnership(options: OwnershipOptions): Ownership {
 
   async function step(wire: Wire, channel: Channel): Promise<void> {
     const { consumerCount } = await channel.checkQueue(members)
-    if (stopped.signal.aborted) return
-    const share = Math.ceil(queues.length / Math.max(1, consumerCount))
+    const gone = (): boolean => stopped.signal.aborted || wire.lost.aborted
+    if (gone()) return
+    const count = Math.max(1, consumerCount)
+    const share = Math.floor(queues.length / count)
+    const over = queues.length % count
     const staying = [...owned.values()].filter((reader) => !reader.stopped)
-    for (const reader of staying.slice(share)) {
+    const most = share + ((await mayHaveMore(over, staying.length > share)) ? 1 : 0)
+    if (gone()) return
+    for (const reader of staying.slice(most)) {
       reader.assignment?.leave(options.handOverMs)
       reader.stop()
     }
     // Each begins elsewhere, so that members who start together do not ask for the same ones.
     const from = Math.floor(random() * queues.length)
-    for (let turn = 0, room = share - staying.length; turn < queues.length && room > 0; turn++) {
+    let have = staying.length
+    for (let turn = 0; turn < queues.length && have <= share; turn++) {
       const partition = (from + turn) % queues.length
       if (owned.has(partition)) continue
       const { consumerCount: taken } = await channel.checkQueue(queues[partition] as string)
-      if (taken > 0 || !(await lock(wire, partition))) continue
-      if (stopped.signal.aborted || wire.lost.aborted) return unlock(wire, partition)
-      room--
-      const reader = options.take(partition)
-      owned.set(partition, reader)
-      void reader.done.then(() => {
-        if (owned.get(partition) !== reader) return
-        owned.delete(partition)
-        void unlock(wire, partition)
-        wakeUp()
-      })
+      if (taken > 0 || gone()) continue
+      if (have === share && !(await mayHaveMore(over, true))) break
+      if (!(await locks.take(lockOf(partition), stopped.signal))) continue
+      if (gone()) return locks.free(lockOf(partition))
+      have++
+      take(partition)
     }
+    if (extra !== null && [...owned.values()].filter((reader) => !reader.stopped).length <= share) await giveUpExtra()
     await Promise.all([...owned.values()].map((reader) => reader.accepted))
     accept()
   }
 
+  function take(partition: number): void {
+    const reader = options.take(partition)
+    owned.set(partition, reader)
+    void reader.done.then(() => {
+      if (owned.get(partition) !== reader) return
+      owned.delete(partition)
+      void locks.free(lockOf(partition))
+      wakeUp()
+    })
+  }
+
+  /** What does not divide evenly goes to as many members as there are such partitions: one each. */
+  async function mayHaveMore(over: number, wanted: boolean): Promise<boolean> {
+    if (extra !== null && extra.turn < over) return true
+    if (extra !== null) await giveUpExtra()
+    if (!wanted) return false
+    for (let turn = 0; turn < over; turn++) {
+      const name = layout.extraQueue(topic, options.group, turn)
+      if (await locks.take(name, stopped.signal)) {
+        extra = { name, turn }
+        return true
+      }
+    }
+    return false
+  }
+
+  async function giveUpExtra(): Promise<void> {
+    const { name } = extra as { name: string }
+    extra = null
+    await locks.free(name)
+  }
+
   const lockOf = (partition: number): string => layout.ownerQueue(queues[partition] as string)
-
-  async function lock(wire: Wire, partition: number): Promise<boolean> {
-    const channel = await openChannel(wire, false, () => {})
-    try {
-      await channel.assertQueue(lockOf(partition), { exclusive: true, durable: false, autoDelete: false })
-      close(channel)
-      return true
-    } catch (error) {
-      // Refused, which has ended the channel: another connection has it.
-      if (explain(error).code === 'CONFLICT') return false
-      throw error
-    }
-  }
-
-  async function unlock(wire: Wire, partition: number): Promise<void> {
-    try {
-      const channel = await openChannel(wire, false, () => {})
-      await channel.deleteQueue(lockOf(partition))
-      close(channel)
-    } catch {
-      // The connection ended, and the lock with it.
-    }
-  }
 
   function close(channel: Channel): void {
     try {
@@ -192,6 +208,7 @@ export function startOwnership(options: OwnershipOptions): Ownership {
       }
       await pause(retryMs * (1 + random() / 2))
     }
+    if (extra !== null) await giveUpExtra()
     refuse(new Error('the subscription was given up'))
   })()
   return { accepted, stop: () => stopped.abort() }

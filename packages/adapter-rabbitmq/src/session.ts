@@ -7,6 +7,7 @@ import { onChannel, openLink } from './connections.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { explain, fault } from './explain.ts'
 import * as layout from './layout.ts'
+import { createLocks } from './locks.ts'
 import type { Settings } from './options.ts'
 import { createPublisher } from './publish.ts'
 import type { Subscription } from './subscribe.ts'
@@ -66,6 +67,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   topology = createTopology(into, settings, context)
   const made = topology
   const firstWire = into.wire as Wire
+  const locks = createLocks(into)
   const publisher = createPublisher(out, made, () => closed)
   const deadLetters = createDeadLetters(into, context)
   const client = Object.freeze({
@@ -85,7 +87,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     async subscribe(source, until) {
       if (closed) throw fault('CLOSED', 'the session is closed')
       const subscription = await subscribe(
-        { link: into, topology: made, settings, context, firstWire, forget: (over) => void subscriptions.delete(over) },
+        { link: into, topology: made, locks, settings, context, firstWire, forget: (over) => void subscriptions.delete(over) },
         source,
         until,
       )

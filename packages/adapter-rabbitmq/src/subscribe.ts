@@ -8,6 +8,7 @@ import type { Link, Wire } from './connections.ts'
 import { deliveriesOf } from './encode.ts'
 import { fault } from './explain.ts'
 import * as layout from './layout.ts'
+import type { Locks } from './locks.ts'
 import type { RabbitmqConsumerOptions, Settings } from './options.ts'
 import { consumerOptions } from './options.ts'
 import type { Ownership } from './ownership.ts'
@@ -26,6 +27,7 @@ export interface Subscription {
 export interface Subscribing {
   readonly link: Link
   readonly topology: Topology
+  readonly locks: Locks
   readonly settings: Settings
   readonly context: AdapterContext
   /** The first connection of the session: what comes again on a later one may have been settled on an earlier. */
@@ -213,6 +215,7 @@ function start(
     ownership = startOwnership({
       link,
       topology,
+      locks: on.locks,
       context,
       topic,
       group: source.group ?? '',
