@@ -36,14 +36,19 @@ export interface LinkOptions {
   readonly random: () => number
   /** As CLIENT LIST shows it. */
   readonly name: string
-  /** How long an answer may take, in milliseconds. */
+  /** How long it may be silent while an answer is awaited, in milliseconds. */
   readonly replyMs: number
+  /** While an answer is awaited, ask something small this often, so that a slow server is not taken for a dead one; null: never. */
+  readonly beatMs: number | null
   onUp(): void
   onDown(error: Error): void
 }
 
 interface Waiting {
-  readonly due: number
+  readonly sentAt: number
+  /** Of a blocking wait: how much longer it may take. */
+  readonly moreMs: number
+  readonly beat: boolean
   done: boolean
 }
 
@@ -55,38 +60,53 @@ const stoodStillMs = 300
 
 /** Connects once; rejects with what the server or the socket said. Afterwards it connects again by itself until it is closed. */
 export async function openLink(options: LinkOptions, signal: AbortSignal): Promise<Link> {
-  const { settings, clock, random, replyMs } = options
+  const { settings, clock, random, replyMs, beatMs } = options
   let client: Redis | null = null
   let info = noInfo
   let closed = false
   let tries = 0
   let cancelRetry: (() => void) | null = null
   let cancelWatch: (() => void) | null = null
+  let cancelBeat: (() => void) | null = null
+  let heard = 0
   let waiting: Waiting[] = []
   const giveUp = new AbortController()
 
-  // ── the watch: no command waits for ever ─────────────────────────────────────────────────────────────────────────
+  // ── the watch: what is silent for too long while something is awaited is dead ────────────────────────────────────
+  function silentUntil(): number | null {
+    while (waiting.length > 0 && waiting[0]?.done === true) waiting.shift()
+    // Answers come in order, so the first is the one that is due.
+    const [first] = waiting
+    return first === undefined ? null : Math.max(heard, first.sentAt) + replyMs + first.moreMs
+  }
   function watch(): void {
     if (cancelWatch !== null) return
-    while (waiting.length > 0 && waiting[0]?.done === true) waiting.shift()
-    const [first] = waiting
-    if (first === undefined) return
-    const due = Math.max(first.due, clock.monotonic() + 20)
-    cancelWatch = clock.timer(due - clock.monotonic(), () => {
+    const due = silentUntil()
+    if (due === null) return
+    const wakeAt = Math.max(due, clock.monotonic() + 20)
+    cancelWatch = clock.timer(wakeAt - clock.monotonic(), () => {
       cancelWatch = null
-      const now = clock.monotonic()
-      if (now - due > stoodStillMs) {
-        cancelWatch = clock.timer(stoodStillMs, () => {
-          cancelWatch = null
-          judge()
-        })
-      } else judge()
+      // A process that stood still has not listened: what came meanwhile is read first.
+      if (clock.monotonic() - wakeAt <= stoodStillMs) return judge()
+      cancelWatch = clock.timer(stoodStillMs, () => {
+        cancelWatch = null
+        judge()
+      })
     })
   }
   function judge(): void {
-    const now = clock.monotonic()
-    if (waiting.some((each) => !each.done && each.due <= now)) drop(fault('UNAVAILABLE', 'redis: the server does not answer', 'unknown'))
+    const due = silentUntil()
+    if (due !== null && due <= clock.monotonic()) drop(fault('UNAVAILABLE', 'redis: the server does not answer', 'unknown'))
     else watch()
+  }
+  function beat(): void {
+    if (beatMs === null || cancelBeat !== null) return
+    cancelBeat = clock.timer(beatMs, () => {
+      cancelBeat = null
+      if (!waiting.some((each) => !each.done && !each.beat)) return
+      send('ping', [], 0, true).catch(() => {})
+      beat()
+    })
   }
 
   function drop(error: Error): void {
@@ -101,6 +121,8 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     waiting = []
     cancelWatch?.()
     cancelWatch = null
+    cancelBeat?.()
+    cancelBeat = null
     if (closed) return
     options.onDown(error)
     retry()
@@ -127,6 +149,9 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     info = next.info
     tries = 0
     let why: Error | null = null
+    made.stream.on('data', () => {
+      heard = clock.monotonic()
+    })
     made.on('error', (error: unknown) => {
       why ??= cleaned(error)
     })
@@ -135,16 +160,16 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     else options.onUp()
   }
 
-  function send(name: string, args: readonly Argument[], moreMs: number): Promise<unknown> {
+  function send(name: string, args: readonly Argument[], moreMs: number, isBeat = false): Promise<unknown> {
     const current = client
     if (closed) return Promise.reject(closedError())
     if (current === null || current.status !== 'ready') return Promise.reject(away())
-    const entry: Waiting = { due: clock.monotonic() + replyMs + moreMs, done: false }
-    // A blocking wait is longer than the commands behind it: the list stays in the order of its deadlines where they differ.
+    const entry: Waiting = { sentAt: clock.monotonic(), moreMs, beat: isBeat, done: false }
     waiting.push(entry)
     const command = new Command(name, args as Argument[], { replyEncoding: null })
     current.sendCommand(command)
     watch()
+    if (!isBeat) beat()
     return (command.promise as Promise<unknown>).then(
       (reply) => {
         entry.done = true
@@ -183,6 +208,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
       giveUp.abort()
       cancelRetry?.()
       cancelWatch?.()
+      cancelBeat?.()
       const old = client
       client = null
       if (old === null) return

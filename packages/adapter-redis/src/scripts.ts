@@ -139,7 +139,7 @@ for _,f in ipairs(redis.call('HKEYS',meta)) do if string.sub(f,1,6)=='group:' th
 table.sort(all)
 return {'OK',have,all,made,again}`
 
-// KEYS: mem, own, bell. ARGV: me, lease ms, partitions, 1 while leaving, then partition and token of each that I hold.
+// KEYS: mem, own, bell. ARGV: me, lease ms, partitions, 1 while leaving and 2 to renew only, then partition and token of each that I hold.
 const step = `${clock}
 local mem,own,bell=KEYS[1],KEYS[2],KEYS[3]
 local me,ttl,count,leaving=ARGV[1],tonumber(ARGV[2]),tonumber(ARGV[3]),ARGV[4]=='1'
@@ -172,7 +172,7 @@ for p=0,count-1 do
   if til>now and mine and held[k]==tok then
     redis.call('HSET',own,k,tok..'|'..(now+ttl))
     out[#out+1]=k out[#out+1]=tok out[#out+1]=want and 1 or 0
-  elseif want and (til<=now or mine) then
+  elseif want and ARGV[4]~='2' and (til<=now or mine) then
     tok=me..'/'..redis.call('HINCRBY',own,'epoch',1)
     redis.call('HSET',own,k,tok..'|'..(now+ttl))
     out[#out+1]=k out[#out+1]=tok out[#out+1]=1

@@ -41,6 +41,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         random,
         name: role === 'main' ? name : `${name}:${role}`,
         replyMs,
+        beatMs: role === 'waiter' ? null : Math.max(50, Math.ceil(settings.leaseMs / 12)),
         onUp() {
           const again = !first
           first = false
@@ -63,14 +64,14 @@ export async function openSession(settings: Settings, context: AdapterContext, s
 
   const main = await open('main', settings.replyMs, signal, () => {}, () => {})
 
-  // A lease must outlive a dead connection: it is noticed within a quarter.
-  const ownerReplyMs = Math.min(settings.replyMs, Math.max(250, Math.ceil(settings.leaseMs / 4)))
+  // It only waits, so that nothing can be asked meanwhile: its silence says less.
+  const waiterReplyMs = settings.replyMs + 2000
 
   async function openOwner(): Promise<OpenOwner> {
     const parts: { link: Link | null; wait: Link | null; waiter: Waiter | null } = { link: null, wait: null, waiter: null }
     const link = await open(
       'owner',
-      ownerReplyMs,
+      settings.replyMs,
       ending.signal,
       () => {
         for (const tenant of [...tenants]) tenant.up()
@@ -81,7 +82,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     )
     parts.link = link
     try {
-      parts.wait = await open('waiter', ownerReplyMs, ending.signal, () => parts.waiter?.connected(), () => {})
+      parts.wait = await open('waiter', waiterReplyMs, ending.signal, () => parts.waiter?.connected(), () => {})
     } catch (error) {
       await link.close(true)
       throw error

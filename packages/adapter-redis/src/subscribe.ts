@@ -59,20 +59,23 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   let stepping = false
   let stepAgain = false
   let cancelStep: (() => void) | null = null
+  let cancelKeep: (() => void) | null = null
   let cancelTrim: (() => void) | null = null
   let cancelGone: (() => void) | null = null
   let healing = false
 
   // ── the step ─────────────────────────────────────────────────────────────────────────────────────────────────────
-  async function ask(script: Script): Promise<readonly unknown[]> {
+  async function ask(script: Script, renewOnly = false): Promise<readonly unknown[]> {
     const held = [...rows.values()].filter((row) => !row.released).flatMap((row) => [String(row.partition), row.token])
     const sentAt = clock.monotonic()
-    const args = [me, String(settings.leaseMs), String(partitions), leaving ? '1' : '0', ...held]
+    const args = [me, String(settings.leaseMs), String(partitions), leaving ? '1' : renewOnly ? '2' : '0', ...held]
     const reply = (await links.link.run(script, keys, args)) as readonly unknown[]
     // A grant that took longer than the lease is somebody else's by now.
     if (clock.monotonic() < sentAt + settings.leaseMs - settings.marginMs) proof = Math.max(proof, sentAt)
     return reply
   }
+
+  const everyMs = settings.leaseMs / 5
 
   function step(): void {
     if (over) return
@@ -83,7 +86,8 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     cancelStep?.()
     cancelStep = null
     stepping = true
-    const before = new Set([...rows.values()].filter((row) => !row.released))
+    keep()
+    const before = held()
     const script = leaving ? scripts.leave : scripts.step
     ask(script).then(
       (reply) => {
@@ -94,38 +98,59 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       },
       () => {
         stepping = false
-        if (!over) later(settings.leaseMs / 4)
+        if (!over) later(everyMs)
       },
     )
+  }
+
+  // Its answer may be longer under way than proofs may be apart: then what is owned is renewed meanwhile, and nothing is taken.
+  function keep(): void {
+    cancelKeep?.()
+    cancelKeep = clock.timer(everyMs, () => {
+      if (over || !stepping) return
+      keep()
+      if (links.link.client === null) return expire()
+      const before = held()
+      ask(scripts.step, true).then(
+        (reply) => {
+          if (!over) renewed(reply, before)
+        },
+        () => {},
+      )
+    })
   }
 
   function later(ms: number): void {
     if (stepAgain) {
       stepAgain = false
       cancelStep = clock.timer(closeRings, step)
-    } else cancelStep = clock.timer(Math.min(ms, settings.leaseMs / 4), step)
+    } else cancelStep = clock.timer(Math.min(ms, everyMs), step)
     expire()
     finish()
   }
 
+  const held = (): ReadonlySet<Row> => new Set([...rows.values()].filter((row) => !row.released))
+
   function heard(reply: readonly unknown[], before: ReadonlySet<Row>): void {
+    renewed(reply, before)
+    later(Math.max(closeRings, Number(reply[1]) + 5))
+  }
+
+  function renewed(reply: readonly unknown[], before: ReadonlySet<Row>): void {
     const told = new Set<number>()
-    for (let at = 2; at + 2 < reply.length + 0; at += 3) {
+    for (let at = 2; at + 2 < reply.length; at += 3) {
       const partition = Number(String(reply[at]))
       const token = String(reply[at + 1])
-      const wanted = reply[at + 2] === 1
       const row = rows.get(partition)
-      if (row !== undefined && row.token === token) {
-        told.add(partition)
-        if (!wanted) handOver(row)
-        continue
-      }
-      if (row !== undefined) drop(row, true)
       told.add(partition)
-      take(partition, token)
+      if (row !== undefined && row.token === token) {
+        if (reply[at + 2] !== 1) handOver(row)
+      } else {
+        if (row !== undefined) drop(row, true)
+        take(partition, token)
+      }
     }
     for (const row of before) if (rows.get(row.partition) === row && !told.has(row.partition) && !row.released) drop(row, true)
-    later(Math.max(closeRings, Number(reply[1]) + 5))
   }
 
   /** Without an answered proof for a whole lease, somebody else may have begun. */
@@ -307,6 +332,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   function stop(): void {
     over = true
     cancelStep?.()
+    cancelKeep?.()
     cancelTrim?.()
     cancelGone?.()
     tender.stop()
