@@ -234,6 +234,10 @@ export const lifeStatus: readonly Clause[] = [
       const sender = await t.connect()
       const topic = t.topic('jobs')
       await sender.declare(topic)
+      // Connections that a broker object makes with its first consumer are no trace of a refused one.
+      const warm = await broker.consume(t.topic('warm'), t.consumeOptions(), () => {})
+      await t.until('it owns all', () => t.calls(broker).assignments.filter(({ role }) => role === 'main').length === 4, t.takeoverMs)
+      await warm.close()
       await refused(t, broker, topic, 'wrokers', 'INVALID_ARGUMENT', {}, 'an unknown group', ['workers'])
 
       await sender.declare(t.topic('sized', { partitions: 4 }))

@@ -110,9 +110,11 @@ export const rblTakeover: readonly Clause[] = [
       const newer = t.orders(20, { keys: 5 })
       await t.send(sender, topic, newer)
       const second = await t.member({ topic, recorder: seen })
+      // Starting a process takes its time on a busy machine; the lease runs out meanwhile.
+      const startedAt = t.virtual ? since : t.now()
       t.ok(second.instance !== first.instance, 'a member that starts again has another identity')
       await t.until('the old ones are handled', () => old.every((order) => seen.of(order).some((start) => start.end === 'done')), {
-        withinMs: t.takeoverMs - (t.now() - since),
+        withinMs: t.takeoverMs - (t.now() - startedAt),
         seen: () => seen.finished,
       })
       await t.until('all are handled', () => seen.finished === 30, 5000)
@@ -138,10 +140,11 @@ export const rblTakeover: readonly Clause[] = [
       await closing.close()
       const waiting = t.orders(10)
       await t.send(sender, polite, waiting)
-      const startedAt = t.now()
+      let restartedAt = t.now()
       await t.member({ topic: polite, recorder: again })
+      if (!t.virtual) restartedAt = t.now()
       await t.until('the first message comes', () => again.starts.length > 5, 5000)
-      t.atMost(t.now() - startedAt, t.slack(2000), 'time from start to the first message after a polite close')
+      t.atMost(t.now() - restartedAt, t.slack(2000), 'time from start to the first message after a polite close')
       await t.until('all are handled', () => again.finished === 15, 5000)
       t.equal(again.repeats, 0, 'repeats after a polite close')
     },
