@@ -103,7 +103,8 @@ export class QueueAssignment implements Assignment {
       this.#due.push(held.tag)
     }
     if (!some) return stale
-    this.#flush ??= this.#trip === null ? this.#send() : this.#trip.then(() => this.#send())
+    if (this.#trip === null) return this.#send()
+    this.#flush ??= this.#trip.then(() => this.#send())
     return this.#flush
   }
 
