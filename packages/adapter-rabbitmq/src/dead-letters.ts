@@ -81,7 +81,11 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
   async function lock(place: Place, signal: AbortSignal): Promise<Channel> {
     for (;;) {
       const wire = await link.ready(signal)
-      const channel = await unlessLost(wire, signal, openChannel(wire, false, () => {}))
+      const channel = await unlessLost(
+        wire,
+        signal,
+        openChannel(wire, false, () => {}),
+      )
       try {
         await unlessLost(wire, signal, channel.assertQueue(layout.lockQueue(place), { exclusive: true, durable: false, autoDelete: false }))
         return channel
@@ -125,7 +129,11 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
     const locked = await lock(place, signal)
     try {
       const wire = await link.ready(signal)
-      const channel = await unlessLost(wire, signal, openChannel(wire, false, () => {}))
+      const channel = await unlessLost(
+        wire,
+        signal,
+        openChannel(wire, false, () => {}),
+      )
       let left = 0
       try {
         const { messageCount } = await unlessLost(wire, signal, channel.checkQueue(queue))
@@ -331,5 +339,8 @@ function foundIn(message: ConsumeMessage, remove: (message: ConsumeMessage) => v
 function printOf({ properties, content }: ConsumeMessage): string {
   const { headers, ...rest } = properties
   const own = Object.entries(headers ?? {}).filter(([name]) => !name.startsWith('x-'))
-  return createHash('sha1').update(JSON.stringify([rest, own])).update(content).digest('base64url')
+  return createHash('sha1')
+    .update(JSON.stringify([rest, own]))
+    .update(content)
+    .digest('base64url')
 }

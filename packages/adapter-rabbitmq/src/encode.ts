@@ -11,7 +11,8 @@ const prefix = 'cloudEvents_'
 /** Before the names of application headers that mean something to the server or to us. */
 const aside = 'ph-header-'
 /** What makes no difference to a message, but would to the server (copies by CC), or is written by it. */
-const special = /^(?:B?CC|x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-delay|x-opt-.*|traceparent|tracestate|baggage)$/
+const special =
+  /^(?:B?CC|x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-delay|x-opt-.*|traceparent|tracestate|baggage)$/
 const serverOwn = /^(?:x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-opt-.*|x-delayed-.*|CC|BCC)$/
 const nullBody: Buffer = Buffer.alloc(0)
 
@@ -136,7 +137,8 @@ function named(header: string): Named {
 function look(header: string): Named {
   if (serverOwn.test(header)) return { kind: 'server', name: header }
   const attribute = attributeName.exec(header)?.[1]?.toLowerCase()
-  if (attribute !== undefined) return { kind: Object.hasOwn(kinds, attribute) ? (kinds[attribute] ?? 'attribute') : 'attribute', name: attribute }
+  if (attribute !== undefined)
+    return { kind: Object.hasOwn(kinds, attribute) ? (kinds[attribute] ?? 'attribute') : 'attribute', name: attribute }
   if (header === 'ph-slot') return { kind: 'slot', name: header }
   if (header === 'ph-body') return { kind: 'body', name: header }
   if (header.startsWith(aside)) return { kind: 'header', name: header.slice(aside.length) }

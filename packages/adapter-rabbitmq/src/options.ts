@@ -80,7 +80,9 @@ export interface Settings {
 const attempted = 'cannot make the RabbitMQ adapter'
 
 const seconds = (value: unknown): string | undefined =>
-  check.whole(1000, 600_000)(value) === undefined && Number(value) % 1000 === 0 ? undefined : 'whole seconds in milliseconds, from 1000 to 600000'
+  check.whole(1000, 600_000)(value) === undefined && Number(value) % 1000 === 0
+    ? undefined
+    : 'whole seconds in milliseconds, from 1000 to 600000'
 
 const tlsRules = {
   ca: anything,
@@ -205,13 +207,17 @@ const texts = (value: unknown): string | undefined =>
 
 /** Checks a topic's options under `native.rabbitmq`. @throws MessagingError `INVALID_ARGUMENT` */
 export function topicOptions(topic: string, native: unknown): RabbitmqTopicOptions {
-  return check.options<RabbitmqTopicOptions>(`cannot use topic "${topic}" ("native.rabbitmq")`, native as RabbitmqTopicOptions | undefined, {
-    exchange: anyText,
-    queue: check.text,
-    queues: texts,
-    routingKey: anyText,
-    declare: check.boolean,
-  })
+  return check.options<RabbitmqTopicOptions>(
+    `cannot use topic "${topic}" ("native.rabbitmq")`,
+    native as RabbitmqTopicOptions | undefined,
+    {
+      exchange: anyText,
+      queue: check.text,
+      queues: texts,
+      routingKey: anyText,
+      declare: check.boolean,
+    },
+  )
 }
 
 /** Checks a consumer's options under `native.rabbitmq`. @throws MessagingError `INVALID_ARGUMENT` */

@@ -102,7 +102,14 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
   }
 
   /** Writes one message; `done` is called once, with its failure or null. */
-  function write(outlet: Outlet, message: Outgoing, exchange: string, key: string, index: number, done: (failure: Failure | null) => void): void {
+  function write(
+    outlet: Outlet,
+    message: Outgoing,
+    exchange: string,
+    key: string,
+    index: number,
+    done: (failure: Failure | null) => void,
+  ): void {
     const failed = (error: unknown): void => done({ index, outcome: 'failed', error })
     if ((message.body?.length ?? 0) > tooLarge) return failed(oversize(tooLarge, null))
     if (outlet.ended !== null) return failed(refused(explain(outlet.ended.error).retryable ? outlet.ended.error : gone(outlet.ended.error)))
@@ -121,7 +128,8 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
           return failed(fault('NOT_FOUND', `no queue takes what is sent to ${where(exchange, key)}`, 'failed'))
         }
         if (outlet.ended === null && !isNack(error)) return done({ index, outcome: 'unknown', error: outlet.wire.lost.reason ?? error })
-        if (outlet.ended === null) return done({ index, outcome: 'unknown', error: fault('UNAVAILABLE', 'the server did not take the message', 'unknown', error) })
+        if (outlet.ended === null)
+          return done({ index, outcome: 'unknown', error: fault('UNAVAILABLE', 'the server did not take the message', 'unknown', error) })
         const limit = limitIn(outlet.ended.error)
         if (limit !== null) {
           tooLarge = Math.min(tooLarge, limit)
@@ -136,7 +144,11 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
   }
 
   // The first message of a channel goes alone: what the server then refuses is known to be refused, and nothing else was on its way.
-  async function prove(outlet: Outlet, run: (done: (failure: Failure | null) => void) => void, done: (failure: Failure | null) => void): Promise<void> {
+  async function prove(
+    outlet: Outlet,
+    run: (done: (failure: Failure | null) => void) => void,
+    done: (failure: Failure | null) => void,
+  ): Promise<void> {
     let finish = (): void => {}
     outlet.proving = new Promise((resolve) => {
       finish = resolve
@@ -147,7 +159,8 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
       // The server ended the channel, so it has seen this message and refused it; a lost connection leaves that open.
       const definite = failure !== null && failure.outcome === 'unknown' && outlet.ended !== null && !outlet.wire.lost.aborted
       const { code } = definite ? explain(failure.error) : { code: null }
-      if (definite && code !== 'UNAVAILABLE' && code !== 'INTERNAL') done({ index: failure.index, outcome: 'failed', error: refused(failure.error) })
+      if (definite && code !== 'UNAVAILABLE' && code !== 'INTERNAL')
+        done({ index: failure.index, outcome: 'failed', error: refused(failure.error) })
       else done(failure)
       finish()
     })
@@ -174,7 +187,13 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
     }
   }
 
-  async function send(key: string, indexes: readonly number[], batch: readonly Outgoing[], signal: AbortSignal, report: Report): Promise<void> {
+  async function send(
+    key: string,
+    indexes: readonly number[],
+    batch: readonly Outgoing[],
+    signal: AbortSignal,
+    report: Report,
+  ): Promise<void> {
     const { topic, role } = (batch[indexes[0] as number] as Outgoing).place
     let next = 0
     try {
@@ -188,7 +207,8 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
         if (signal.aborted) return
         const index = indexes[next] as number
         const message = batch[index] as Outgoing
-        const routingKey = queues === null ? (fixed ?? (message.partition === null ? '' : String(message.partition))) : (queues[next] as string)
+        const routingKey =
+          queues === null ? (fixed ?? (message.partition === null ? '' : String(message.partition))) : (queues[next] as string)
         const done = (failure: Failure | null): void => report.done(index, failure)
         if (outlet.proven || outlet.ended !== null) {
           next++
@@ -281,11 +301,14 @@ function nameOf({ fields, properties }: Message): string {
 const where = (exchange: string, key: string): string => (exchange === '' ? `"${key}"` : `exchange "${exchange}"`)
 
 function limitIn(error: unknown): number | null {
-  const found = /message size \d+ (?:is )?larger than (?:configured )?max(?:imum)? size (\d+)/i.exec(error instanceof Error ? error.message : '')
+  const found = /message size \d+ (?:is )?larger than (?:configured )?max(?:imum)? size (\d+)/i.exec(
+    error instanceof Error ? error.message : '',
+  )
   return found?.[1] === undefined ? null : Number(found[1])
 }
 
-const oversize = (limit: number, cause: unknown): Error => fault('TOO_LARGE', `the server takes at most ${limit} bytes (max_message_size)`, 'failed', cause ?? undefined)
+const oversize = (limit: number, cause: unknown): Error =>
+  fault('TOO_LARGE', `the server takes at most ${limit} bytes (max_message_size)`, 'failed', cause ?? undefined)
 
 /** The channel ended for a reason that was another message's. */
 const gone = (cause: unknown): Error => fault('UNAVAILABLE', 'the channel was closed because of another message', 'unknown', cause)

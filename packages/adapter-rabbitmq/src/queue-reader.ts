@@ -155,9 +155,14 @@ export function readQueue(options: ReaderOptions): QueueReader {
         }
         failures++
         if (code === 'NOT_FOUND') topology.doubt(source.topic)
-        const forGood = code === 'UNAUTHORIZED' || code === 'CONFLICT' || code === 'INVALID_ARGUMENT' || code === 'UNSUPPORTED' || code === 'NOT_FOUND'
+        const forGood =
+          code === 'UNAUTHORIZED' || code === 'CONFLICT' || code === 'INVALID_ARGUMENT' || code === 'UNSUPPORTED' || code === 'NOT_FOUND'
         if (code === 'CLOSED') break
-        if (forGood && link.wire !== null && (code === 'UNAUTHORIZED' || ++refusals >= (wasAccepted ? Number.POSITIVE_INFINITY : mostRefusals))) {
+        if (
+          forGood &&
+          link.wire !== null &&
+          (code === 'UNAUTHORIZED' || ++refusals >= (wasAccepted ? Number.POSITIVE_INFINITY : mostRefusals))
+        ) {
           refuse(error)
           if (wasAccepted) options.failed(error)
           return

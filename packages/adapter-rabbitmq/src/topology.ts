@@ -1,6 +1,6 @@
 // Exchanges, queues and bindings of a topic and its groups: made, looked at, and made again after the server lost them.
 
-import type { AdapterContext, Place, TopicPlan, TopicState, Topology as Plans } from '@posthorn/core/adapter'
+import type { AdapterContext, Place, Topology as Plans, TopicPlan, TopicState } from '@posthorn/core/adapter'
 import { naming } from '@posthorn/core/adapter'
 import type { Channel } from 'amqplib'
 import type { Link } from './connections.ts'
@@ -205,7 +205,8 @@ async function makeKeyed({ link, settings, plan, signal }: Making, exchange: str
     // It is there with another count: what was made here for ours goes again.
     await onChannel(link, signal, (channel) => channel.deleteExchange(foreign, { ifUnused: true })).catch(() => {})
     const have = currentCount(error)
-    if (have === null) throw fault('CONFLICT', `exchange "${exchange}" is of another kind on the server: it has no partitions of ours`, 'failed', error)
+    if (have === null)
+      throw fault('CONFLICT', `exchange "${exchange}" is of another kind on the server: it has no partitions of ours`, 'failed', error)
     if (plan.partitions !== null)
       throw fault('CONFLICT', `topic "${plan.name}" has ${have} partitions on the server, not ${plan.partitions}`, 'failed', error)
     await onChannel(link, signal, (channel) => channel.assertExchange(layout.foreignExchange(exchange, have), 'fanout', { durable: true }))

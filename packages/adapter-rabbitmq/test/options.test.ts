@@ -18,9 +18,12 @@ describe('the URL', () => {
     expect(settingsOf({ url: 'amqp://[::1]:5672/' })).toMatchObject({ vhost: '/', hosts: [{ hostname: '::1', port: 5672 }] })
   })
 
-  it.each(['amqp://host:0', 'amqp://host:99999', 'amqp://a b:x', 'http://host', 'amqp://h/a/b', 'amqp://u:%zz@host'])('%s is refused', (url) => {
-    expect(() => settingsOf({ url })).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
-  })
+  it.each(['amqp://host:0', 'amqp://host:99999', 'amqp://a b:x', 'http://host', 'amqp://h/a/b', 'amqp://u:%zz@host'])(
+    '%s is refused',
+    (url) => {
+      expect(() => settingsOf({ url })).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    },
+  )
 
   it('refuses parameters it does not know, and names the nearest', () => {
     expect(() => settingsOf({ url: 'amqp://host?heartbeatMS=3000' })).toThrow(/did you mean "heartbeatMs"/)

@@ -1,15 +1,27 @@
 // What consuming has to hold against a real server; each test is named after the trap it walks into.
 
 import { afterEach, expect, it } from 'vitest'
-import { keyed, type Live, live, orders, until, unkeyed } from './server.ts'
+import { keyed, type Live, live, orders, unkeyed, until } from './server.ts'
 
 const partitionQueues = (topic: { readonly name: string }): readonly string[] => [0, 1, 2, 3].map((p) => `${topic.name}__email:${p}`)
 
 /** Connections, channels, consumers: name and prefetch of each consumer, as the server lists them. */
-async function consumers(on: Live, queue: string): Promise<readonly { readonly prefetch: number; readonly active: boolean }[]> {
-  const text = await on.server.control(['list_consumers', 'queue_name', 'prefetch_count', 'active', '--formatter', 'json'])
-  const rows = JSON.parse(text.slice(text.indexOf('['))) as { queue_name: string; prefetch_count: number; active: boolean }[]
-  return rows.filter(({ queue_name }) => queue_name === queue).map(({ prefetch_count, active }) => ({ prefetch: prefetch_count, active }))
+async function consumers(on: Live, queues: readonly string[]): Promise<readonly { readonly queue: string; readonly prefetch: number }[]> {
+  const text = await on.server.control(['list_consumers', 'queue_name', 'prefetch_count', '--formatter', 'json'])
+  const rows = JSON.parse(text.slice(text.indexOf('['))) as { queue_name: string; prefetch_count: number }[]
+  return rows
+    .filter(({ queue_name }) => queues.includes(queue_name))
+    .map(({ queue_name, prefetch_count }) => ({ queue: queue_name, prefetch: prefetch_count }))
+}
+
+/** Has each of these queues exactly one consumer? */
+async function oneEach(on: Live, queues: readonly string[], prefetch?: number): Promise<boolean> {
+  const found = await consumers(on, queues).catch(() => [])
+  return (
+    found.length === queues.length &&
+    new Set(found.map(({ queue }) => queue)).size === queues.length &&
+    (prefetch === undefined || found.every((each) => each.prefetch === prefetch))
+  )
 }
 
 const remaining = async (on: Live, queues: readonly string[]): Promise<number> => {
@@ -26,10 +38,7 @@ live('consuming', {}, (on) => {
     const broker = await on.connect()
     const seen = new Set<number>()
     await broker.consume(topic, { group: 'email', maxUnsettled: 7 }, ({ value }) => void seen.add(value.n))
-    const whole = async (): Promise<boolean> => {
-      const all = await Promise.all(partitionQueues(topic).map((queue) => consumers(on, queue).catch(() => [])))
-      return all.every((each) => each.length === 1 && each[0]?.prefetch === 7)
-    }
+    const whole = (): Promise<boolean> => oneEach(on, partitionQueues(topic), 7)
     await until('consumers before', whole)
     await on.server.control(['close_all_connections', 'test'])
     await until('it noticed', () => broker.status !== 'connected')
@@ -67,10 +76,7 @@ live('consuming', {}, (on) => {
       for (const queue of partitionQueues(topic)) await channel.deleteQueue(queue)
     })
     await until('it is told', () => events.some((text) => text.includes('position-lost')))
-    await until('all are consumed again', async () => {
-      const all = await Promise.all(partitionQueues(topic).map((queue) => consumers(on, queue)))
-      return all.every((each) => each.length === 1)
-    })
+    await until('all are consumed again', () => oneEach(on, partitionQueues(topic)))
     await broker.producer(topic).sendBatch(orders(40).map((value) => ({ value })))
     await until('all are handled', () => seen.size === 40)
   })
@@ -111,8 +117,8 @@ live('consuming', {}, (on) => {
     await broker.consume(topic, { group: 'email' }, ({ value }) => void seen.add(value.n))
     const [first = '', ...others] = partitionQueues(topic)
     await on.plain((channel) => channel.deleteQueue(first))
-    for (const queue of others) expect(await consumers(on, queue)).toHaveLength(1)
-    await until('the first is back', async () => (await consumers(on, first)).length === 1)
+    expect(await oneEach(on, others)).toBe(true)
+    await until('the first is back', () => oneEach(on, [first]))
   })
 
   it('R31 thirty closes of the channel lose nothing', async () => {
@@ -150,20 +156,30 @@ live('consuming', {}, (on) => {
   })
 
   it('R18 a message that is held too long takes its channel with it, and comes again without a loop', async () => {
-    await on.server.control(['eval', 'application:set_env(rabbit, channel_tick_interval, 500), application:set_env(rabbit, consumer_timeout, 1500).'])
+    await on.server.control([
+      'eval',
+      'application:set_env(rabbit, channel_tick_interval, 500), application:set_env(rabbit, consumer_timeout, 1500).',
+    ])
     try {
       const topic = keyed({ partitions: 1 })
       const broker = await on.connect()
       let starts = 0
       await broker.consume(topic, { group: 'email' }, async ({ signal }) => {
         starts++
-        if (starts === 1) await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        if (starts > 1) return
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        throw new Error('given up')
       })
       await broker.producer(topic).send({ n: 1, k: 'a' })
-      await until('it was taken away, came again, and is settled', async () => starts === 2 && (await remaining(on, [`${topic.name}__email:0`])) === 0)
+      await until('it was taken away and came again', () => starts === 2)
       expect(broker.status).toBe('connected')
+      await broker.close()
+      expect(await remaining(on, [`${topic.name}__email:0`])).toBe(0)
     } finally {
-      await on.server.control(['eval', 'application:set_env(rabbit, channel_tick_interval, 60000), application:set_env(rabbit, consumer_timeout, 1800000).'])
+      await on.server.control([
+        'eval',
+        'application:set_env(rabbit, channel_tick_interval, 60000), application:set_env(rabbit, consumer_timeout, 1800000).',
+      ])
     }
   })
 

@@ -2,7 +2,7 @@
 
 import { isMessagingError } from '@posthorn/core'
 import { afterEach, expect, it } from 'vitest'
-import { keyed, type Live, live, orders, until, unkeyed } from './server.ts'
+import { keyed, type Live, live, orders, unkeyed, until } from './server.ts'
 
 const groupQueue = (topic: { readonly name: string }): string => `${topic.name}__email`
 
@@ -30,7 +30,10 @@ live('publishing', {}, (on) => {
   it('R2 a message that reaches no queue is confirmed by the server, and refused here: definitely not stored', async () => {
     const topic = unkeyed({ groups: [] })
     const broker = await on.connect()
-    const error = await broker.producer(topic).send({ n: 1, k: 'a' }).catch((caught: unknown) => caught)
+    const error = await broker
+      .producer(topic)
+      .send({ n: 1, k: 'a' })
+      .catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'NOT_FOUND', outcome: 'failed' })
   })
 
@@ -84,11 +87,17 @@ live('publishing', {}, (on) => {
     await on.server.control(['set_vm_memory_high_watermark', '0.0000001'])
     try {
       await until('the alarm is on', async () => {
-        const error = await broker.producer(topic, { timeoutMs: 500 }).send({ n: 1, k: 'a' }).catch((caught: unknown) => caught)
+        const error = await broker
+          .producer(topic, { timeoutMs: 500 })
+          .send({ n: 1, k: 'a' })
+          .catch((caught: unknown) => caught)
         return isMessagingError(error, 'TIMED_OUT') || isMessagingError(error, 'UNAVAILABLE')
       })
       open()
-      await until('twenty are handled and settled during the alarm', async () => handled >= 20 && (await broker.lag(topic, 'email')).backlog === 0)
+      await until(
+        'twenty are handled and settled during the alarm',
+        async () => handled >= 20 && (await broker.lag(topic, 'email')).backlog === 0,
+      )
     } finally {
       await on.server.control(['set_vm_memory_high_watermark', '0.6'])
     }
@@ -122,7 +131,10 @@ live('publishing', {}, (on) => {
     const topic = keyed()
     const broker = await on.connect()
     const long = 'k'.repeat(70_000)
-    const error = await broker.producer(topic).send({ n: 1, k: long }).catch((caught: unknown) => caught)
+    const error = await broker
+      .producer(topic)
+      .send({ n: 1, k: long })
+      .catch((caught: unknown) => caught)
     expect(error).toMatchObject({ outcome: 'failed' })
     await broker.producer(topic).send({ n: 2, k: 'a' })
   })

@@ -1,8 +1,8 @@
 // A real server for the tests of one file, and a plain client beside the adapter.
 
-import { connect as connectCore, topic as defineTopic, unchecked, type Broker, type ConnectOptions } from '@posthorn/core'
-import { rabbitmq, type RabbitmqOptions } from '@posthorn/rabbitmq'
-import { connect as connectPlain, type Channel, type ChannelModel } from 'amqplib'
+import { type Broker, type ConnectOptions, connect as connectCore, topic as defineTopic, unchecked } from '@posthorn/core'
+import { type RabbitmqOptions, rabbitmq } from '@posthorn/rabbitmq'
+import { type Channel, type ChannelModel, connect as connectPlain } from 'amqplib'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { type BrokerOptions, findBroker, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
 
@@ -60,7 +60,10 @@ export function live(name: string, options: BrokerOptions, tests: (live: Live) =
         }
       },
       async connect(changes = {}, more = {}) {
-        const broker = await connectCore(rabbitmq({ url: shared.server.url, heartbeatMs: 2000, balanceMs: 300, ...changes }), { log: false, ...more })
+        const broker = await connectCore(rabbitmq({ url: shared.server.url, heartbeatMs: 2000, balanceMs: 300, ...changes }), {
+          log: false,
+          ...more,
+        })
         open.add(broker)
         return broker
       },
