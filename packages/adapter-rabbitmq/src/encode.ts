@@ -3,7 +3,7 @@
 
 import type { Content, Outgoing, Received, Undecodable } from '@posthorn/core/adapter'
 import { wire } from '@posthorn/core/adapter'
-import type { Message, Options } from 'amqplib'
+import type { Message } from 'amqplib'
 
 /** AMQP's short texts hold this many bytes. What is longer travels in headers alone. */
 const shortBytes = 255
@@ -16,59 +16,93 @@ const special =
 const serverOwn = /^(?:x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-opt-.*|x-delayed-.*|CC|BCC)$/
 const nullBody: Buffer = Buffer.alloc(0)
 
+/** What the client takes beside the body; what is undefined it leaves out. */
+type Published = {
+  readonly headers: Record<string, string>
+} & { readonly [Name in 'messageId' | 'contentType' | 'type']: string | undefined } & {
+  readonly mandatory: true
+  readonly persistent: true
+  readonly timestamp: number | undefined
+}
+
 /** A message in AMQP's words. */
 export interface Encoded {
   readonly body: Buffer
-  readonly options: Options.Publish & { readonly headers: Record<string, string> }
+  readonly options: Published
 }
 
 interface SharedPart {
-  readonly headers: Readonly<Record<string, string>>
-  readonly contentType: string | undefined
+  readonly source: string | undefined
   readonly type: string | undefined
+  /** Attributes that few senders have, by header name; null: none. */
+  readonly others: Readonly<Record<string, string>> | null
+  readonly contentType: string | undefined
+  readonly shortType: string | undefined
 }
 
 // Attributes are one frozen object per producer: their part of the headers is made once.
 const shared = new WeakMap<Content['attributes'], SharedPart>()
+let lastAttributes: Content['attributes'] | undefined
+let lastPart: SharedPart | undefined
 
 const short = (text: string | undefined): string | undefined =>
   text === undefined || (text.length > shortBytes / 3 && Buffer.byteLength(text) > shortBytes) ? undefined : text
 
 function sharedOf(attributes: Content['attributes']): SharedPart {
-  const known = shared.get(attributes)
-  if (known !== undefined) return known
-  const headers: Record<string, string> = { [`${prefix}specversion`]: '1.0' }
-  const contentType = short(attributes.datacontenttype)
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === 'specversion' || (name === 'datacontenttype' && contentType !== undefined)) continue
-    headers[prefix + name] = value
+  if (attributes === lastAttributes && lastPart !== undefined) return lastPart
+  const part = shared.get(attributes) ?? partOf(attributes)
+  if (Object.isFrozen(attributes)) {
+    shared.set(attributes, part)
+    lastAttributes = attributes
+    lastPart = part
   }
-  const part = { headers, contentType, type: short(attributes.type) }
-  if (Object.isFrozen(attributes)) shared.set(attributes, part)
   return part
+}
+
+function partOf(attributes: Content['attributes']): SharedPart {
+  const contentType = short(attributes.datacontenttype)
+  let others: Record<string, string> | null = null
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === 'specversion' || name === 'source' || name === 'type') continue
+    if (name === 'datacontenttype' && contentType !== undefined) continue
+    others ??= {}
+    others[prefix + name] = value
+  }
+  return { source: attributes.source, type: attributes.type, others, contentType, shortType: short(attributes.type) }
 }
 
 /** Writes a message for the wire. The body is not copied. */
 export function encode(message: Outgoing): Encoded {
-  const { headers: common, contentType, type } = sharedOf(message.attributes)
-  const headers: Record<string, string> = { ...common }
-  headers.cloudEvents_id = message.id
-  if (message.time !== null) headers.cloudEvents_time = wire.formatTime(message.time)
-  if (message.expiresAt !== null) headers.cloudEvents_expirytime = wire.formatTime(message.expiresAt)
-  if (message.key !== null) headers.cloudEvents_partitionkey = message.key
+  const part = sharedOf(message.attributes)
+  const { id, time, expiresAt, transport } = message
+  // One shape for all messages, which is what makes objects cheap; the client leaves out what is undefined.
+  const headers: Record<string, string | undefined> = {
+    cloudEvents_specversion: '1.0',
+    cloudEvents_id: id,
+    cloudEvents_source: part.source,
+    cloudEvents_type: part.type,
+    cloudEvents_time: time === null ? undefined : wire.formatTime(time),
+    cloudEvents_expirytime: expiresAt === null ? undefined : wire.formatTime(expiresAt),
+    cloudEvents_partitionkey: message.key ?? undefined,
+    traceparent: transport?.traceparent,
+  }
+  if (part.others !== null) Object.assign(headers, part.others)
   if (message.headers !== null) {
     for (const name in message.headers) headers[special.test(name) ? aside + name : name] = message.headers[name] ?? ''
   }
-  if (message.transport !== null) for (const name in message.transport) headers[name] = message.transport[name] ?? ''
+  if (transport !== null) for (const name in transport) if (name !== 'traceparent') headers[name] = transport[name] ?? ''
   if (message.slot !== null) headers['ph-slot'] = message.slot
   if (message.body === null) headers['ph-body'] = 'null'
-  const options: Encoded['options'] = { headers, mandatory: true, persistent: true }
-  const messageId = short(message.id)
-  if (messageId !== undefined) options.messageId = messageId
-  if (contentType !== undefined) options.contentType = contentType
-  if (type !== undefined) options.type = type
-  // Whole seconds, as AMQP has it; the attribute `time` is the exact one.
-  if (message.time !== null && message.time >= 0) options.timestamp = Math.floor(message.time / 1000)
+  const options: Encoded['options'] = {
+    headers: headers as Record<string, string>,
+    mandatory: true,
+    persistent: true,
+    messageId: short(id),
+    contentType: part.contentType,
+    type: part.shortType,
+    // Whole seconds, as AMQP has it; the attribute `time` is the exact one.
+    timestamp: time === null || time < 0 ? undefined : Math.floor(time / 1000),
+  }
   return { body: bufferOf(message.body), options }
 }
 

@@ -2,7 +2,7 @@
 // Nothing is published twice here: what was on its way when a channel ended is unknown, and core repeats it.
 
 import type { Outgoing, PublishReport } from '@posthorn/core/adapter'
-import type { ConfirmChannel, Message } from 'amqplib'
+import type { ConfirmChannel, Message, Options } from 'amqplib'
 import type { Link, Wire } from './connections.ts'
 import { openChannel, unlessLost } from './connections.ts'
 import { encode } from './encode.ts'
@@ -115,7 +115,7 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
     if (outlet.ended !== null) return failed(refused(explain(outlet.ended.error).retryable ? outlet.ended.error : gone(outlet.ended.error)))
     try {
       const { body, options } = encode(message)
-      outlet.channel.publish(exchange, key, body, options, (error: unknown) => {
+      outlet.channel.publish(exchange, key, body, options as Options.Publish, (error: unknown) => {
         outlet.open--
         outlet.wire.heard()
         if (error === null || error === undefined) {
