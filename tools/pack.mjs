@@ -8,7 +8,7 @@ import { ts } from './lib/source.mjs'
 import { members, root } from './lib/workspace.mjs'
 import { install, pinnedPnpm, withoutNpm } from './setup.mjs'
 
-const shipped = /^(dist\/.+\.(js|d\.ts)(\.map)?|package\.json|README\.md|LICENSE)$/
+const shipped = /^(auditors\/\w+\.(py|erl)|dist\/.+\.(js|d\.ts)(\.map)?|package\.json|README\.md|LICENSE)$/
 const lists = ['dependencies', 'peerDependencies', 'optionalDependencies']
 
 await install()
@@ -82,7 +82,10 @@ try {
   for (const member of packages) tarballs.push(await pack(member))
   writeFileSync(join(folder, 'package.json'), '{ "name": "shop", "version": "1.0.0" }\n')
   const flags = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--legacy-peer-deps', '--loglevel=error']
-  const { code, output } = await run('npm', ['install', ...tarballs, ...flags], { cwd: folder, env: withoutNpm() })
+  // The clients that an application installs beside an adapter.
+  const peers = packages.flatMap(({ manifest }) => Object.entries(manifest.peerDependencies ?? {}))
+  const clients = peers.filter(([name]) => !name.startsWith('@posthorn/')).map(([name, range]) => `${name}@${range}`)
+  const { code, output } = await run('npm', ['install', ...tarballs, ...new Set(clients), ...flags], { cwd: folder, env: withoutNpm() })
   verdict('npm installs the packages into an empty folder', code === 0 ? [] : [output.trim()])
   if (code === 0) {
     const entries = packages.flatMap(({ manifest }) =>
