@@ -244,8 +244,13 @@ function undecodable(buffer: Buffer, first: number, pairs: number, why: string):
     const kind = buffer[at++] ?? 0
     let length = kind & 0x1f
     if (kind === 0xd9) length = buffer[at++] ?? 0
-    else if (kind === 0xda) length = buffer.readUInt16BE((at += 2) - 2)
-    else if (kind === 0xdb) length = buffer.readUInt32BE((at += 4) - 4)
+    else if (kind === 0xda) {
+      length = buffer.readUInt16BE(at)
+      at += 2
+    } else if (kind === 0xdb) {
+      length = buffer.readUInt32BE(at)
+      at += 4
+    }
     at += length
     return Buffer.from(buffer.subarray(at - length, at))
   }

@@ -1,7 +1,7 @@
 // The way in: `redis(options)` for people, `adapter(url, options)` for `connect`.
 
-import { type Adapter, check } from '@posthorn/core/adapter'
 import type {} from '@posthorn/core'
+import { type Adapter, check } from '@posthorn/core/adapter'
 import type { Redis } from 'ioredis'
 import { best } from './capabilities.ts'
 import { explain } from './explain.ts'

@@ -127,12 +127,16 @@ function parsed(text: string): Parsed {
   try {
     url = new URL(text)
   } catch {
-    throw check.invalid(attempted, `"${secrets.redact(text)}" is no URL, as redis://user:password@host:6379/0 is. are all its characters percent-encoded?`)
+    throw check.invalid(
+      attempted,
+      `"${secrets.redact(text)}" is no URL, as redis://user:password@host:6379/0 is. are all its characters percent-encoded?`,
+    )
   }
   if (url.protocol !== 'redis:' && url.protocol !== 'rediss:')
     throw check.invalid(attempted, `the URL begins with redis:// or rediss://, not with ${url.protocol}//`)
   const db = url.pathname.replace(/^\//, '')
-  if (db !== '' && !/^\d{1,5}$/.test(db)) throw check.invalid(attempted, `the database in the URL is a number, as in redis://host/3, not "${secrets.redact(db)}"`)
+  if (db !== '' && !/^\d{1,5}$/.test(db))
+    throw check.invalid(attempted, `the database in the URL is a number, as in redis://host/3, not "${secrets.redact(db)}"`)
   for (const [name] of url.searchParams)
     throw check.invalid(attempted, `the URL takes no parameter "${name}". options go beside it: connect({ url, redis: { … } })`)
   return {
@@ -175,7 +179,12 @@ function tlsOf(given: RedisOptions['tls'], secure: boolean): Settings['tls'] {
     return null
   }
   if (given === true) return {}
-  const tls = check.options<RedisTls>(`${attempted}: "tls"`, given, { ca: check.text, cert: check.text, key: check.text, serverName: check.text })
+  const tls = check.options<RedisTls>(`${attempted}: "tls"`, given, {
+    ca: check.text,
+    cert: check.text,
+    key: check.text,
+    serverName: check.text,
+  })
   const key = tls.key === undefined ? undefined : pem(tls.key)
   return {
     ...(tls.ca === undefined ? {} : { ca: pem(tls.ca) }),

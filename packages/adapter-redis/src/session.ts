@@ -62,7 +62,13 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     )
   }
 
-  const main = await open('main', settings.replyMs, signal, () => {}, () => {})
+  const main = await open(
+    'main',
+    settings.replyMs,
+    signal,
+    () => {},
+    () => {},
+  )
 
   // It only waits, so that nothing can be asked meanwhile: its silence says less.
   const waiterReplyMs = settings.replyMs + 2000
@@ -82,12 +88,22 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     )
     parts.link = link
     try {
-      parts.wait = await open('waiter', waiterReplyMs, ending.signal, () => parts.waiter?.connected(), () => {})
+      parts.wait = await open(
+        'waiter',
+        waiterReplyMs,
+        ending.signal,
+        () => parts.waiter?.connected(),
+        () => {},
+      )
     } catch (error) {
       await link.close(true)
       throw error
     }
-    const waiter = createWaiter(context, () => parts.wait, () => parts.link)
+    const waiter = createWaiter(
+      context,
+      () => parts.wait,
+      () => parts.link,
+    )
     parts.waiter = waiter
     if (closed) {
       await Promise.all([link.close(true), waiter.close(true)])
@@ -183,7 +199,11 @@ export async function openSession(settings: Settings, context: AdapterContext, s
             const { state, again } = await declareTopic(main, plan)
             remember(plan, state.partitions)
             for (const group of again)
-              context.event('position-lost', { topic: plan.name, group, note: 'the group had lost a partition; made again, from the oldest message' })
+              context.event('position-lost', {
+                topic: plan.name,
+                group,
+                note: 'the group had lost a partition; made again, from the oldest message',
+              })
             return state
           }),
         ),

@@ -80,7 +80,9 @@ describe('a message as fields', () => {
 
   it('messages of one sender share their attributes, and another one gets its own', () => {
     const other = Object.freeze({ ...attributes, source: 'till' })
-    const all = read(packed([content(), content({ id: 'o-2', key: 'eva' }), content({ attributes: other }), content({ id: 'o-4' })])).map(received)
+    const all = read(packed([content(), content({ id: 'o-2', key: 'eva' }), content({ attributes: other }), content({ id: 'o-4' })])).map(
+      received,
+    )
     expect(all[1]?.attributes).toBe(all[0]?.attributes)
     expect(all[2]?.attributes).toEqual(other)
     expect(all[3]?.attributes).toEqual(attributes)
@@ -106,23 +108,66 @@ describe('a message as fields', () => {
 
 describe('entries of others', () => {
   it('fields that nobody knows are headers, and no data is a null body', () => {
-    const found = received(read(raw([['orderId', '17'], ['user', 'ada']]))[0])
+    const found = received(
+      read(
+        raw([
+          ['orderId', '17'],
+          ['user', 'ada'],
+        ]),
+      )[0],
+    )
     expect(found).toMatchObject({ id: null, key: null, body: null, time: null })
     expect({ ...found.headers }).toEqual({ orderId: '17', user: 'ada' })
   })
 
   it('of a field that stands twice the last one counts', () => {
-    expect(received(read(raw([['data', 'a'], ['data', 'b']]))[0]).body?.toString()).toBe('b')
+    expect(
+      received(
+        read(
+          raw([
+            ['data', 'a'],
+            ['data', 'b'],
+          ]),
+        )[0],
+      ).body?.toString(),
+    ).toBe('b')
   })
 
   it('a time that is none is none', () => {
-    expect(received(read(raw([['ce_time', 'yesterday'], ['data', 'x']]))[0]).time).toBeNull()
+    expect(
+      received(
+        read(
+          raw([
+            ['ce_time', 'yesterday'],
+            ['data', 'x'],
+          ]),
+        )[0],
+      ).time,
+    ).toBeNull()
   })
 
   it.each([
-    ['a value that is no text', [['ce_id', Buffer.from([0xff, 0xfe])], ['data', 'x']] as const],
-    ['a name that is no text', [[Buffer.from([0xff, 0xfe]), 'v'], ['data', 'x']] as const],
-    ['another specversion', [['ce_specversion', '0.3'], ['data', 'x']] as const],
+    [
+      'a value that is no text',
+      [
+        ['ce_id', Buffer.from([0xff, 0xfe])],
+        ['data', 'x'],
+      ] as const,
+    ],
+    [
+      'a name that is no text',
+      [
+        [Buffer.from([0xff, 0xfe]), 'v'],
+        ['data', 'x'],
+      ] as const,
+    ],
+    [
+      'another specversion',
+      [
+        ['ce_specversion', '0.3'],
+        ['data', 'x'],
+      ] as const,
+    ],
   ])('what cannot be read keeps its bytes: %s', (_, pairs) => {
     const [entry] = read(raw(pairs))
     const found = entry?.content
@@ -155,7 +200,16 @@ describe('entries of others', () => {
   })
 
   it('names of prototypes are only names', () => {
-    const found = received(read(raw([['ce___proto__', 'x'], ['__proto__', 'y'], ['constructor', 'z'], ['data', '']]))[0])
+    const found = received(
+      read(
+        raw([
+          ['ce___proto__', 'x'],
+          ['__proto__', 'y'],
+          ['constructor', 'z'],
+          ['data', ''],
+        ]),
+      )[0],
+    )
     expect(Object.getPrototypeOf(found.attributes)).toBe(Object.prototype)
     expect(found.headers?.constructor).toBe('z')
   })

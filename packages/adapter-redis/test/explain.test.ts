@@ -37,13 +37,19 @@ describe('what the server says is definite', () => {
 })
 
 describe('a lost answer is not known', () => {
-  it.each([socket('ECONNRESET'), socket('EPIPE'), socket('ETIMEDOUT'), socket('ECONNREFUSED'), new Error('Connection is closed.')])('%s', (error) => {
-    expect(explain(error)).toEqual({ code: 'UNAVAILABLE', retryable: true, outcome: 'unknown' })
-  })
+  it.each([socket('ECONNRESET'), socket('EPIPE'), socket('ETIMEDOUT'), socket('ECONNREFUSED'), new Error('Connection is closed.')])(
+    '%s',
+    (error) => {
+      expect(explain(error)).toEqual({ code: 'UNAVAILABLE', retryable: true, outcome: 'unknown' })
+    },
+  )
 
-  it.each([undefined, null, 'text', 5, {}, new Error('anything'), new TypeError('x is not a function')])('whatever else it is given: %s', (error) => {
-    expect(explain(error)).toEqual({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
-  })
+  it.each([undefined, null, 'text', 5, {}, new Error('anything'), new TypeError('x is not a function')])(
+    'whatever else it is given: %s',
+    (error) => {
+      expect(explain(error)).toEqual({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
+    },
+  )
 
   it('never throws, whatever it is given', () => {
     const wild = new Proxy(new Error('x'), {
@@ -60,7 +66,10 @@ describe('TLS', () => {
   it.each(['SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'ERR_TLS_CERT_ALTNAME_INVALID', 'CERT_HAS_EXPIRED'])(
     'a certificate that is not believed is final: %s',
     (code) => {
-      expect(explain(Object.assign(new Error('self-signed certificate'), { code }))).toMatchObject({ code: 'UNAUTHORIZED', retryable: false })
+      expect(explain(Object.assign(new Error('self-signed certificate'), { code }))).toMatchObject({
+        code: 'UNAUTHORIZED',
+        retryable: false,
+      })
     },
   )
 

@@ -71,7 +71,9 @@ export function faultLines(report: SuiteReport): readonly string[] {
   const sum = (pick: (entry: FaultEntry) => number): number => clauses.reduce((total, entry) => total + pick(entry), 0)
   const recoveries = clauses.flatMap(({ recoveryMs }) => recoveryMs ?? []).sort((a, b) => a - b)
   const at = (share: number): string =>
-    recoveries.length === 0 ? '–' : `${Math.round(recoveries[Math.min(recoveries.length - 1, Math.floor(share * recoveries.length))] as number)} ms`
+    recoveries.length === 0
+      ? '–'
+      : `${Math.round(recoveries[Math.min(recoveries.length - 1, Math.floor(share * recoveries.length))] as number)} ms`
   const row = (cells: readonly (string | number)[]): string =>
     cells.map((cell, index) => (index < 2 ? String(cell).padEnd(index === 0 ? 8 : 10) : String(cell).padStart(9))).join(' ')
   return [

@@ -45,7 +45,11 @@ export type ToMember =
   | { readonly kind: 'stored'; readonly call: number; readonly result: 'done' | 'repeat' | undefined; readonly error: string | undefined }
 
 /** A send of a member, as far as it is known. */
-export type PlainSend = Omit<SendRecord, 'error' | 'value'> & { readonly n: number; readonly value: unknown; readonly code: string | undefined }
+export type PlainSend = Omit<SendRecord, 'error' | 'value'> & {
+  readonly n: number
+  readonly value: unknown
+  readonly code: string | undefined
+}
 /** One thing that a member's process saw. */
 export type Seen =
   | { readonly kind: 'recorder'; readonly event: RecorderEvent }
@@ -76,11 +80,7 @@ function plainSpec(topic: OrderTopic): OrderTopicSpec {
 }
 
 /** The script for another process; `gates` remembers which gate has which name. */
-export function plainScript(
-  script: Script,
-  gates: Map<string, Gate>,
-  orders: (n: number, keys: number) => readonly Order[],
-): PlainScript {
+export function plainScript(script: Script, gates: Map<string, Gate>, orders: (n: number, keys: number) => readonly Order[]): PlainScript {
   const { topic, acts = [], produce, recorder: _recorder, once, ...rest } = script
   const topics = topic === undefined ? [] : 'name' in topic ? [topic] : topic
   const { forward: atomic, ...options } = rest.options ?? {}

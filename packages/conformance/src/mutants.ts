@@ -100,7 +100,8 @@ function plant(mutant: Mutant, folder: string): string | undefined {
     const planted = text.replace(edit.find, () => edit.replace)
     texts.set(path, { text: planted, output })
     // A harness may read the adapter's source.
-    if (where === 'redis' || where === 'rabbitmq') writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', edit.file), planted)
+    if (where === 'redis' || where === 'rabbitmq')
+      writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', edit.file), planted)
   }
   for (const [fileName, { text, output }] of texts) {
     const compilerOptions = {
@@ -122,18 +123,23 @@ function runSuiteIn(folder: string, args: readonly string[], server?: Server): P
   return new Promise((resolve) => {
     const on = server === undefined ? [] : ['--harness', harnessIn(folder, server), '--slack', '2']
     const options = { timeout: server === undefined ? childMs : serverMs, killSignal: 'SIGKILL' as const, maxBuffer: 64 * 1_048_576 }
-    execFile(process.execPath, ['--stack-trace-limit=5', script, ...args, ...on, '--brief', '--json', json], options, (error, _stdout, stderr) => {
-      if (existsSync(json)) {
-        const reports = JSON.parse(readFileSync(json, 'utf8')) as readonly { results: Outcome['clauses'] }[]
-        resolve({ clauses: reports.flatMap((report) => report.results), broke: undefined })
-      } else {
-        const why =
-          error?.killed === true
-            ? `it did not end within ${options.timeout / 1000} s`
-            : `it ended without a report: ${stderr.trim().split('\n').slice(-3).join(' / ')}`
-        resolve({ clauses: [], broke: why })
-      }
-    })
+    execFile(
+      process.execPath,
+      ['--stack-trace-limit=5', script, ...args, ...on, '--brief', '--json', json],
+      options,
+      (error, _stdout, stderr) => {
+        if (existsSync(json)) {
+          const reports = JSON.parse(readFileSync(json, 'utf8')) as readonly { results: Outcome['clauses'] }[]
+          resolve({ clauses: reports.flatMap((report) => report.results), broke: undefined })
+        } else {
+          const why =
+            error?.killed === true
+              ? `it did not end within ${options.timeout / 1000} s`
+              : `it ended without a report: ${stderr.trim().split('\n').slice(-3).join(' / ')}`
+          resolve({ clauses: [], broke: why })
+        }
+      },
+    )
   })
 }
 

@@ -58,7 +58,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const { capabilities, first } = await probe(harness)
   const shared = first.simulation === undefined ? first : undefined
   const offers: readonly Need[] = options.offers ?? harness.offers ?? offered(first, harnessAt)
-  const pool = shared === undefined || harnessAt === undefined || !offers.includes('process') ? undefined : createPool(harnessAt, 1, options.started)
+  const pool =
+    shared === undefined || harnessAt === undefined || !offers.includes('process') ? undefined : createPool(harnessAt, 1, options.started)
   let proxy: Promise<FaultProxy> | undefined
   const ownProxy =
     shared === undefined || shared.wire === undefined
@@ -73,7 +74,17 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     const branch: Branch = offers.includes(clause.needs)
       ? (clause.gate?.(capabilities, first.profile) ?? 'run')
       : { notProven: lacking[clause.needs] }
-    const base = { id: clause.id, title: clause.title, repeat: clause.id, seed, seconds: 0, history: [], counts: noCounts, voids: 0, facts: {} }
+    const base = {
+      id: clause.id,
+      title: clause.title,
+      repeat: clause.id,
+      seed,
+      seconds: 0,
+      history: [],
+      counts: noCounts,
+      voids: 0,
+      facts: {},
+    }
     if (typeof branch === 'object')
       return { result: { ...base, verdict: 'not proven', branch: undefined, reason: branch.notProven }, findings }
     const work = branch === 'run' ? clause.run : clause.other
@@ -100,7 +111,12 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   }
 
   /** Rule 10: a run whose fault hit nothing is repeated with the next seed, at most twice. */
-  async function struckRun(clause: Clause, branch: 'run' | 'other', from: number, findings: Finding[]): Promise<{ last: Run; voids: number }> {
+  async function struckRun(
+    clause: Clause,
+    branch: 'run' | 'other',
+    from: number,
+    findings: Finding[],
+  ): Promise<{ last: Run; voids: number }> {
     let last: Run | undefined
     for (let voids = 0; voids < 3; voids++) {
       const ran = await runClause(clause, branch, {

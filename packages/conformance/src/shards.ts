@@ -94,7 +94,11 @@ export async function openShards({ shards, ...start }: ShardOptions): Promise<Se
 }
 
 async function startWorker(start: Omit<Extract<ToShard, { kind: 'start' }>, 'kind'>): Promise<Worker> {
-  const child = fork(program, [], { execArgv: [...forkArgs(import.meta.url)], serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(program, [], {
+    execArgv: [...forkArgs(import.meta.url)],
+    serialization: 'advanced',
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   const pids = new Set<number>()
   const killAll = (): void => {
     killProcess(child)

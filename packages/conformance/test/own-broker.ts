@@ -1,7 +1,7 @@
 // A harness in real time whose broker lives in each process that asks for it: enough to show members in processes of their own.
 
-import type { Clock } from '@posthorn/core/adapter'
 import { type Auditor, type Harness, unsupported } from '@posthorn/conformance'
+import type { Clock } from '@posthorn/core/adapter'
 import { memory, memoryServer } from '@posthorn/core/testing'
 
 const clock: Clock = {
@@ -18,7 +18,8 @@ const auditor: Partial<Auditor> = { async close() {} }
 const harness: Harness = {
   adapter: () => memory({ server }),
   isolate: async (clause) => ({ name: (base) => `${clause.toLowerCase()}.${base}`, async dispose() {} }),
-  auditor: async () => new Proxy(auditor as Auditor, { get: (target, name) => (name === 'then' ? undefined : (Reflect.get(target, name) ?? missing)) }),
+  auditor: async () =>
+    new Proxy(auditor as Auditor, { get: (target, name) => (name === 'then' ? undefined : (Reflect.get(target, name) ?? missing)) }),
   broker: async () => ({
     title: 'a broker in each process',
     address: 'memory:own',

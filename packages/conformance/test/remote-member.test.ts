@@ -18,7 +18,10 @@ describe('a member in a process of its own', () => {
       const seen = t.recorder()
       const member = await t.member({ topic, recorder: seen, produce: { topic, count: 20 } })
       await t.until('all are handled', () => seen.finished === 20, { seen: () => seen.finished })
-      await t.until('all are told', () => t.sends.filter(({ outcome }) => outcome === 'stored').length === 20 && member.calls.settled === 20)
+      await t.until(
+        'all are told',
+        () => t.sends.filter(({ outcome }) => outcome === 'stored').length === 20 && member.calls.settled === 20,
+      )
       t.equal(seen.repeats, 0, 'repeats')
       t.equal(member.starts, 20, 'starts')
       t.equal(t.events('done').length, 20, 'events')
@@ -34,7 +37,12 @@ describe('a member in a process of its own', () => {
       const topic = t.topic('jobs')
       const seen = t.recorder()
       const gate = t.gate()
-      const member = await t.member({ topic, recorder: seen, produce: { topic, count: 100, everyMs: 10 }, acts: [{ when: { first: 1 }, gate }] })
+      const member = await t.member({
+        topic,
+        recorder: seen,
+        produce: { topic, count: 100, everyMs: 10 },
+        acts: [{ when: { first: 1 }, gate }],
+      })
       await t.until('one waits and others are done', () => gate.waiting === 1 && seen.done > 3)
       member.freeze()
       await t.pass(100)
@@ -64,7 +72,11 @@ describe('a member in a process of its own', () => {
       t.atLeast(ended.starts.length, 1, 'starts told by a process that ended itself')
       const third = await t.member({ topic, recorder: died, produce, dieAt: { operation: 'settle', when: 'before', nth: 2 } })
       await third.died
-      t.equal([first, second, third].map(({ alive }) => alive), [false, false, false], 'who lives')
+      t.equal(
+        [first, second, third].map(({ alive }) => alive),
+        [false, false, false],
+        'who lives',
+      )
       t.atLeast(died.done, 2, 'handlers done before the call that ended it')
     })
     expect(result).toMatchObject(passed)

@@ -96,16 +96,16 @@ describe.skipIf(!rabbitThere.available)(
     })
 
     it('reads what waits in a lane, and until when', async () => {
-    await somebody().say('declare', 'lanes', null, ['g'])
-    await somebody().say('lane', 'lanes__g__retry__60', 60_000)
-    await somebody().say('publish', '', 'lanes__g__retry__60', 'later', { 'ph-attempt': '2' })
-    const [found, ...others] = await auditor.read({ topic: 'lanes', role: 'retry', group: 'g' })
-    expect([others, found?.transport, Buffer.from(found?.body ?? []).toString()]).toEqual([[], { 'ph-attempt': '2' }, 'later'])
-    expect(Math.abs((found?.dueAt ?? 0) - Date.now() - 60_000)).toBeLessThan(20_000)
-    expect([await auditor.remaining('lanes', 'g'), await auditor.unsettled('lanes', 'g')]).toEqual([1, 0])
-  })
+      await somebody().say('declare', 'lanes', null, ['g'])
+      await somebody().say('lane', 'lanes__g__retry__60', 60_000)
+      await somebody().say('publish', '', 'lanes__g__retry__60', 'later', { 'ph-attempt': '2' })
+      const [found, ...others] = await auditor.read({ topic: 'lanes', role: 'retry', group: 'g' })
+      expect([others, found?.transport, Buffer.from(found?.body ?? []).toString()]).toEqual([[], { 'ph-attempt': '2' }, 'later'])
+      expect(Math.abs((found?.dueAt ?? 0) - Date.now() - 60_000)).toBeLessThan(20_000)
+      expect([await auditor.remaining('lanes', 'g'), await auditor.unsettled('lanes', 'g')]).toEqual([1, 0])
+    })
 
-  it('ends the connection of a member', async () => {
+    it('ends the connection of a member', async () => {
       await auditor.expel('someone')
       await somebody().hear('expelled')
       await expect.poll(() => auditor.owners('counts', 'g')).toEqual(new Map())

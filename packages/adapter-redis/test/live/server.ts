@@ -150,7 +150,11 @@ export function within<T>(ms: number, what: string, work: Promise<T>): Promise<T
 }
 
 /** Waits for a condition with a deadline. */
-export async function until<T>(what: string, condition: () => T | undefined | null | false | Promise<T | undefined | null | false>, ms = 15_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  condition: () => T | undefined | null | false | Promise<T | undefined | null | false>,
+  ms = 15_000,
+): Promise<T> {
   const deadline = performance.now() + ms
   for (;;) {
     const value = await condition()

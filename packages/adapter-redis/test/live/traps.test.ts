@@ -7,7 +7,25 @@ import type { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
 import { scripts } from '../../src/scripts.ts'
-import { assignment, content, describeLive, idsOf, join, message, never, type Opened, open, plan, type Relay, relay, source, take, until, within, witness } from './server.ts'
+import {
+  assignment,
+  content,
+  describeLive,
+  idsOf,
+  join,
+  message,
+  never,
+  type Opened,
+  open,
+  plan,
+  type Relay,
+  relay,
+  source,
+  take,
+  until,
+  within,
+  witness,
+} from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 
@@ -68,7 +86,10 @@ describeLive('traps of Redis and its client', () => {
   it('S3, S17: entries that were trimmed while they were pending are told, and do not come back for ever', async () => {
     const one = await start()
     const topic = await declared(one)
-    await one.session.publish(['a', 'b', 'c'].map((id) => message(topic, id)), never)
+    await one.session.publish(
+      ['a', 'b', 'c'].map((id) => message(topic, id)),
+      never,
+    )
     const first = await join(one.session, source(topic))
     await take(await assignment(first), 3)
     await one.session.close(AbortSignal.abort())
@@ -197,13 +218,20 @@ describeLive('traps of Redis and its client', () => {
     const one = await start()
     const topic = await declared(one)
     const ids = Array.from({ length: 1000 }, (_, n) => `m-${n}`)
-    for (let at = 0; at < 1000; at += 500) await one.session.publish(ids.slice(at, at + 500).map((id) => message(topic, id)), never)
+    for (let at = 0; at < 1000; at += 500)
+      await one.session.publish(
+        ids.slice(at, at + 500).map((id) => message(topic, id)),
+        never,
+      )
     const first = await join(one.session, source(topic, { maxUnsettled: 1000 }))
     await take(await assignment(first), 1000)
     await one.session.close(AbortSignal.abort())
     const two = await start()
     await two.session.declare({ topics: [plan(topic)] }, never)
-    await two.session.publish(Array.from({ length: 100 }, (_, n) => message(topic, `new-${n}`)), never)
+    await two.session.publish(
+      Array.from({ length: 100 }, (_, n) => message(topic, `new-${n}`)),
+      never,
+    )
     const second = await join(two.session, source(topic, { maxUnsettled: 5000, native: { count: 100 } }))
     const got = await take(await assignment(second), 1100)
     expect(idsOf(got)).toEqual([...ids, ...Array.from({ length: 100 }, (_, n) => `new-${n}`)])
@@ -287,7 +315,10 @@ describeLive('traps of Redis and its client', () => {
     // Somebody else owns it from now on, as after a lease that ran out.
     await see.hset(`{${topic}}:own:workers`, '0', `other/1|${Date.now() + 60_000}`)
     await two.session.declare({ topics: [plan(topic)] }, never)
-    await two.session.publish(Array.from({ length: 10 }, (_, n) => message(topic, `m-${n}`)), never)
+    await two.session.publish(
+      Array.from({ length: 10 }, (_, n) => message(topic, `m-${n}`)),
+      never,
+    )
     expect(await within(5000, 'the open read', waiting)).toEqual([])
     expect(mine.lost.aborted).toBe(true)
     expect(await mine.settle([held?.token])).toBe('stale')

@@ -203,10 +203,18 @@ export const netLinks: readonly Clause[] = [
       t.atLeast(all.length, clients.length * 3, 'tries to connect in 20 s')
       for (const [index, times] of tries.entries()) {
         for (const at of times)
-          t.atMost(times.filter((other) => other >= at && other < at + 1000).length, 2 * (sockets[index] ?? 1), `tries of client ${index} within one second`)
+          t.atMost(
+            times.filter((other) => other >= at && other < at + 1000).length,
+            2 * (sockets[index] ?? 1),
+            `tries of client ${index} within one second`,
+          )
         if (sockets[index] !== 1) {
           const half = since + 10_000
-          t.atMost(times.filter((at) => at >= half).length, times.filter((at) => at < half).length, `later tries of client ${index} against its first`)
+          t.atMost(
+            times.filter((at) => at >= half).length,
+            times.filter((at) => at < half).length,
+            `later tries of client ${index} against its first`,
+          )
           continue
         }
         const gaps = times.map((at, n) => at - (n === 0 ? since : (times[n - 1] ?? since)))

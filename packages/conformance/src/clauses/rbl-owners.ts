@@ -229,7 +229,8 @@ export const rblOwners: readonly Clause[] = [
         const both = contested(members, 4, thawedAt)
         // What members in other processes know is told a moment later, and not by all at once.
         contestedSince = both.length === 0 ? undefined : (contestedSince ?? t.now())
-        if (contestedSince !== undefined && t.now() - contestedSince >= (t.virtual ? 0 : 500)) t.fail(`partitions ${both.join(', ')} have two owners at one instant`)
+        if (contestedSince !== undefined && t.now() - contestedSince >= (t.virtual ? 0 : 500))
+          t.fail(`partitions ${both.join(', ')} have two owners at one instant`)
         return [0, 1, 2, 3].every((partition) =>
           members.some(
             (member) =>
