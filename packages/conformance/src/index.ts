@@ -3,6 +3,7 @@
 export { ClauseFailure } from './assert.ts'
 export { type Branch, type Clause, type Need, when } from './clause.ts'
 export { allClauses } from './clauses/index.ts'
+export { type FaultEntry, type FaultReport, faultLines, faultReport } from './fault-report.ts'
 export {
   type Auditor,
   type BrokerProcess,
@@ -23,6 +24,7 @@ export {
 } from './harness.ts'
 export type { Act, FaultPoint, Member, Script } from './member.ts'
 export type { Order, OrderTopic, OrderTopicOptions } from './orders.ts'
+export type { ProxyLink } from './proxy/index.ts'
 export type { Play, Recorder, Start } from './recorder.ts'
 export { type Describe, type It, register } from './register.ts'
 export { clauseLines, countLine, totalLines } from './report.ts'
