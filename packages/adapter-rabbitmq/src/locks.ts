@@ -1,6 +1,7 @@
 // Locks between members: a queue that belongs to one connection, and ends with it. Within one connection, which may hold a queue of
 // its own as often as it likes, they are kept apart here.
 
+import { setMaxListeners } from 'node:events'
 import type { Link, Wire } from './connections.ts'
 import { onChannel } from './connections.ts'
 import { explain } from './explain.ts'
@@ -11,7 +12,9 @@ export interface Locks {
   free(name: string): Promise<void>
 }
 
+// Many may be freed at once, and nobody gives up on it.
 const never = new AbortController().signal
+setMaxListeners(0, never)
 
 export function createLocks(link: Link): Locks {
   const held = new Map<string, Wire>()
