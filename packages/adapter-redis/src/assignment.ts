@@ -31,7 +31,9 @@ export interface Feed {
   settle(ids: readonly string[], outputs: readonly Outgoing[] | undefined): Promise<SettleResult>
   /** After a settle without an answer: these may come again. */
   doubt(ids: readonly string[]): void
-  /** The last call: gives everything back. */
+  /** It is over: nothing waits any more. */
+  stop(): void
+  /** The last call, after `stop`: gives everything back. */
   release(): Promise<void>
   /** Entries that the server does not have any more. */
   vanished(ids: readonly string[]): void
@@ -53,6 +55,8 @@ export interface Host {
   stale(): void
   /** The topic or the group is gone: makes it again, then `resync` is called. */
   gone(): void
+  /** The server refuses to let it be read, and will not change its mind by itself. False: that is not what the error says. */
+  refused(right: 'read' | 'settle', error: unknown): boolean
   /** It ended, for whatever reason. */
   over(one: Owned): void
 }
@@ -223,6 +227,7 @@ export class Owned implements Assignment {
   #stop(): void {
     this.#over = true
     this.#paused?.()
+    this.#feed.stop()
     this.#buffer = []
     this.#head = 0
     this.#lost.abort()
@@ -274,9 +279,9 @@ export class Owned implements Assignment {
         this.#fetching = false
         if (!this.#over) this.#take(mode, fetched)
       },
-      () => {
+      (error: unknown) => {
         this.#fetching = false
-        if (this.#over) return
+        if (this.#over || this.#host.refused('read', error)) return
         // Its answer may have carried entries that are ours and unknown here. While the connection is away `resync` is called
         // when it is back; where the server refuses, it is asked again a little later.
         if (this.#mode === 'new') {

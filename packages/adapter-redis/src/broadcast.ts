@@ -5,7 +5,7 @@ import type { Assignment, Source } from '@posthorn/core/adapter'
 import { type Feed, type Host, Owned } from './assignment.ts'
 import type { Core, Tenant } from './core.ts'
 import type { AttributeCache } from './encode.ts'
-import { fault } from './explain.ts'
+import { explain, fault, refusal } from './explain.ts'
 import { entriesOf } from './feeds.ts'
 import { keyOf, streamOf } from './keys.ts'
 import { assignmentQueue } from './queue.ts'
@@ -49,8 +49,18 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
       timer: (ms, run) => context.clock.timer(ms, run),
       stale: () => {},
       gone: () => {},
+      refused,
       over: finish,
     }
+  }
+
+  function refused(right: string, error: unknown): boolean {
+    if (explain(error).code !== 'UNAUTHORIZED') return false
+    if (over) return true
+    stop()
+    for (const owned of assignments) owned.end()
+    queue.fail(refusal(topic, right, error))
+    return true
   }
 
   function feed(partition: number, start: string): Feed {
@@ -76,9 +86,8 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
         return 'settled'
       },
       doubt: () => {},
-      async release() {
-        links.waiter.forget(stream, me)
-      },
+      stop: () => links.waiter.forget(stream, me),
+      release: () => Promise.resolve(),
       vanished: () => {},
     }
   }

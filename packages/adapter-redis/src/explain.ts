@@ -82,6 +82,11 @@ export function cleaned(error: unknown, what = ''): Error {
   return fault(code, `${what}${text.replace(/\bscript: [0-9a-f]{40}.*$/s, '').trimEnd()}${hint}`, outcome, retryable)
 }
 
+/** What a consumer is told when a right was taken away from it. */
+export function refusal(topic: string, right: string, error: unknown): Error {
+  return fault('UNAUTHORIZED', `redis: the right to ${right} "${topic}" is missing: ${error instanceof Error ? error.message : String(error)}`, 'failed')
+}
+
 /** Classifies what this adapter threw or reported. Anything it does not know is INTERNAL, and of a publish unknown. Never throws. */
 export function explain(error: unknown): Fault {
   try {

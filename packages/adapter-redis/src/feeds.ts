@@ -25,6 +25,8 @@ export interface Ownership {
   vanished(partition: number, ids: readonly string[]): void
   /** Tells core that so many were taken away before the group was given them. */
   cut(partition: number, count: number): void
+  /** The server refuses settlements for good. */
+  refused(error: unknown): void
   /** Gives the partition back, when nothing of it is used any more. */
   done(): Promise<void>
 }
@@ -46,7 +48,7 @@ export const waiterName = ({ group, token }: Pick<Ownership, 'group' | 'token'>)
 
 /** The stream of one partition: history first, then what is new. */
 export function mainFeed(own: Ownership): Feed {
-  const { core, link, waiter, topic, group, token } = own
+  const { link, waiter, topic, group, token } = own
   const partition = String(own.partition)
   const stream = streamOf(topic, own.partition)
   const keys = [stream, keyOf(topic, `own:${group}`)]
@@ -82,12 +84,10 @@ export function mainFeed(own: Ownership): Feed {
       return { kind: 'entries', entries, times: null, last: entries.at(-1)?.id ?? String(reply[1]), more }
     },
     wait: (last, wake) => waiter.wait(stream, waitingAs, last, wake),
-    settle: (ids, outputs) => settle(core, link, keys, scripts.settle, [partition, token, group], group, ids, outputs),
+    settle: (ids, outputs) => settle(own, keys, scripts.settle, [partition, token, group], group, ids, outputs),
     doubt: () => {},
-    async release() {
-      waiter.forget(stream, waitingAs)
-      await own.done()
-    },
+    stop: () => waiter.forget(stream, waitingAs),
+    release: () => own.done(),
     vanished(ids) {
       // They would come back with every history: the list of what is pending is cleaned.
       own.vanished(own.partition, ids)
@@ -130,21 +130,18 @@ export function retryFeed(own: Ownership): Feed {
       cancel?.()
       cancel = nextMs < 0 ? null : core.context.clock.timer(Math.max(1, nextMs), wake)
     },
-    settle: (ids, outputs) => settle(core, link, keys, scripts.settleRetry, ['0', token], '', ids, outputs),
+    settle: (ids, outputs) => settle(own, keys, scripts.settleRetry, ['0', token], '', ids, outputs),
     doubt(ids) {
       back.push(...ids)
     },
-    async release() {
-      cancel?.()
-      await own.done()
-    },
+    stop: () => cancel?.(),
+    release: () => own.done(),
     vanished: () => {},
   }
 }
 
 async function settle(
-  core: Core,
-  link: Link,
+  { core, link, refused }: Ownership,
   keys: readonly string[],
   script: Script,
   plain: readonly string[],
@@ -164,7 +161,8 @@ async function settle(
     }
     const status = String((reply as readonly unknown[])[0])
     return status === 'OK' ? 'settled' : status === 'STALE' ? 'stale' : 'unknown'
-  } catch {
+  } catch (error) {
+    refused(error)
     return 'unknown'
   }
 }

@@ -22,6 +22,8 @@ export interface Link {
   /** The client's object of the connection as it is; null while there is none. */
   readonly client: Redis | null
   readonly info: ServerInfo
+  /** Resolves when the connection is there: at once, or when it is back. False: `signal` was aborted or the link closed first. */
+  ready(signal: AbortSignal): Promise<boolean>
   /** Runs a script. Rejects with a cleaned error; without an answer within the deadline the connection is dropped. */
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown>
   /** Sends one command. `moreMs`: how much longer than usual its answer may take. */
@@ -70,6 +72,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
   let cancelBeat: (() => void) | null = null
   let heard = 0
   let waiting: Waiting[] = []
+  const hoping = new Set<(there: boolean) => void>()
   const giveUp = new AbortController()
 
   // ── the watch: what is silent for too long while something is awaited is dead ────────────────────────────────────
@@ -157,7 +160,10 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     })
     made.on('close', () => lost(made, why ?? fault('UNAVAILABLE', 'redis: the server closed the connection', 'unknown')))
     if (made.status === 'end' || made.status === 'close') lost(made, fault('UNAVAILABLE', 'redis: the connection was lost', 'unknown'))
-    else options.onUp()
+    else {
+      options.onUp()
+      for (const wake of [...hoping]) wake(true)
+    }
   }
 
   function send(name: string, args: readonly Argument[], moreMs: number, isBeat = false): Promise<unknown> {
@@ -193,6 +199,20 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     get info() {
       return info
     },
+    ready(until) {
+      if (client !== null && client.status === 'ready') return Promise.resolve(true)
+      if (closed || until.aborted) return Promise.resolve(false)
+      return new Promise((resolve) => {
+        const wake = (there: boolean): void => {
+          hoping.delete(wake)
+          until.removeEventListener('abort', abort)
+          resolve(there)
+        }
+        const abort = (): void => wake(false)
+        hoping.add(wake)
+        until.addEventListener('abort', abort, { once: true })
+      })
+    },
     call: (command, args, moreMs = 0) => send(command, args, moreMs),
     run(script, keys, args) {
       const rest = [String(keys.length), ...keys, ...args]
@@ -205,6 +225,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     async close(now) {
       if (closed) return
       closed = true
+      for (const wake of [...hoping]) wake(false)
       giveUp.abort()
       cancelRetry?.()
       cancelWatch?.()

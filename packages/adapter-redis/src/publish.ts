@@ -6,12 +6,15 @@ import type { Core } from './core.ts'
 import { bytesOf, countFields, writeFields } from './encode.ts'
 import { cleaned, explain, fault } from './explain.ts'
 import { keyOf, streamOf } from './keys.ts'
-import { type PackWriter, packWriter } from './pack.ts'
+import { type PackWriter, packReader, packWriter } from './pack.ts'
 import { scripts } from './scripts.ts'
 
 type Failure = PublishReport['failures'][number]
 
 const nothing: readonly Failure[] = Object.freeze([])
+
+// Lua passes on about 8,000 values at once. Only dead letters of others' messages can have so many.
+const mostItems = 7000
 
 /** What one script stores: the messages of one topic, by their places in the batch. */
 interface Part {
@@ -66,12 +69,25 @@ export async function publish(core: Core, batch: readonly Outgoing[], signal: Ab
   if (signal.aborted) return all('failed', fault('CANCELLED', 'redis: the publish was given up before it began', 'failed'))
   if (batch.length > best.limits.batch)
     return all('failed', fault('INVALID_ARGUMENT', `redis: a batch of ${batch.length} is over the limit of ${best.limits.batch}`, 'failed'))
-  const parts = partsOf(batch, failures)
+  // Nothing has left yet: what is given up while the connection is away was not stored.
+  if (core.main.client === null && !(await core.main.ready(signal)))
+    return all('failed', fault('UNAVAILABLE', 'redis: the connection is away; connecting again', 'failed'))
+  const large: number[] = []
+  const parts = partsOf(batch, failures, large)
   const done: { readonly part: Part; readonly ids: Buffer | null }[] = []
   const work = parts.map(async (part) => {
     const ids = await storePart(core, batch, part, failures)
     done.push({ part, ids })
   })
+  for (const index of large) {
+    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], mixed: true }
+    parts.push(part)
+    work.push(
+      storeLarge(core, batch[index] as Outgoing, index, failures).then(() => {
+        done.push({ part, ids: null })
+      }),
+    )
+  }
   if (work.length > 0 && !(await settledOrAborted(Promise.all(work), signal))) {
     const open = new Set(parts)
     for (const { part } of done) open.delete(part)
@@ -94,7 +110,7 @@ function settledOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<
   })
 }
 
-function partsOf(batch: readonly Outgoing[], failures: Failure[]): readonly Part[] {
+function partsOf(batch: readonly Outgoing[], failures: Failure[], large: number[]): Part[] {
   const parts: Part[] = []
   let last: Part | undefined
   for (let index = 0; index < batch.length; index++) {
@@ -102,6 +118,10 @@ function partsOf(batch: readonly Outgoing[], failures: Failure[]): readonly Part
     const problem = refusal(message)
     if (problem !== null) {
       failures.push({ index, outcome: 'failed', error: problem })
+      continue
+    }
+    if (message.place.role === 'dead' && countFields(message) > mostItems) {
+      large.push(index)
       continue
     }
     const { topic } = message.place
@@ -161,7 +181,7 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
     if (bad.length > 0) {
       const gone = await spoilt(core, topic, bad)
       for (let at = 0; at + 1 < bad.length; at += 2) {
-        const error = gone ?? cleaned(replyError(String(bad[at + 1])), 'redis: ')
+        const error = gone ?? cleaned(replyError(String(bad[at + 1])), 'redis: the publish was refused: ')
         const outcome = explain(error).outcome === 'failed' ? 'failed' : 'unknown'
         failures.push({ index: indexes[Number(bad[at])] ?? 0, outcome, error })
       }
@@ -171,6 +191,31 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   if (word === 'CONFLICT')
     return fail('failed', fault('CONFLICT', `redis: topic "${topic}" has ${String(ids)} partitions, not ${partitions}`, 'failed'))
   return fail('failed', await missing(core, topic))
+}
+
+// First the entry, then its slot: what is lost in between is an entry too many, never one too few.
+async function storeLarge(core: Core, message: Outgoing, index: number, failures: Failure[]): Promise<void> {
+  const { topic, group } = message.place
+  try {
+    const fields = packWriter(64 * 1024)
+    writeFields(fields, message)
+    const reader = packReader(fields.take())
+    const args: (string | Buffer)[] = [keyOf(topic, `dead:${group ?? ''}`), '*', 'ph-slot', message.slot ?? '']
+    for (let left = countFields(message); left > 0; left--) {
+      const length = reader.string()
+      args.push(reader.buffer.subarray(reader.at, reader.at + length))
+      reader.at += length
+    }
+    const id = String(await core.main.call('xadd', args))
+    const link = packWriter(256)
+    link.list(1)
+    link.list(4)
+    for (const word of ['y', group ?? '', message.slot ?? '', id]) link.text(word)
+    const partitions = core.partitionsOf(topic)
+    await core.main.run(scripts.store, [keyOf(topic, 'meta')], [partitions === undefined ? '' : String(partitions), link.take()])
+  } catch (error) {
+    failures.push({ index, outcome: explain(error).outcome === 'failed' ? 'failed' : 'unknown', error })
+  }
 }
 
 function replyError(text: string): Error {

@@ -49,10 +49,10 @@ return bad`
 const keep = `local function keep(pre,now,m)
   local kind,x=m[1]
   if kind=='m' then return redis.pcall('XADD',unpack(m,2)) end
-  if kind=='x' then
+  if kind=='x' or kind=='y' then
     local dead=pre..'dead:'..m[2]
     local slots=dead..':slots'
-    x=redis.pcall('XADD',dead,'*',unpack(m,4))
+    if kind=='y' then x=m[4] else x=redis.pcall('XADD',dead,'*',unpack(m,4)) end
     if type(x)=='table' then return x end
     if m[3]~='' then
       local old=redis.call('HGET',slots,m[3])
@@ -70,7 +70,7 @@ const keep = `local function keep(pre,now,m)
   return x
 end`
 
-// The same for what is delayed, parked or dead. ARGV: partitions, packed list of {kind, group or '', delay or slot, fields…}.
+// The same for what is delayed, parked or dead; y is a dead letter that lies there already and has more fields than Lua can pass on. ARGV: partitions, packed list of {kind, group or '', delay or slot, fields…}.
 const store = `${clock}
 ${prefix}
 ${routed}
@@ -81,7 +81,7 @@ local ready=have and routed(KEYS[1],pre,now)
 local r,bad={},{'OK',''}
 for i=1,#m do
   local kind,x=m[i][1]
-  if kind=='r' or kind=='x' then
+  if kind=='r' or kind=='x' or kind=='y' then
     if not redis.call('HGET',KEYS[1],'group:'..m[i][2]) then x={err='NOGROUP'} end
   elseif not ready then x={err='NOGROUP'}
   elseif ARGV[1]~='' and have~=ARGV[1] then x={err='CONFLICT '..have} end
@@ -145,6 +145,8 @@ local mem,own,bell=KEYS[1],KEYS[2],KEYS[3]
 local me,ttl,count,leaving=ARGV[1],tonumber(ARGV[2]),tonumber(ARGV[3]),ARGV[4]=='1'
 local held={}
 for i=5,#ARGV,2 do held[ARGV[i]]=ARGV[i+1] end
+local pre,group=string.match(mem,'^(.*:)mem:(.*)$')
+if not leaving and redis.call('HEXISTS',pre..'meta','group:'..group)==0 then return {'NOGROUP',0} end
 redis.call('ZREMRANGEBYSCORE',mem,'-inf',now)
 local news
 if leaving then news=redis.call('ZREM',mem,me)==1

@@ -4,8 +4,8 @@
 import { type Assignment, check, type Source } from '@posthorn/core/adapter'
 import { type Feed, type Host, Owned } from './assignment.ts'
 import type { Core, OwnerLinks, Tenant } from './core.ts'
-import { explain, fault } from './explain.ts'
-import { mainFeed, type Ownership, retryFeed, waiterName } from './feeds.ts'
+import { explain, fault, refusal } from './explain.ts'
+import { mainFeed, type Ownership, retryFeed } from './feeds.ts'
 import { keyOf } from './keys.ts'
 import type { RedisConsumerOptions } from './options.ts'
 import { assignmentQueue } from './queue.ts'
@@ -96,9 +96,9 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
         if (script === scripts.leave) left = true
         heard(reply, before)
       },
-      () => {
+      (error: unknown) => {
         stepping = false
-        if (!over) later(everyMs)
+        if (!over && !refused('consume', error)) later(everyMs)
       },
     )
   }
@@ -133,6 +133,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
 
   function heard(reply: readonly unknown[], before: ReadonlySet<Row>): void {
     renewed(reply, before)
+    if (String(reply[0]) === 'NOGROUP') return heal()
     later(Math.max(closeRings, Number(reply[1]) + 5))
   }
 
@@ -185,6 +186,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
           count: lost,
           note: 'the stream was cut above the position; going on from the oldest message',
         }),
+      refused: (error) => void refused('settle', error),
       done: () => giveBack(row),
     }
     add(row, 'main', mainFeed(ownership))
@@ -207,6 +209,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       timer: (ms, run) => clock.timer(ms, run),
       stale: () => drop(row, true),
       gone: heal,
+      refused,
       over: () => {},
     }
     row.owned.push(new Owned(host, feed))
@@ -248,7 +251,6 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     rows.delete(row.partition)
     row.released = true
     row.cancelForce?.()
-    links.waiter.forget(keyOf(topic, String(row.partition)), waiterName({ group, token: row.token }))
     for (const owned of row.owned) {
       queue.withdraw(owned)
       owned.end()
@@ -345,8 +347,16 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     for (const row of [...rows.values()]) drop(row, false)
   }
 
+  // It would be refused for ever: the consumer ends with one clear error instead of asking again and again.
+  function refused(right: string, error: unknown): boolean {
+    if (explain(error).code !== 'UNAUTHORIZED') return false
+    die(refusal(topic, right, error))
+    return true
+  }
+
   function die(error: unknown): void {
     if (over) return
+    links.link.run(scripts.leave, keys, [me, String(settings.leaseMs), String(partitions), '1']).catch(() => {})
     stop()
     dropAll()
     queue.fail(error)
@@ -371,6 +381,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
 
   async function begin(owner: OwnerLinks): Promise<void> {
     const first = await ask(scripts.join)
+    if (String(first[0]) === 'NOGROUP') throw fault('NOT_FOUND', `redis: topic "${topic}" has no group "${group}"`, 'failed')
     if (signal.aborted) {
       void owner.link.run(scripts.leave, keys, [me, String(settings.leaseMs), String(partitions), '1']).catch(() => {})
       throw fault('CANCELLED', 'redis: the subscription was given up')

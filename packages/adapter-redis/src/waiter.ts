@@ -43,7 +43,7 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
   const watched = new Map<string, Map<string, Watched>>()
   // The keys that the wait under way knows of; null: none is under way.
   let blocked: ReadonlySet<string> | null = null
-  let waking = false
+  let cancelWake: (() => void) | null = null
   let canWake = true
   let closed = false
   let cancelPause: (() => void) | null = null
@@ -56,11 +56,10 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
   }
 
   // The wait under way does not know the key: it is ended at the server. The order may get there first, so it is repeated.
-  function wakeSoon(): void {
-    if (waking || !canWake) return
-    waking = true
-    clock.timer(0, () => {
-      waking = false
+  function wakeSoon(tries = 0): void {
+    if (cancelWake !== null || !canWake) return
+    cancelWake = clock.timer(tries, () => {
+      cancelWake = null
       const known = blocked
       const id = link()?.info.clientId
       const by = control()
@@ -71,10 +70,7 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
       }
       by.call('client', ['UNBLOCK', id]).then(
         (reply) => {
-          if (reply === 0 && blocked === known)
-            clock.timer(1, () => {
-              if (blocked === known) wakeSoon()
-            })
+          if (reply === 0 && blocked === known && tries < 5 && !closed) wakeSoon(tries + 1)
         },
         (error: unknown) => {
           if (error instanceof Error && !/away|closed/i.test(error.message)) canWake = false
@@ -177,6 +173,7 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
     async close(now) {
       closed = true
       cancelPause?.()
+      cancelWake?.()
       watched.clear()
       await link()?.close(now)
     },
