@@ -3,6 +3,7 @@
 
 import type { Outgoing, PublishReport } from '@posthorn/core/adapter'
 import type { ConfirmChannel, Message, Options } from 'amqplib'
+import { capabilities } from './capabilities.ts'
 import type { Link, Wire } from './connections.ts'
 import { openChannel, unlessLost } from './connections.ts'
 import { encode } from './encode.ts'
@@ -36,8 +37,8 @@ const stored: PublishReport = Object.freeze({ failures: Object.freeze([]), posit
 
 export function createPublisher(link: Link, topology: Topology, closed: () => boolean): Publisher {
   const outlets = new Map<string, Promise<Outlet>>()
-  // The server's bound on a message, as learnt from a refusal.
-  let tooLarge = Number.POSITIVE_INFINITY
+  // The bound on a message: ours, or the server's as learnt from a refusal.
+  let tooLarge = capabilities.limits.messageBytes
   let uses = 0
 
   // Messages for queues of ours go through the default exchange, which takes everything; they have a channel of their own.
@@ -170,6 +171,11 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
   async function publish(batch: readonly Outgoing[], signal: AbortSignal): Promise<PublishReport> {
     if (closed()) return failedAll(batch, fault('CLOSED', 'the session is closed', 'failed'))
     if (signal.aborted) return failedAll(batch, cancelled('failed'))
+    if (batch.length > capabilities.limits.batch)
+      return failedAll(
+        batch,
+        fault('INVALID_ARGUMENT', `a batch of ${batch.length} is over the limit of ${capabilities.limits.batch}`, 'failed'),
+      )
     const report = createReport(batch.length)
     signal.addEventListener('abort', report.abort, { once: true })
     const groups = new Map<string, number[]>()
@@ -308,7 +314,12 @@ function limitIn(error: unknown): number | null {
 }
 
 const oversize = (limit: number, cause: unknown): Error =>
-  fault('TOO_LARGE', `the server takes at most ${limit} bytes (max_message_size)`, 'failed', cause ?? undefined)
+  fault(
+    'TOO_LARGE',
+    `at most ${limit} bytes are taken${cause === null ? '' : ' (max_message_size of the server)'}`,
+    'failed',
+    cause ?? undefined,
+  )
 
 /** The channel ended for a reason that was another message's. */
 const gone = (cause: unknown): Error => fault('UNAVAILABLE', 'the channel was closed because of another message', 'unknown', cause)
