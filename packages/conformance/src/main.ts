@@ -139,6 +139,14 @@ async function main(): Promise<void> {
       seeds,
       quick,
       bail: options.bail,
+      // What is told above comes in the order of the page, which is late where several run at once.
+      ...(options.shards > 0 && !options.brief
+        ? {
+            onEnd: ({ id, verdict, seconds }, ended, of) => {
+              process.stderr.write(`${ended} of ${of}: ${id} ${verdict}, ${seconds.toFixed(1)} s\n`)
+            },
+          }
+        : {}),
       onResult(result) {
         if (options.brief && result.verdict !== 'fail') return
         say(

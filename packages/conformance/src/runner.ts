@@ -60,6 +60,8 @@ export interface SuiteOptions {
   readonly offers?: readonly Need[] | undefined
   /** Called for each clause as it ends, in the order of the page. */
   readonly onResult?: ((result: ClauseResult) => void) | undefined
+  /** Called for each clause as it ends, in whatever order, and before standing checks have the last word: for a sign of life. */
+  readonly onEnd?: ((result: ClauseResult, ended: number, of: number) => void) | undefined
   /** Not with `shards`. @default the suite's own */
   readonly clauses?: readonly Clause[] | undefined
 }
@@ -128,6 +130,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     const { result, findings } = await runner.run(clause)
     for (const finding of findings) found(finding)
     results.set(clause.id, result)
+    options.onEnd?.(result, results.size, chosen.length)
     tell()
   }
   const failed = (): boolean => standing.size > 0 || [...results.values()].some(({ verdict }) => verdict === 'fail')
