@@ -257,7 +257,7 @@ async function makeDerived(channel: Channel, plan: TopicPlan): Promise<void> {
   }
   if (delays.length > 0) make({ topic, role: 'delay', group: null }, layout.quorum)
   for (const { name: group } of groups) {
-    if (delays.length > 0) make({ topic, role: 'retry', group }, keyed ? layout.single : layout.quorum)
+    make({ topic, role: 'retry', group }, keyed ? layout.single : layout.quorum)
     make({ topic, role: 'dead', group }, layout.quorum)
   }
   await allOf(steps)
