@@ -58,7 +58,9 @@ const harness: Harness = {
         if (role === 'dead') {
           return server
             .page(name, null, 1_000_000)
-            .entries.map(([slot, { key, value }]): StoredMessage => ({ ...none, partition: 0, position: slot, key, body: value }))
+            .entries.map(
+              ({ name: position, record: { key, value } }): StoredMessage => ({ ...none, partition: 0, position, key, body: value }),
+            )
         }
         // What a group has retried and finished is dead weight, to be cut off some day.
         const kept = (partition: number): number =>

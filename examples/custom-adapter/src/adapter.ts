@@ -3,7 +3,7 @@
 
 import type { Adapter, AdapterContext, Assignment, Capabilities, Outgoing, Session, Source, TopicPlan } from '@posthorn/core/adapter'
 import { check, naming } from '@posthorn/core/adapter'
-import { type Grant, type LogRecord, type LogServer, LogServerError, maxRecordBytes } from './log-server.ts'
+import { type Entry, type Grant, type LogRecord, type LogServer, LogServerError, maxRecordBytes } from './log-server.ts'
 
 const limits = { messageBytes: maxRecordBytes, batch: 500, batches: 4, holdMs: null, unsettled: 10_000, delayMs: 365 * 86_400_000 }
 const best: Capabilities = Object.freeze({
@@ -73,11 +73,11 @@ function openSession(server: LogServer, context: AdapterContext): Session {
     },
     async browse(place, after, max) {
       const { entries, next } = server.page(naming.place(place), after, max)
-      return { entries: entries.map(([slot, record]) => delivery(slot, record, null, false)), next }
+      return { entries: entries.map((entry) => delivery(entry, entry.record, null, false)), next }
     },
     async remove(place, entries) {
-      const slots = entries.map(({ token }) => String(token))
-      return server.delete(naming.place(place), slots) === slots.length ? 'settled' : 'stale'
+      const seen = entries.map(({ token }) => token as Entry)
+      return server.delete(naming.place(place), seen) === seen.length ? 'settled' : 'stale'
     },
     inspect: async (topic, group) => server.count(naming.group(topic, group)),
     close: async () => server.disconnect(context.instance),

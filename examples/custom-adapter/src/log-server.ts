@@ -6,6 +6,15 @@ export interface LogRecord {
   readonly key: string | null
   readonly value: Uint8Array | null
 }
+
+/** A record in a table. Writing the name again replaces it and keeps its place in the order; `version` is new each time. */
+export interface Entry {
+  readonly name: string
+  readonly at: number
+  readonly version: number
+  readonly record: LogRecord
+}
+
 /** What the server refuses, and why. */
 export class LogServerError extends Error {
   readonly reason: 'no-such-log' | 'no-such-group' | 'other-partitions' | 'too-large'
@@ -69,7 +78,7 @@ export class LogServer {
   readonly logs = new Map<string, LogRecord[][]>()
   readonly groups = new Map<string, Group>()
   /** Records by name: an entry is replaced or deleted, never appended twice. */
-  readonly tables = new Map<string, Map<string, { readonly at: number; readonly record: LogRecord }>>()
+  readonly tables = new Map<string, Map<string, Entry>>()
   /** Who is connected, and what was asked of the server so far. */
   readonly clients = new Set<string>()
   readonly requests = { declare: 0, publish: 0, subscribe: 0, read: 0, settle: 0, release: 0, leave: 0, browse: 0, remove: 0, inspect: 0 }
@@ -209,30 +218,28 @@ export class LogServer {
 
   put(table: string, name: string, record: LogRecord): void {
     this.requests.publish++
-    const entries = this.tables.get(table) ?? new Map<string, { readonly at: number; readonly record: LogRecord }>()
+    const entries = this.tables.get(table) ?? new Map<string, Entry>()
     this.tables.set(table, entries)
-    entries.set(name, { at: entries.get(name)?.at ?? this.#entries++, record: copyOf(record) })
+    const version = this.#entries++
+    entries.set(name, { name, at: entries.get(name)?.at ?? version, version, record: copyOf(record) })
   }
 
   /** Entries of a table, oldest first, after where the page before ended; `next` is null at the end. */
-  page(
-    table: string,
-    after: string | null,
-    max: number,
-  ): { readonly entries: readonly (readonly [string, LogRecord])[]; readonly next: string | null } {
+  page(table: string, after: string | null, max: number): { readonly entries: readonly Entry[]; readonly next: string | null } {
     this.requests.browse++
-    const rest = [...(this.tables.get(table) ?? [])].filter(([, { at }]) => after === null || at > Number(after))
+    const rest = [...(this.tables.get(table)?.values() ?? [])].filter(({ at }) => after === null || at > Number(after))
     const page = rest.slice(0, max)
     return {
-      entries: page.map(([name, { record }]) => [name, copyOf(record)]),
-      next: rest.length > max ? String(page.at(-1)?.[1].at) : null,
+      entries: page.map((entry) => ({ ...entry, record: copyOf(entry.record) })),
+      next: rest.length > max ? String(page.at(-1)?.at) : null,
     }
   }
 
-  /** Deletes entries, and answers how many there were. */
-  delete(table: string, names: readonly string[]): number {
+  /** Deletes entries, but none that was written again since it was seen, and answers how many it deleted. */
+  delete(table: string, seen: readonly Entry[]): number {
     this.requests.remove++
-    return names.filter((name) => this.tables.get(table)?.delete(name)).length
+    const entries = this.tables.get(table)
+    return seen.filter(({ name, version }) => entries?.get(name)?.version === version && entries.delete(name)).length
   }
 
   /** Of all that a group reads: not handed out, handed out and not settled. */

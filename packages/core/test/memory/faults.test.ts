@@ -368,7 +368,7 @@ test('a member whose acceptance was never heard joins once when the link is back
 test('the server forgets a client that closed, unless somebody has its link in hand', async () => {
   const w = world()
   const kept = w.server.link('client-3')
-  for (let count = 0; count < 200; count++) await (await w.client()).session.close()
+  for (let count = 0; count < 200; count++) await (await w.client()).session.close(never)
   await w.pass(60_000)
   expect(w.server.links().map(({ instance }) => instance)).toEqual(['client-3'])
   expect(kept.connects()).toHaveLength(1)
