@@ -17,12 +17,17 @@ export interface Publisher {
 
 type Failure = PublishReport['failures'][number]
 
+interface End {
+  readonly error: unknown
+  readonly alone: boolean
+}
+
 /** A confirm channel of one topic. */
 interface Outlet {
   readonly wire: Wire
   readonly channel: ConfirmChannel
-  /** Why the channel ended, once it has. */
-  ended: { readonly error: unknown } | null
+  /** Why the channel ended, once it has, and whether one message alone was on its way then: a refusal was that one's. */
+  ended: End | null
   /** A first message was confirmed: the exchange is there, and we may write to it. */
   proven: boolean
   proving: Promise<void> | null
@@ -69,12 +74,15 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
     // After a lost connection the server may have lost the topic too. That it cannot be made again does not matter here: the publish tells.
     await topology.restore(topic, signal).catch(() => {})
     let outlet: Outlet | null = null
-    let early: { readonly error: unknown } | null = null
+    let early: End | null = null
     const channel = await unlessLost(
       wire,
       signal,
       openChannel(wire, true, (error) => {
-        early = { error: error ?? wire.lost.reason ?? fault('UNAVAILABLE', 'the channel was closed') }
+        early = {
+          error: error ?? wire.lost.reason ?? fault('UNAVAILABLE', 'the channel was closed'),
+          alone: outlet?.open === 1 && !wire.lost.aborted,
+        }
         if (outlet !== null) outlet.ended = early
         if (explain(early.error).code === 'NOT_FOUND') topology.doubt(topic)
       }),
@@ -136,6 +144,9 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
           tooLarge = Math.min(tooLarge, limit)
           if ((message.body?.length ?? 0) > limit) return failed(oversize(limit, outlet.ended.error))
         }
+        // The server ended the channel, so it has seen this message and refused it; a lost connection leaves that open.
+        if (limit === null && outlet.ended.alone && isRefusal(outlet.ended.error))
+          return failed(denied(outlet.ended.error, where(exchange, key)))
         done({ index, outcome: 'unknown', error: limit === null ? outlet.ended.error : gone(outlet.ended.error) })
       })
       outlet.open++
@@ -157,12 +168,7 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
     run((failure) => {
       outlet.proving = null
       if (failure === null || explain(failure.error).code === 'NOT_FOUND') outlet.proven = outlet.ended === null
-      // The server ended the channel, so it has seen this message and refused it; a lost connection leaves that open.
-      const definite = failure !== null && failure.outcome === 'unknown' && outlet.ended !== null && !outlet.wire.lost.aborted
-      const { code } = definite ? explain(failure.error) : { code: null }
-      if (definite && code !== 'UNAVAILABLE' && code !== 'INTERNAL')
-        done({ index: failure.index, outcome: 'failed', error: refused(failure.error) })
-      else done(failure)
+      done(failure)
       finish()
     })
     await outlet.proving
@@ -302,6 +308,18 @@ function failedAll(batch: readonly Outgoing[], error: Error): PublishReport {
 function nameOf({ fields, properties }: Message): string {
   const id: unknown = properties.headers?.cloudEvents_id
   return `${fields.exchange}\n${fields.routingKey}\n${String(id)}`
+}
+
+function isRefusal(error: unknown): boolean {
+  const { code } = explain(error)
+  return code !== 'UNAVAILABLE' && code !== 'INTERNAL'
+}
+
+/** What the server refused of one message that it surely did not store. */
+function denied(error: unknown, to: string): Error {
+  return explain(error).code === 'UNAUTHORIZED'
+    ? fault('UNAUTHORIZED', `the server does not let us publish to ${to}: ${error instanceof Error ? error.message : ''}`, 'failed', error)
+    : refused(error)
 }
 
 const where = (exchange: string, key: string): string => (exchange === '' ? `"${key}"` : `exchange "${exchange}"`)
