@@ -28,10 +28,8 @@ export interface Clause {
   readonly run?: ((t: Trial) => Promise<void>) | undefined
   /** What the other value of the capability changes. */
   readonly other?: ((t: Trial) => Promise<void>) | undefined
-  /** Real time that the clause may take, in milliseconds. @default 20_000 on a simulated broker */
+  /** Real time that the clause may take, in milliseconds. @default 20_000 on a simulated broker, 240_000 on a real one */
   readonly withinMs?: number | undefined
-  /** How long it may take on a real broker, where that is more than a minute, in milliseconds. */
-  readonly realMs?: number | undefined
 }
 
 /** A gate on one word of the manifest: `when('delay', 'native')`. */

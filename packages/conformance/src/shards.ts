@@ -62,7 +62,7 @@ export async function openShards({ shards, ...start }: ShardOptions): Promise<Se
     order: (clauses) => [...clauses].sort((a, b) => expectedSeconds(b.id) - expectedSeconds(a.id)),
     async run(clause) {
       const worker = free.pop() ?? (await startWorker(start))
-      const within = Math.max(clause.realMs ?? 0, clause.withinMs ?? 0, boundMs.real) * start.slackFactor
+      const within = Math.max(clause.withinMs ?? 0, boundMs.real) * start.slackFactor
       try {
         const ran = await worker.run(clause, 3 * within + 60_000)
         free.push(worker)

@@ -2,17 +2,8 @@ import { retry } from '@posthorn/core'
 import type { Clause } from '../clause.ts'
 import type { Order } from '../orders.ts'
 import { batchOneByOne, batchPerMessage, decisions, noneRepeatsOthers, postponeCountsNothing } from './ack-decisions.ts'
-import {
-  anyOrder,
-  atMostOnce,
-  finishedAgain,
-  lateAtTheContract,
-  lateByPull,
-  lateHandlers,
-  onlyTheFinished,
-  settledStays,
-  stuckPartition,
-} from './ack-faults.ts'
+import { anyOrder, atMostOnce, finishedAgain, onlyTheFinished, settledStays, stuckPartition } from './ack-faults.ts'
+import { lateAtTheContract, lateByPull, lateHandlers } from './ack-late.ts'
 import { staleIsTold } from './ack-stale.ts'
 
 /** The ACK clauses, in the order of the page: when a delivery counts as done. */

@@ -144,7 +144,6 @@ export const lifeCalls: readonly Clause[] = [
     id: 'LIFE-8',
     title: 'No leaks',
     needs: 'memory',
-    realMs: 150_000,
     async run(t) {
       const topic = t.topic('jobs')
       const sender = await t.connect()

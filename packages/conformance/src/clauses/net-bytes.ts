@@ -119,12 +119,11 @@ export async function loopStaysFree(t: Trial): Promise<void> {
 
 /** NET-7 and BAD-8. */
 export const netBytes: { readonly anyCut: Clause; readonly brokenFrames: Clause } = {
-  anyCut: { id: 'NET-7', title: 'Framing is right at any cut', needs: 'network', realMs: 90_000, run: anyCut },
+  anyCut: { id: 'NET-7', title: 'Framing is right at any cut', needs: 'network', run: anyCut },
   brokenFrames: {
     id: 'BAD-8',
     title: 'Broken frames end the connection, not the truth',
     needs: 'network',
-    realMs: 120_000,
     run: brokenFrames,
   },
 }

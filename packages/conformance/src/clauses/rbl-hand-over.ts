@@ -287,7 +287,6 @@ export const rblHandOver: readonly Clause[] = [
     id: 'RBL-2',
     title: 'Rebalance under load',
     needs: 'memory',
-    realMs: 120_000,
     withinMs: 60_000,
     async run(t) {
       await comings(t, 'politely')
@@ -342,7 +341,6 @@ export const rblHandOver: readonly Clause[] = [
     id: 'RBL-14',
     title: 'A hand-over repeats nothing',
     needs: 'memory',
-    realMs: 100_000,
     withinMs: 60_000,
     async run(t) {
       await rollingDeploy(t, true)

@@ -100,7 +100,6 @@ export const rblOwners: readonly Clause[] = [
     id: 'RBL-6',
     title: 'Members never fight',
     needs: 'memory',
-    realMs: 100_000,
     async run(t) {
       const sender = await t.connect()
       const topic = t.topic('named')
@@ -215,7 +214,6 @@ export const rblOwners: readonly Clause[] = [
     id: 'RBL-11',
     title: 'One owner per partition',
     needs: 'memory',
-    realMs: 150_000,
     withinMs: 60_000,
     async run(t) {
       const topic = t.topic('jobs')
@@ -299,7 +297,6 @@ export const rblOwners: readonly Clause[] = [
     id: 'RBL-15',
     title: 'Partitions are shared evenly',
     needs: 'memory',
-    realMs: 180_000,
     async run(t) {
       const topic = t.topic('jobs', { partitions: 8 })
       const members: Member[] = []
@@ -348,7 +345,6 @@ export const rblOwners: readonly Clause[] = [
     id: 'RBL-16',
     title: 'lost comes before the successor',
     needs: 'memory',
-    realMs: 100_000,
     async run(t) {
       const topic = t.topic('jobs')
       const sender = await t.connect()

@@ -83,7 +83,6 @@ export const rblTakeover: readonly Clause[] = [
     id: 'RBL-4',
     title: 'A zombie cannot settle',
     needs: 'memory',
-    realMs: 150_000,
     async run(t) {
       await lateAtTheContract(t)
       await lateHandlers(t)
@@ -274,7 +273,6 @@ export const rblTakeover: readonly Clause[] = [
     id: 'RBL-13',
     title: 'A frozen owner starts nothing on waking',
     needs: 'memory',
-    realMs: 150_000,
     withinMs: 60_000,
     async run(t) {
       const topic = t.topic('jobs', { partitions: 2 })
