@@ -44,6 +44,46 @@ const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profi
   show: 2,
 }))
 
+/** The suite, its planted bugs and the example on real servers. What the faults did is kept in reports/. */
+const onServers = ['redis', 'rabbitmq'].flatMap((server) => [
+  {
+    name: `suite:${server}`,
+    args: [
+      'packages/conformance/dist/main.js',
+      ...['--harness', `packages/adapter-${server}/test/conformance/harness.ts`, '--shards', '4', '--slack', '2'],
+      ...['--report', `reports/faults-${server}.md`, '--brief'],
+    ],
+    files: ['packages/conformance/dist/main.js'],
+    after: ['build'],
+    counts: 'line',
+    show: 40,
+    server,
+    cores: 2,
+    minutes: 30,
+  },
+  {
+    name: `mutants:${server}`,
+    args: ['packages/conformance/dist/mutants.js', '--server', server],
+    files: ['packages/conformance/dist/mutants.js'],
+    after: ['build'],
+    counts: 'line',
+    show: 3,
+    server,
+    cores: 2,
+    minutes: 20,
+  },
+  {
+    name: `demo:${server}`,
+    args: ['tools/demo.mjs', '--broker', server, '--orders', '600'],
+    files: ['examples/order-notification/src/demo.ts'],
+    after: ['build'],
+    counts: 'exit',
+    server,
+    cores: 2,
+    minutes: 5,
+  },
+])
+
 /** Tests of the tools themselves, by Node's own runner. */
 const testing = (...files) => ['--test', '--test-reporter=tap', ...files]
 
@@ -84,4 +124,5 @@ export const steps = [
     counts: 'exit',
     minutes: 3,
   },
+  ...onServers,
 ]
