@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import type { Clock } from './contract.ts'
 
@@ -19,8 +19,10 @@ export const realClock: Clock = Object.freeze({
 /** Real randomness, in [0, 1). */
 export const realRandom = (): number => Math.random()
 
-/** A real random UUID, from the system's source. */
-export const realId = (): string => randomUUID()
+/** Fills it with real random bytes, from the system's source. */
+export function realBytes(into: Uint8Array): void {
+  randomFillSync(into)
+}
 
 // Taken at load: a test that replaces the global timers must not stop those who only wait for promises to settle.
 const nextTurn = setImmediate

@@ -18,7 +18,17 @@ describe('ids', () => {
     ['lowest', () => 0],
     ['highest', () => 1 - Number.EPSILON],
   ])('are UUIDs of version 4 from %s randomness', (_, random) => {
-    expect(createIds(random)()).toMatch(uuid)
+    const ids = Array.from({ length: 300 }, createIds(random))
+    for (const id of ids) expect(id).toMatch(uuid)
+  })
+
+  it('never repeat in real life, and every digit that is free takes every value', () => {
+    const ids = Array.from({ length: 2_000 }, createIds(realRandom))
+    expect(new Set(ids).size).toBe(2_000)
+    for (let at = 0; at < 36; at++) {
+      const values = new Set(ids.map((id) => id[at])).size
+      expect(values).toBe(at === 14 || [8, 13, 18, 23].includes(at) ? 1 : at === 19 ? 4 : 16)
+    }
   })
 
   it('repeat under the same seed, and only then', () => {
