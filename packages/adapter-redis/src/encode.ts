@@ -3,7 +3,7 @@
 // anybody's is a message, and fields that nobody knows are its headers.
 
 import { type Content, type Received, type Undecodable, wire } from '@posthorn/core/adapter'
-import { type PackReader, type PackWriter, packWriter } from './pack.ts'
+import { type PackReader, type PackWriter, packed } from './pack.ts'
 
 type Texts = Readonly<Record<string, string>>
 
@@ -16,28 +16,46 @@ const slotField = 'ph-slot'
 // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 interface Chunk {
+  /** The attributes, and the name of the id, which comes next. */
   readonly packed: Buffer
   readonly items: number
 }
 const chunks = new WeakMap<Texts, Chunk>()
+let lastAttributes: Texts | null = null
+let lastChunk: Chunk | null = null
 
 // One producer's attributes are one object: packed once.
 function chunkOf(attributes: Texts): Chunk {
-  const known = chunks.get(attributes)
-  if (known !== undefined) return known
-  const writer = packWriter(256)
-  let items = 2
-  writer.text('ce_specversion')
-  writer.text(attributes.specversion ?? '1.0')
-  for (const name in attributes) {
-    if (name === 'specversion') continue
-    writer.text(name === 'datacontenttype' ? 'content-type' : `ce_${name}`)
-    writer.text(attributes[name] ?? '')
-    items += 2
+  if (attributes === lastAttributes && lastChunk !== null) return lastChunk
+  let chunk = chunks.get(attributes)
+  if (chunk === undefined) {
+    const texts = ['ce_specversion', attributes.specversion ?? '1.0']
+    for (const name in attributes) {
+      if (name === 'specversion') continue
+      texts.push(name === 'datacontenttype' ? 'content-type' : `ce_${name}`, attributes[name] ?? '')
+    }
+    chunk = { packed: packed(...texts, 'ce_id'), items: texts.length }
+    chunks.set(attributes, chunk)
   }
-  const chunk: Chunk = { packed: Buffer.from(writer.take()), items }
-  chunks.set(attributes, chunk)
+  lastAttributes = attributes
+  lastChunk = chunk
   return chunk
+}
+
+const keyName = packed('ce_partitionkey')
+const traceName = packed('traceparent')
+const bodyName = packed('data')
+const nullBody = packed(nullMark, '1')
+
+let lastTime = Number.NaN
+let timeField = bodyName
+
+// Messages of one millisecond share it.
+function timeOf(ms: number): Buffer {
+  if (ms === lastTime) return timeField
+  timeField = packed('ce_time', wire.formatTime(ms))
+  lastTime = ms
+  return timeField
 }
 
 const size = (texts: Texts | null): number => {
@@ -58,18 +76,14 @@ export function countFields(content: Content): number {
 /** Writes names and values of all fields, in the order in which they are read fastest. */
 export function writeFields(writer: PackWriter, content: Content): void {
   writer.raw(chunkOf(content.attributes).packed)
-  writer.text('ce_id')
   writer.text(content.id)
-  if (content.time !== null) {
-    writer.text('ce_time')
-    writer.text(wire.formatTime(content.time))
-  }
+  if (content.time !== null) writer.raw(timeOf(content.time))
   if (content.expiresAt !== null) {
     writer.text('ce_expirytime')
     writer.text(wire.formatTime(content.expiresAt))
   }
   if (content.key !== null && content.attributes.partitionkey !== content.key) {
-    writer.text('ce_partitionkey')
+    writer.raw(keyName)
     writer.text(content.key)
   }
   for (const name in content.headers) {
@@ -77,14 +91,13 @@ export function writeFields(writer: PackWriter, content: Content): void {
     writer.text(content.headers[name] ?? '')
   }
   for (const name in content.transport) {
-    writer.text(name)
+    if (name === 'traceparent') writer.raw(traceName)
+    else writer.text(name)
     writer.text(content.transport[name] ?? '')
   }
-  if (content.body === null) {
-    writer.text(nullMark)
-    writer.text('1')
-  } else {
-    writer.text('data')
+  if (content.body === null) writer.raw(nullBody)
+  else {
+    writer.raw(bodyName)
     writer.bytes(content.body)
   }
 }

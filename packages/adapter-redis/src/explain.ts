@@ -65,7 +65,8 @@ function classify(error: Error): Verdict {
   for (const [form, verdict] of texts) if (form.test(message)) return verdict
   if (certificates.test(code) && !wrongTls.test(message)) return ['UNAUTHORIZED', false, 'failed']
   if (code === 'EPROTO' || wrongTls.test(message)) return ['INVALID_ARGUMENT', false, 'failed']
-  if (sockets.test(code) || error.name === 'MaxRetriesPerRequestError' || error.name === 'AbortError') return ['UNAVAILABLE', true, 'unknown']
+  if (sockets.test(code) || error.name === 'MaxRetriesPerRequestError' || error.name === 'AbortError')
+    return ['UNAVAILABLE', true, 'unknown']
   if (/connection is closed|isn't writeable|socket closed/i.test(message)) return ['UNAVAILABLE', true, 'unknown']
   return ['INTERNAL', false, 'unknown']
 }
@@ -84,7 +85,11 @@ export function cleaned(error: unknown, what = ''): Error {
 
 /** What a consumer is told when a right was taken away from it. */
 export function refusal(topic: string, right: string, error: unknown): Error {
-  return fault('UNAUTHORIZED', `redis: the right to ${right} "${topic}" is missing: ${error instanceof Error ? error.message : String(error)}`, 'failed')
+  return fault(
+    'UNAUTHORIZED',
+    `redis: the right to ${right} "${topic}" is missing: ${error instanceof Error ? error.message : String(error)}`,
+    'failed',
+  )
 }
 
 /** Classifies what this adapter threw or reported. Anything it does not know is INTERNAL, and of a publish unknown. Never throws. */

@@ -38,8 +38,10 @@ export interface LinkOptions {
   readonly random: () => number
   /** As CLIENT LIST shows it. */
   readonly name: string
-  /** How long it may be silent while an answer is awaited, in milliseconds. */
+  /** How long it may be silent while an answer is awaited, in milliseconds; twice that while others of the session hear something. */
   readonly replyMs: number
+  /** When any connection of the session heard something: a slow way is told from a dead one by its neighbours. */
+  readonly pulse: { heard: number }
   /** While an answer is awaited, ask something small this often, so that a slow server is not taken for a dead one; null: never. */
   readonly beatMs: number | null
   onUp(): void
@@ -62,7 +64,7 @@ const stoodStillMs = 300
 
 /** Connects once; rejects with what the server or the socket said. Afterwards it connects again by itself until it is closed. */
 export async function openLink(options: LinkOptions, signal: AbortSignal): Promise<Link> {
-  const { settings, clock, random, replyMs, beatMs } = options
+  const { settings, clock, random, replyMs, beatMs, pulse } = options
   let client: Redis | null = null
   let info = noInfo
   let closed = false
@@ -80,7 +82,9 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     while (waiting.length > 0 && waiting[0]?.done === true) waiting.shift()
     // Answers come in order, so the first is the one that is due.
     const [first] = waiting
-    return first === undefined ? null : Math.max(heard, first.sentAt) + replyMs + first.moreMs
+    if (first === undefined) return null
+    const due = Math.max(heard, first.sentAt) + replyMs + first.moreMs
+    return Math.max(due, Math.min(due, pulse.heard) + replyMs)
   }
   function watch(): void {
     if (cancelWatch !== null) return
@@ -154,6 +158,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     let why: Error | null = null
     made.stream.on('data', () => {
       heard = clock.monotonic()
+      pulse.heard = heard
     })
     made.on('error', (error: unknown) => {
       why ??= cleaned(error)
@@ -303,19 +308,29 @@ async function connect(
     if (client.status === 'connect') client.disconnect()
   })
   let cancel = (): void => {}
+  let over = false
   const stop = new Promise<never>((_, reject) => {
     const abort = (): void => reject(fault('CANCELLED', 'redis: connecting was given up'))
     signal.addEventListener('abort', abort, { once: true })
-    const cancelTimer = options.clock.timer(settings.connectMs, () =>
+    const late = (): void =>
       reject(
         fault(
           'UNAVAILABLE',
           `redis: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms${settings.tls === null ? '' : noTls}`,
           'none',
         ),
-      ),
+      )
+    let cancelTimer = options.clock.timer(settings.connectMs, late)
+    // Over a slow way the first words take several round trips: each that is answered is one step further.
+    client.once('connect', () =>
+      client.stream.on('data', () => {
+        if (over) return
+        cancelTimer()
+        cancelTimer = options.clock.timer(settings.connectMs, late)
+      }),
     )
     cancel = () => {
+      over = true
       cancelTimer()
       signal.removeEventListener('abort', abort)
     }
@@ -343,6 +358,8 @@ const leastMajor = 7
 
 async function look(client: Redis, settings: Settings): Promise<ServerInfo> {
   let text = ''
+  // Without the right to it waits end a little later.
+  const id = client.client('ID').then(String, () => null)
   try {
     text = await client.info('server', 'cluster', 'replication', 'persistence')
   } catch (error) {
@@ -357,11 +374,5 @@ async function look(client: Redis, settings: Settings): Promise<ServerInfo> {
     throw fault('UNSUPPORTED', `the server is Redis ${version}; 7.0 or newer is needed`, 'failed', false)
   if (settings.sentinels !== null && value('role') !== undefined && value('role') !== 'master')
     throw fault('UNAVAILABLE', 'the sentinels named a server that is no master any more', 'failed')
-  let clientId: string | null = null
-  try {
-    clientId = String(await client.client('ID'))
-  } catch {
-    // Without the right to it waits end a little later.
-  }
-  return { clustered: value('cluster_enabled') === '1', clientId }
+  return { clustered: value('cluster_enabled') === '1', clientId: await id }
 }

@@ -43,7 +43,7 @@ export interface RedisOptions {
    * elsewhere after this, a stopped one's handlers start nothing any more a tenth before. @default 10_000
    */
   readonly leaseMs?: number | undefined
-  /** How long a connection may be silent while an answer is awaited before it counts as dead, in milliseconds. @default 3_500, and less with a lease under 6 s */
+  /** How long a connection may be silent while an answer is awaited before it counts as dead, in milliseconds. @default 3_500, and half the lease where that is less */
   readonly replyMs?: number | undefined
   /** How long one attempt to connect may take, in milliseconds. @default 5_000 */
   readonly connectMs?: number | undefined
@@ -108,7 +108,7 @@ export function settingsOf(options: unknown): Settings {
     sentinels,
     leaseMs,
     marginMs: Math.max(100, Math.ceil(leaseMs / 10)),
-    replyMs: given.replyMs ?? Math.min(3500, Math.ceil(leaseMs * 0.58)),
+    replyMs: given.replyMs ?? Math.min(3500, Math.ceil(leaseMs / 2)),
     connectMs: given.connectMs ?? 5_000,
   }
 }

@@ -7,8 +7,8 @@ export interface PackWriter {
   list(count: number): void
   text(text: string): void
   bytes(bytes: Uint8Array): void
-  /** Packed already: by another writer. */
-  raw(packed: Buffer): void
+  /** Packed already: by another writer, or by `packed`. */
+  raw(packed: Uint8Array): void
   readonly size: number
   take(): Buffer
 }
@@ -39,6 +39,23 @@ export function packWriter(room: number): PackWriter {
     }
   }
 
+  // A few letters are written sooner than anybody can be asked to write them. False: there are others than ASCII's.
+  function short(text: string): boolean {
+    const { length } = text
+    need(1 + length)
+    const start = at + 1
+    let all = 0
+    for (let index = 0; index < length; index++) {
+      const code = text.charCodeAt(index)
+      buffer[start + index] = code
+      all |= code
+    }
+    if (all > 127) return false
+    buffer[at] = 0xa0 | length
+    at = start + length
+    return true
+  }
+
   return {
     list(count) {
       need(5)
@@ -52,12 +69,11 @@ export function packWriter(room: number): PackWriter {
       }
     },
     text(text) {
+      if (text.length < 32 && short(text)) return
       const length = Buffer.byteLength(text)
       need(5 + length)
       head(length)
-      if (length === text.length) buffer.write(text, at, length, 'latin1')
-      else buffer.write(text, at, length, 'utf8')
-      at += length
+      at += buffer.write(text, at, length, length === text.length ? 'latin1' : 'utf8')
     },
     bytes(bytes) {
       need(5 + bytes.length)
@@ -67,7 +83,7 @@ export function packWriter(room: number): PackWriter {
     },
     raw(packed) {
       need(packed.length)
-      packed.copy(buffer, at)
+      buffer.set(packed, at)
       at += packed.length
     },
     get size() {
@@ -75,6 +91,13 @@ export function packWriter(room: number): PackWriter {
     },
     take: () => buffer.subarray(0, at),
   }
+}
+
+/** These texts, packed one behind the other: what is said again and again is packed once. */
+export function packed(...texts: readonly string[]): Buffer {
+  const writer = packWriter(64)
+  for (const text of texts) writer.text(text)
+  return Buffer.from(writer.take())
 }
 
 /** Reads what the server's Lua packed: lists, byte strings, and false for what is not there. */

@@ -31,7 +31,11 @@ class Report implements PublishReport {
   readonly #parts: readonly { readonly part: Part; readonly ids: Buffer | null }[]
   #positions: (string | null)[] | null = null
 
-  constructor(failures: readonly Failure[], batch: readonly Outgoing[], parts: readonly { readonly part: Part; readonly ids: Buffer | null }[]) {
+  constructor(
+    failures: readonly Failure[],
+    batch: readonly Outgoing[],
+    parts: readonly { readonly part: Part; readonly ids: Buffer | null }[],
+  ) {
     this.failures = failures
     this.#batch = batch
     this.#parts = parts
@@ -163,7 +167,10 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   try {
     packed = packBatch(batch, part, partitions ?? 1)
   } catch (error) {
-    return fail('failed', fault('INTERNAL', `redis: a message could not be encoded: ${error instanceof Error ? error.message : ''}`, 'failed'))
+    return fail(
+      'failed',
+      fault('INTERNAL', `redis: a message could not be encoded: ${error instanceof Error ? error.message : ''}`, 'failed'),
+    )
   }
   let reply: unknown
   try {
@@ -190,7 +197,7 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   }
   if (word === 'CONFLICT')
     return fail('failed', fault('CONFLICT', `redis: topic "${topic}" has ${String(ids)} partitions, not ${partitions}`, 'failed'))
-  return fail('failed', await missing(core, topic))
+  return fail('failed', word === 'GONE' ? await missing(core, topic) : nowhere(topic))
 }
 
 // First the entry, then its slot: what is lost in between is an entry too many, never one too few.
@@ -212,7 +219,9 @@ async function storeLarge(core: Core, message: Outgoing, index: number, failures
     link.list(4)
     for (const word of ['y', group ?? '', message.slot ?? '', id]) link.text(word)
     const partitions = core.partitionsOf(topic)
-    await core.main.run(scripts.store, [keyOf(topic, 'meta')], [partitions === undefined ? '' : String(partitions), link.take()])
+    const words = [partitions === undefined ? '' : String(partitions), link.take()]
+    const [, , ...bad] = (await core.main.run(scripts.store, [keyOf(topic, 'meta')], words)) as readonly unknown[]
+    if (bad.length > 0) throw (await spoilt(core, topic, bad)) ?? cleaned(replyError(String(bad[1])), 'redis: the publish was refused: ')
   } catch (error) {
     failures.push({ index, outcome: explain(error).outcome === 'failed' ? 'failed' : 'unknown', error })
   }
@@ -225,21 +234,26 @@ function replyError(text: string): Error {
 }
 
 async function spoilt(core: Core, topic: string, bad: readonly unknown[]): Promise<Error | null> {
-  return String(bad[1]).startsWith('NOGROUP') ? missing(core, topic) : null
+  const why = String(bad[1])
+  if (why.startsWith('GONE')) return missing(core, topic)
+  return why.startsWith('NOGROUP') ? nowhere(topic) : null
 }
 
-/** Nobody would get it. What this session declared with groups is made again, and then the same call may work. */
+/** Nobody would get it, and the server knows the topic: somebody took its groups away. */
+function nowhere(topic: string): Error {
+  return fault('NOT_FOUND', `redis: topic "${topic}" has no group, so the message would be dropped`, 'failed')
+}
+
+/** The server has forgotten it. What this session declared with groups is made again, and then the same call may work. */
 async function missing(core: Core, topic: string): Promise<Error> {
   const plan = core.plans.get(topic)
-  if (plan !== undefined && plan.create && plan.groups.length > 0) {
-    try {
-      await core.declareAgain(topic)
-      return fault('UNAVAILABLE', `redis: topic "${topic}" was gone from the server; it is declared again`, 'failed')
-    } catch (error) {
-      return cleaned(error)
-    }
+  if (plan === undefined || !plan.create || plan.groups.length === 0) return nowhere(topic)
+  try {
+    await core.declareAgain(topic)
+    return fault('UNAVAILABLE', `redis: topic "${topic}" was gone from the server; it is declared again`, 'failed')
+  } catch (error) {
+    return cleaned(error)
   }
-  return fault('NOT_FOUND', `redis: topic "${topic}" has no group, so the message would be dropped`, 'failed')
 }
 
 // ── packing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -267,12 +281,14 @@ let roomOfBatch = 64 * 1024
 function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): Buffer {
   const writer = packWriter(roomOfBatch)
   writer.list(part.indexes.length)
+  const words: Buffer[] = []
   for (const index of part.indexes) {
     const message = batch[index] as Outgoing
     if (part.mixed) packStored(writer, message, partitions)
     else {
+      const partition = message.partition ?? 0
       writer.list(2 + countFields(message))
-      writer.raw(streamWords(message.place.topic, message.partition ?? 0))
+      writer.raw((words[partition] ??= streamWords(part.topic, partition)))
       writeFields(writer, message)
     }
   }
@@ -315,7 +331,10 @@ export function packStored(writer: PackWriter, message: Outgoing, partitions: nu
 }
 
 /** Outputs of a settlement, per topic: what it must look like, and its packed list. */
-export function packOutputs(core: Core, outputs: readonly Outgoing[]): readonly { readonly topic: string; readonly partitions: string; readonly packed: Buffer }[] {
+export function packOutputs(
+  core: Core,
+  outputs: readonly Outgoing[],
+): readonly { readonly topic: string; readonly partitions: string; readonly packed: Buffer }[] {
   const byTopic = new Map<string, Outgoing[]>()
   for (const output of outputs) {
     const list = byTopic.get(output.place.topic)

@@ -32,7 +32,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   // CLIENT SETNAME takes no spaces and nothing that is not printed.
   const name = context.name.replace(/[^!-~]/g, '-')
 
-  const open = (role: string, replyMs: number, until: AbortSignal, onUp: () => void, onDown: () => void): Promise<Link> => {
+  const pulse = { heard: clock.monotonic() }
+  const open = (role: string, until: AbortSignal, onUp: () => void, onDown: () => void): Promise<Link> => {
     let first = true
     return openLink(
       {
@@ -40,7 +41,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         clock,
         random,
         name: role === 'main' ? name : `${name}:${role}`,
-        replyMs,
+        replyMs: settings.replyMs,
+        pulse,
         beatMs: role === 'waiter' ? null : Math.max(50, Math.ceil(settings.leaseMs / 12)),
         onUp() {
           const again = !first
@@ -64,20 +66,15 @@ export async function openSession(settings: Settings, context: AdapterContext, s
 
   const main = await open(
     'main',
-    settings.replyMs,
     signal,
     () => {},
     () => {},
   )
 
-  // It only waits, so that nothing can be asked meanwhile: its silence says less.
-  const waiterReplyMs = settings.replyMs + 2000
-
   async function openOwner(): Promise<OpenOwner> {
     const parts: { link: Link | null; wait: Link | null; waiter: Waiter | null } = { link: null, wait: null, waiter: null }
     const link = await open(
       'owner',
-      settings.replyMs,
       ending.signal,
       () => {
         for (const tenant of [...tenants]) tenant.up()
@@ -90,7 +87,6 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     try {
       parts.wait = await open(
         'waiter',
-        waiterReplyMs,
         ending.signal,
         () => parts.waiter?.connected(),
         () => {},

@@ -7,6 +7,7 @@ import type { Core, OwnerLinks, Tenant } from './core.ts'
 import { explain, fault, refusal } from './explain.ts'
 import { mainFeed, type Ownership, retryFeed } from './feeds.ts'
 import { keyOf } from './keys.ts'
+import type { Link } from './link.ts'
 import type { RedisConsumerOptions } from './options.ts'
 import { assignmentQueue } from './queue.ts'
 import { type Script, scripts } from './scripts.ts'
@@ -29,11 +30,9 @@ const trimEveryMs = 5000
 
 /** What a consumer said under `native.redis`. @throws MessagingError INVALID_ARGUMENT */
 export function consumerOptions(source: Source): { readonly count: number } {
-  const given = check.options<RedisConsumerOptions>(
-    `cannot consume "${source.topic}"`,
-    source.native as RedisConsumerOptions | undefined,
-    { count: check.whole(1, 500) },
-  )
+  const given = check.options<RedisConsumerOptions>(`cannot consume "${source.topic}"`, source.native as RedisConsumerOptions | undefined, {
+    count: check.whole(1, 500),
+  })
   return { count: given.count ?? 500 }
 }
 
@@ -65,11 +64,11 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   let healing = false
 
   // ── the step ─────────────────────────────────────────────────────────────────────────────────────────────────────
-  async function ask(script: Script, renewOnly = false): Promise<readonly unknown[]> {
+  async function ask(script: Script, renewOnly = false, link: Link = links.link): Promise<readonly unknown[]> {
     const held = [...rows.values()].filter((row) => !row.released).flatMap((row) => [String(row.partition), row.token])
     const sentAt = clock.monotonic()
     const args = [me, String(settings.leaseMs), String(partitions), leaving ? '1' : renewOnly ? '2' : '0', ...held]
-    const reply = (await links.link.run(script, keys, args)) as readonly unknown[]
+    const reply = (await link.run(script, keys, args)) as readonly unknown[]
     // A grant that took longer than the lease is somebody else's by now.
     if (clock.monotonic() < sentAt + settings.leaseMs - settings.marginMs) proof = Math.max(proof, sentAt)
     return reply
@@ -103,7 +102,8 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     )
   }
 
-  // Its answer may be longer under way than proofs may be apart: then what is owned is renewed meanwhile, and nothing is taken.
+  // Its answer may be longer under way than proofs may be apart, or wait behind large messages: then what is owned is renewed
+  // meanwhile, on the other connection, where nothing is taken.
   function keep(): void {
     cancelKeep?.()
     cancelKeep = clock.timer(everyMs, () => {
@@ -111,9 +111,9 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       keep()
       if (links.link.client === null) return expire()
       const before = held()
-      ask(scripts.step, true).then(
+      ask(scripts.step, true, core.main).then(
         (reply) => {
-          if (!over) renewed(reply, before)
+          if (!over) renewed(reply, before, false)
         },
         () => {},
       )
@@ -132,12 +132,12 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   const held = (): ReadonlySet<Row> => new Set([...rows.values()].filter((row) => !row.released))
 
   function heard(reply: readonly unknown[], before: ReadonlySet<Row>): void {
-    renewed(reply, before)
+    renewed(reply, before, true)
     if (String(reply[0]) === 'NOGROUP') return heal()
     later(Math.max(closeRings, Number(reply[1]) + 5))
   }
 
-  function renewed(reply: readonly unknown[], before: ReadonlySet<Row>): void {
+  function renewed(reply: readonly unknown[], before: ReadonlySet<Row>, taking: boolean): void {
     const told = new Set<number>()
     for (let at = 2; at + 2 < reply.length; at += 3) {
       const partition = Number(String(reply[at]))
@@ -146,7 +146,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       told.add(partition)
       if (row !== undefined && row.token === token) {
         if (reply[at + 2] !== 1) handOver(row)
-      } else {
+      } else if (taking) {
         if (row !== undefined) drop(row, true)
         take(partition, token)
       }
@@ -236,7 +236,11 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     const stream = keyOf(topic, String(row.partition))
     const args = [String(row.partition), row.token, group]
     try {
-      await links.link.run(scripts.release, [stream, keyOf(topic, `own:${group}`), keyOf(topic, `bell:${group}`), keyOf(topic, `retry:${group}`)], args)
+      await links.link.run(
+        scripts.release,
+        [stream, keyOf(topic, `own:${group}`), keyOf(topic, `bell:${group}`), keyOf(topic, `retry:${group}`)],
+        args,
+      )
     } catch {
       // Without an answer its lease runs out.
     }

@@ -33,7 +33,7 @@ export function later(a: string, b: string): boolean {
 }
 
 // Long enough to be idle, short enough to notice soon that the connection is dead.
-const blockMs = 1000
+const blockMs = 500
 // Where nobody may be woken from outside.
 const shortBlockMs = 50
 

@@ -7,7 +7,22 @@ import { join as pathOf } from 'node:path'
 import type { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { makeTls, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
-import { assignment, content, describeLive, idsOf, join, message, never, type Opened, open, plan, source, take, until, witness } from './server.ts'
+import {
+  assignment,
+  content,
+  describeLive,
+  idsOf,
+  join,
+  message,
+  never,
+  type Opened,
+  open,
+  plan,
+  source,
+  take,
+  until,
+  witness,
+} from './server.ts'
 
 vi.setConfig({ testTimeout: 40_000 })
 
@@ -42,8 +57,16 @@ describeLive('Redis as it is used', () => {
 
   it('RDS-6: what every group finished is taken away, and nothing that one of them still needs', async () => {
     const one = await start()
-    const topic = await declared(one, { groups: [{ name: 'workers', start: 'earliest' }, { name: 'slow', start: 'earliest' }] })
-    await one.session.publish(Array.from({ length: 10 }, (_, n) => message(topic, `m-${n}`)), never)
+    const topic = await declared(one, {
+      groups: [
+        { name: 'workers', start: 'earliest' },
+        { name: 'slow', start: 'earliest' },
+      ],
+    })
+    await one.session.publish(
+      Array.from({ length: 10 }, (_, n) => message(topic, `m-${n}`)),
+      never,
+    )
     const member = await join(one.session, source(topic))
     const got = await take(await assignment(member), 10)
     await (await assignment(member)).settle(got.map(({ token }) => token))
@@ -185,7 +208,11 @@ describeLive('Redis as it is used', () => {
       settings: [`sentinel monitor shop 127.0.0.1 ${master.port} 1`, 'sentinel down-after-milliseconds shop 2000'],
     })
     try {
-      await until('the replica follows', async () => (await sentinel.control(['SENTINEL', 'replicas', 'shop'])).includes(String(replica.port)), 30_000)
+      await until(
+        'the replica follows',
+        async () => (await sentinel.control(['SENTINEL', 'replicas', 'shop'])).includes(String(replica.port)),
+        30_000,
+      )
       await until('it is in step', async () => (await replica.control(['INFO', 'replication'])).includes('master_link_status:up'), 30_000)
       const one = await start({ url: undefined, sentinels: { nodes: [`127.0.0.1:${sentinel.port}`], master: 'shop' } })
       const topic = await declared(one)
