@@ -142,8 +142,9 @@ async function main(): Promise<void> {
       // What is told above comes in the order of the page, which is late where several run at once.
       ...(options.shards > 0 && !options.brief
         ? {
-            onEnd: ({ id, verdict, seconds }, ended, of) => {
-              process.stderr.write(`${ended} of ${of}: ${id} ${verdict}, ${seconds.toFixed(1)} s\n`)
+            onEnd: ({ id, verdict, seconds, reason }, ended, of) => {
+              const why = verdict === 'fail' ? `: ${reason}` : ''
+              process.stderr.write(`${ended} of ${of}: ${id} ${verdict}, ${seconds.toFixed(1)} s${why}\n`)
             },
           }
         : {}),
