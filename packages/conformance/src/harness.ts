@@ -24,6 +24,11 @@ export interface Harness {
    * broker names its `wire`
    */
   readonly offers?: readonly Need[] | undefined
+  /**
+   * Clauses that this adapter is known not to meet every time, by id, each with what is missing. They are listed as not proven
+   * with that reason, and run where `only` names them. An adapter that is done has none.
+   */
+  readonly unmet?: Readonly<Record<string, string>> | undefined
 }
 
 /** Names of one clause: nobody else uses them. */

@@ -98,7 +98,8 @@ export function isChosen(id: string, only: readonly string[] | undefined): boole
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   const { harness, harnessAt, only, seed = 1, seeds = 1, quick = false, slackFactor = 1, offers, onResult, bail = false } = options
   const clauses = options.clauses ?? allClauses
-  const unknown = (only ?? []).filter((pattern) => !clauses.some((clause) => isChosen(clause.id, [pattern])))
+  const named = [...(only ?? []), ...Object.keys(harness.unmet ?? {})]
+  const unknown = named.filter((pattern) => !clauses.some((clause) => isChosen(clause.id, [pattern])))
   if (unknown.length > 0) fail(`no clause is called ${unknown.join(', ')}`)
   const started = realClock.monotonic()
   const plain = { harnessAt, seed, seeds, quick, slackFactor, offers }
@@ -127,7 +128,8 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     }
   }
   async function runOne(clause: Clause): Promise<void> {
-    const { result, findings } = await runner.run(clause)
+    const reason = only === undefined ? harness.unmet?.[clause.id] : undefined
+    const { result, findings } = reason === undefined ? await runner.run(clause) : { result: notProven(clause, seed, reason), findings: [] }
     for (const finding of findings) found(finding)
     results.set(clause.id, result)
     options.onEnd?.(result, results.size, chosen.length)
@@ -174,21 +176,32 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   }
 }
 
-function standingResult(clause: Clause, own: ClauseResult | undefined, found: Found | undefined, clausesRun: number): ClauseResult {
-  const base: ClauseResult = own ?? {
-    id: clause.id,
-    title: clause.title,
-    repeat: clause.id,
+const notProven = (clause: Clause, seed: number, reason: string): ClauseResult => ({
+  ...notRun(clause, seed),
+  verdict: 'not proven',
+  branch: undefined,
+  reason,
+})
+
+function notRun({ id, title }: Clause, seed: number): ClauseResult {
+  return {
+    id,
+    title,
+    repeat: id,
     verdict: 'pass',
     branch: 'run',
     seconds: 0,
-    seed: 1,
+    seed,
     reason: undefined,
     history: [],
     counts: noCounts,
     voids: 0,
     facts: {},
   }
+}
+
+function standingResult(clause: Clause, own: ClauseResult | undefined, found: Found | undefined, clausesRun: number): ClauseResult {
+  const base: ClauseResult = own ?? notRun(clause, 1)
   if (found === undefined)
     return clausesRun > 1 || clause.run !== undefined ? base : { ...base, verdict: 'not proven', reason: 'no clause ran under it' }
   const texts = [...found.texts]

@@ -164,6 +164,17 @@ describe('runSuite', () => {
     expect(history[0]).toEqual(history[1])
   })
 
+  it('runs a clause that the harness names as unmet only where it is asked for by name', async () => {
+    let runs = 0
+    const clauses: readonly Clause[] = [{ id: 'X-1', title: 'a clause', needs: 'memory', run: async () => void runs++ }]
+    const harness = { ...memoryHarness(), unmet: { 'X-1': 'the reason' } }
+    expect((await runSuite({ harness, clauses })).results).toMatchObject([{ id: 'X-1', verdict: 'not proven', reason: 'the reason' }])
+    expect(runs).toBe(0)
+    expect((await runSuite({ harness, clauses, only: ['X-1'] })).results).toMatchObject([{ id: 'X-1', verdict: 'pass' }])
+    expect(runs).toBe(1)
+    await expect(runSuite({ harness: { ...harness, unmet: { 'X-9': 'gone' } }, clauses })).rejects.toThrow('X-9')
+  })
+
   it('refuses ids that are no clause', async () => {
     await expect(runSuite({ harness: memoryHarness(), only: ['ACK-99'] })).rejects.toThrow('no clause is called ACK-99')
   })

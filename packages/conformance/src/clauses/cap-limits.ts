@@ -135,10 +135,12 @@ async function limits(t: Trial): Promise<void> {
   t.ok(first.done !== true, `an assignment with maxUnsettled ${limits.unsettled}`)
   if (first.done !== true) {
     t.ok((await first.value.read(10)).length > 0, 'deliveries with the highest maxUnsettled')
-    const next = iterator.next()
+    const ended = (async () => {
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) await next.value.release()
+    })()
     leave.abort()
     await first.value.release()
-    await next
+    await ended
   }
 
   await coreKeepsLimits(t)

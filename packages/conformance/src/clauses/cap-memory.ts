@@ -96,6 +96,15 @@ async function firstAssignment(
     else if (next.value.role === 'main') return { assignment: next.value, leave, rest }
   }
 }
+/** The member leaves: whatever else it was given is given back unread. */
+async function leaveAll(assignment: Assignment, leave: AbortController, rest: AsyncIterator<Assignment>): Promise<void> {
+  const ended = (async () => {
+    for (let next = await rest.next(); next.done !== true; next = await rest.next()) await next.value.release()
+  })()
+  leave.abort()
+  await assignment.release()
+  await ended
+}
 const contentOf = (delivery: Delivery | undefined): Received => delivery?.content as Received
 
 /** Neither the sender nor a handler holds the bytes that the server keeps: asked of the contract, where the bytes are. */
@@ -113,10 +122,7 @@ export async function copies(t: Trial): Promise<void> {
     if (t.capabilities.headers === 'native') t.equal(content.headers?.['colour'], 'blue', `round ${round}: the header`)
     content.body?.fill(1)
     if (content.headers !== null && !Object.isFrozen(content.headers)) (content.headers as Record<string, string>)['colour'] = 'green'
-    const ended = rest.next()
-    leave.abort()
-    await assignment.release()
-    await ended
+    await leaveAll(assignment, leave, rest)
   }
   await opened.close()
 }
@@ -149,11 +155,8 @@ async function bounds(t: Trial): Promise<void> {
     t.equal(await assignment.settle(held.map(({ token }) => token)), 'settled', 'settling them')
     await t.until('more are handed out', () => held.length > 8)
   }
-  const ended = rest.next()
-  leave.abort()
-  await assignment.release()
+  await leaveAll(assignment, leave, rest)
   await reading
-  await ended
   await opened.close()
 }
 
