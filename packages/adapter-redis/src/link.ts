@@ -50,10 +50,18 @@ export interface LinkOptions {
 
 interface Waiting {
   readonly sentAt: number
-  /** Of a blocking wait: how much longer it may take. */
+  /** Of a blocking wait or a large request: how much longer it may take. */
   readonly moreMs: number
   readonly beat: boolean
   done: boolean
+}
+
+// Nothing is heard while a large request is still on its way out.
+const smallRequest = 256 * 1024
+function wayMs(args: readonly Argument[]): number {
+  let bytes = 0
+  for (const each of args) if (typeof each !== 'string') bytes += each.length
+  return Math.max(0, bytes - smallRequest) / 256
 }
 
 const away = (): Error => fault('UNAVAILABLE', 'redis: the connection is away; connecting again', 'failed')
@@ -175,7 +183,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     const current = client
     if (closed) return Promise.reject(closedError())
     if (current === null || current.status !== 'ready') return Promise.reject(away())
-    const entry: Waiting = { sentAt: clock.monotonic(), moreMs, beat: isBeat, done: false }
+    const entry: Waiting = { sentAt: clock.monotonic(), moreMs: moreMs + wayMs(args), beat: isBeat, done: false }
     waiting.push(entry)
     const command = new Command(name, args as Argument[], { replyEncoding: null })
     current.sendCommand(command)
