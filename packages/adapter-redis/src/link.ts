@@ -28,6 +28,8 @@ export interface Link {
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown>
   /** Sends one command. `moreMs`: how much longer than usual its answer may take. */
   call(command: string, args: readonly Argument[], moreMs?: number): Promise<unknown>
+  /** Another connection of the session is back: this one does not wait out its pause. */
+  hurry(): void
   /** Ends it. `now`: without waiting for answers. Twice is fine. */
   close(now: boolean): Promise<void>
 }
@@ -62,6 +64,11 @@ function wayMs(args: readonly Argument[]): number {
   let bytes = 0
   for (const each of args) if (typeof each !== 'string') bytes += each.length
   return Math.max(0, bytes - smallRequest) / 256
+}
+
+// Growing, so that a server that starts is not run over, and never so long that nobody notices that it is back.
+function pauseMs(tries: number, random: () => number): number {
+  return tries <= 3 ? reconnectDelay(tries, random) : Math.round(2000 + 2000 * random())
 }
 
 const away = (): Error => fault('UNAVAILABLE', 'redis: the connection is away; connecting again', 'failed')
@@ -143,20 +150,21 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     retry()
   }
   function retry(): void {
-    cancelRetry = clock.timer(reconnectDelay(++tries, random), () => {
-      cancelRetry = null
-      connect(settings, options, giveUp.signal).then(
-        (next) => {
-          if (closed) destroy(next.client)
-          else attach(next)
-        },
-        (error: unknown) => {
-          if (closed) return
-          options.onDown(cleaned(error))
-          retry()
-        },
-      )
-    })
+    cancelRetry = clock.timer(pauseMs(++tries, random), attempt)
+  }
+  function attempt(): void {
+    cancelRetry = null
+    connect(settings, options, giveUp.signal).then(
+      (next) => {
+        if (closed) destroy(next.client)
+        else attach(next)
+      },
+      (error: unknown) => {
+        if (closed) return
+        options.onDown(cleaned(error))
+        retry()
+      },
+    )
   }
   function attach(next: { readonly client: Redis; readonly info: ServerInfo }): void {
     const made = next.client
@@ -234,6 +242,11 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
         if (error instanceof Error && error.message.startsWith('NOSCRIPT')) return send('eval', [script.source, ...rest], 0)
         throw error
       })
+    },
+    hurry() {
+      if (cancelRetry === null) return
+      cancelRetry()
+      cancelRetry = clock.timer(Math.round(250 + 250 * random()), attempt)
     },
     async close(now) {
       if (closed) return

@@ -281,14 +281,16 @@ let roomOfBatch = 64 * 1024
 function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): Buffer {
   const writer = packWriter(roomOfBatch)
   writer.list(part.indexes.length)
-  const words: Buffer[] = []
+  const words: (Buffer | undefined)[] = []
   for (const index of part.indexes) {
     const message = batch[index] as Outgoing
     if (part.mixed) packStored(writer, message, partitions)
     else {
       const partition = message.partition ?? 0
+      const known = words[partition] ?? streamWords(part.topic, partition)
+      words[partition] = known
       writer.list(2 + countFields(message))
-      writer.raw((words[partition] ??= streamWords(part.topic, partition)))
+      writer.raw(known)
       writeFields(writer, message)
     }
   }

@@ -33,9 +33,11 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const name = context.name.replace(/[^!-~]/g, '-')
 
   const pulse = { heard: clock.monotonic() }
-  const open = (role: string, until: AbortSignal, onUp: () => void, onDown: () => void): Promise<Link> => {
+  const links = new Set<Link>()
+
+  const open = async (role: string, until: AbortSignal, onUp: () => void, onDown: () => void): Promise<Link> => {
     let first = true
-    return openLink(
+    const link = await openLink(
       {
         settings,
         clock,
@@ -50,6 +52,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
           down.delete(role)
           if (closed) return
           if (again && down.size === 0) context.report('connected')
+          // The server answers: nobody else waits out a pause.
+          if (again) for (const each of links) each.hurry()
           onUp()
         },
         onDown(error) {
@@ -62,6 +66,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       },
       until,
     )
+    links.add(link)
+    return link
   }
 
   const main = await open(
