@@ -4,7 +4,7 @@
 import type { AdapterContext, Assignment, Delivery, SettleResult, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Wire } from './connections.ts'
-import { decode, deliveriesOf } from './encode.ts'
+import { decode, deliveriesOf } from './decode.ts'
 
 /** One message that the channel holds unacknowledged. */
 interface Held {
@@ -58,7 +58,6 @@ export class QueueAssignment implements Assignment {
   #due: number[] = []
   #trip: Promise<SettleResult> | null = null
   #flush: Promise<SettleResult> | null = null
-  #giveUp: (() => void) | null = null
 
   constructor(host: AssignmentHost) {
     this.topic = host.source.topic
@@ -239,6 +238,7 @@ export class QueueAssignment implements Assignment {
     const channel = this.#channel as Channel
     const { wire, context, source } = this.#host
     if (this.#over) return 'unknown'
+    let cancel = (): void => {}
     try {
       this.#acknowledge(due)
       const { clock } = context
@@ -250,20 +250,17 @@ export class QueueAssignment implements Assignment {
           if (wire.answeredAt > askedAt) resolve(false)
           else cancel = clock.timer(lookMs, look)
         }
-        let cancel = clock.timer(answerMs, look)
-        this.#giveUp = () => cancel()
+        cancel = clock.timer(answerMs, look)
       })
-      const known = await Promise.race([answered, late])
-      this.#giveUp?.()
-      this.#giveUp = null
-      if (known) {
+      if (await Promise.race([answered, late])) {
         wire.heard()
         return 'settled'
       }
       void this.release()
     } catch {
-      this.#giveUp?.()
-      this.#giveUp = null
+      // The channel has ended.
+    } finally {
+      cancel()
     }
     return 'unknown'
   }

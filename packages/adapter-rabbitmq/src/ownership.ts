@@ -39,6 +39,7 @@ export interface Ownership {
 
 const retryMs = 500
 const togetherMs = 100
+const shortTimes = 4
 
 /** Takes part until stopped, through lost connections and deleted queues. */
 export function startOwnership(options: OwnershipOptions): Ownership {
@@ -99,23 +100,25 @@ export function startOwnership(options: OwnershipOptions): Ownership {
     await pause(togetherMs)
     for (;;) {
       if (stopped.signal.aborted || wire.lost.aborted) return
-      await step(wire, channel)
+      const short = await step(wire, channel)
       if (stopped.signal.aborted || wire.lost.aborted) return
-      await pause(options.everyMs * (0.75 + random() / 2))
+      // What is missing is being handed over: nobody handles it meanwhile, so it is looked for more often.
+      await pause((short ? options.everyMs / shortTimes : options.everyMs) * (0.75 + random() / 2))
       if (stopped.signal.aborted || wire.lost.aborted) return
     }
   }
 
-  async function step(wire: Wire, channel: Channel): Promise<void> {
+  /** true: this member owns less than its share. */
+  async function step(wire: Wire, channel: Channel): Promise<boolean> {
     const { consumerCount } = await channel.checkQueue(members)
     const gone = (): boolean => stopped.signal.aborted || wire.lost.aborted
-    if (gone()) return
+    if (gone()) return false
     const count = Math.max(1, consumerCount)
     const share = Math.floor(queues.length / count)
     const over = queues.length % count
     const staying = [...owned.values()].filter((reader) => !reader.stopped)
     const most = share + ((await mayHaveMore(over, staying.length > share)) ? 1 : 0)
-    if (gone()) return
+    if (gone()) return false
     for (const reader of staying.slice(most)) {
       reader.assignment?.leave(options.handOverMs)
       reader.stop()
@@ -130,13 +133,17 @@ export function startOwnership(options: OwnershipOptions): Ownership {
       if (taken > 0 || gone()) continue
       if (have === share && !(await mayHaveMore(over, true))) break
       if (!(await locks.take(lockOf(partition), stopped.signal))) continue
-      if (gone()) return locks.free(lockOf(partition))
+      if (gone()) {
+        await locks.free(lockOf(partition))
+        return false
+      }
       have++
       take(partition)
     }
     if (extra !== null && [...owned.values()].filter((reader) => !reader.stopped).length <= share) await giveUpExtra()
     await Promise.all([...owned.values()].map((reader) => reader.accepted))
     accept()
+    return have < share
   }
 
   function take(partition: number): void {
