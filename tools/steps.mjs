@@ -51,7 +51,7 @@ const onServers = ['redis', 'rabbitmq'].flatMap((server) => [
     args: [
       'packages/conformance/dist/main.js',
       ...['--harness', `packages/adapter-${server}/test/conformance/harness.ts`, '--shards', '4', '--slack', '2'],
-      ...['--report', `reports/faults-${server}.md`, '--brief'],
+      ...['--report', `reports/faults-${server}.json`, '--brief'],
     ],
     files: ['packages/conformance/dist/main.js'],
     after: ['build'],

@@ -1,12 +1,11 @@
 // The suite from the command line: on the embedded broker, or on the one whose harness is named. The last line is "N passed, N failed, N skipped".
 
-import { spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { MemoryProfile } from '@posthorn/core/testing'
+import { bundled } from './bundle.ts'
 import { faultLines, faultReport } from './fault-report.ts'
 import { readsTypeScript } from './fork-args.ts'
 import type { Harness } from './harness.ts'
@@ -98,20 +97,10 @@ function packageOf(file: string): string {
   while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder)
   return folder
 }
-/** A harness in TypeScript needs a loader, in this process and in all that it starts. */
-function needsLoader(file: string): boolean {
-  return file.endsWith('.ts') && !readsTypeScript()
-}
-function again(file: string): void {
-  const loader = pathToFileURL(createRequire(file).resolve('tsx')).href
-  const { status } = spawnSync(process.execPath, [...process.execArgv, '--import', loader, ...process.argv.slice(1)], { stdio: 'inherit' })
-  process.exitCode = status ?? 2
-}
-
 async function main(): Promise<void> {
   const options = parse()
-  const { harness: file } = options
-  if (file !== undefined && needsLoader(file)) return again(file)
+  const named = options.harness
+  const file = named?.endsWith('.ts') && !readsTypeScript() ? await bundled(named) : named
   // URLs and configuration load the adapter from where the application is: here that is the harness's package.
   if (file !== undefined) process.chdir(packageOf(file))
   const chosen: readonly string[] = file !== undefined ? ['real'] : options.profile === 'all' ? profiles : [options.profile]
