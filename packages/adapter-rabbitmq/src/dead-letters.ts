@@ -7,7 +7,7 @@ import type { AdapterContext, Delivery, Page, Place, SettleResult } from '@posth
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Link } from './connections.ts'
 import { openChannel, unlessLost } from './connections.ts'
-import { decode, deliveriesOf } from './encode.ts'
+import { decode, deliveriesOf } from './decode.ts'
 import { explain, fault } from './explain.ts'
 import * as layout from './layout.ts'
 

@@ -1,52 +1,71 @@
-// Between messages and AMQP: CloudEvents in headers `cloudEvents_<name>`, the rest as AMQP's own properties. Strict when
-// writing, lenient when reading: what any other client may have sent is a message, or at least its bytes.
+// From messages to AMQP: CloudEvents in headers `cloudEvents_<name>`, the rest as AMQP's own properties.
 
-import type { Content, Outgoing, Received, Undecodable } from '@posthorn/core/adapter'
+import type { Content, Outgoing } from '@posthorn/core/adapter'
 import { wire } from '@posthorn/core/adapter'
-import type { Message } from 'amqplib'
+import { type Bytes, mostBytesOf } from './bytes.ts'
 
-/** AMQP's short texts hold this many bytes. What is longer travels in headers alone. */
-const shortBytes = 255
-const prefix = 'cloudEvents_'
 /** Before the names of application headers that mean something to the server or to us. */
-const aside = 'ph-header-'
+export const aside = 'ph-header-'
+
+const prefix = 'cloudEvents_'
 /** What makes no difference to a message, but would to the server (copies by CC), or is written by it. */
 const special =
   /^(?:B?CC|x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-delay|x-opt-.*|traceparent|tracestate|baggage)$/
-const serverOwn = /^(?:x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-opt-.*|x-delayed-.*|CC|BCC)$/
-const nullBody: Buffer = Buffer.alloc(0)
+/** AMQP's short texts hold this many bytes. What is longer travels in headers alone. */
+const shortBytes = 255
+/** Of all headers together. Some clients can read and write no more. */
+const headerBytes = 64 * 1024
+const persistent = 2
+/** Of a header's text: its type, its length. */
+const fieldBytes = 16
+/** More than all that a message has beside its texts. */
+const fixedBytes = 256
 
-/** What the client takes beside the body; what is undefined it leaves out. */
-type Published = {
-  readonly headers: Record<string, string>
-} & { readonly [Name in 'messageId' | 'contentType' | 'type']: string | undefined } & {
-  readonly mandatory: true
-  readonly persistent: true
-  readonly timestamp: number | undefined
+// Bits of the properties that a message has, in the order in which they follow.
+const has = { contentType: 1 << 15, headers: 1 << 13, deliveryMode: 1 << 12, messageId: 1 << 7, timestamp: 1 << 6, type: 1 << 5 }
+
+/** The name of a header as it is written, its type behind it: text. */
+function nameBytes(name: string): Buffer {
+  const bytes = Buffer.from(name)
+  if (bytes.length > shortBytes) throw new RangeError(`a header name of ${bytes.length} bytes, at most ${shortBytes} are possible`)
+  return Buffer.concat([Buffer.from([bytes.length]), bytes, Buffer.from('S')])
 }
 
-/** A message in AMQP's words. */
-export interface Encoded {
-  readonly body: Buffer
-  readonly options: Published
+const mostNames = 1000
+const ownNames = new Map<string, Buffer>()
+
+// Few names are in use: each is made once. Beyond that many, each time.
+function applicationName(name: string): Buffer {
+  const known = ownNames.get(name)
+  if (known !== undefined) return known
+  const made = nameBytes(special.test(name) ? aside + name : name)
+  if (ownNames.size < mostNames) ownNames.set(name, made)
+  return made
 }
 
+const nameOf = {
+  id: nameBytes(`${prefix}id`),
+  time: nameBytes(`${prefix}time`),
+  expires: nameBytes(`${prefix}expirytime`),
+  key: nameBytes(`${prefix}partitionkey`),
+  trace: nameBytes('traceparent'),
+  slot: nameBytes('ph-slot'),
+  body: nameBytes('ph-body'),
+}
+
+/** What all messages with the same attributes have in common. */
 interface SharedPart {
-  readonly source: string | undefined
-  readonly type: string | undefined
-  /** Attributes that few senders have, by header name; null: none. */
-  readonly others: Readonly<Record<string, string>> | null
+  /** The attributes as headers. */
+  readonly headers: Buffer
   readonly contentType: string | undefined
-  readonly shortType: string | undefined
+  readonly type: string | undefined
+  readonly mostBytes: number
 }
 
-// Attributes are one frozen object per producer: their part of the headers is made once.
+// Attributes are one frozen object per producer: their part is made once.
 const shared = new WeakMap<Content['attributes'], SharedPart>()
 let lastAttributes: Content['attributes'] | undefined
 let lastPart: SharedPart | undefined
-
-const short = (text: string | undefined): string | undefined =>
-  text === undefined || (text.length > shortBytes / 3 && Buffer.byteLength(text) > shortBytes) ? undefined : text
 
 function sharedOf(attributes: Content['attributes']): SharedPart {
   if (attributes === lastAttributes && lastPart !== undefined) return lastPart
@@ -61,236 +80,81 @@ function sharedOf(attributes: Content['attributes']): SharedPart {
 
 function partOf(attributes: Content['attributes']): SharedPart {
   const contentType = short(attributes.datacontenttype)
-  let others: Record<string, string> | null = null
+  const type = short(attributes.type)
+  const parts: Buffer[] = []
+  const add = (name: string, value: string): void => {
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(Buffer.byteLength(value))
+    parts.push(nameBytes(prefix + name), length, Buffer.from(value))
+  }
+  add('specversion', '1.0')
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === 'specversion' || name === 'source' || name === 'type') continue
-    if (name === 'datacontenttype' && contentType !== undefined) continue
-    others ??= {}
-    others[prefix + name] = value
+    if (name !== 'specversion' && (name !== 'datacontenttype' || contentType === undefined)) add(name, value)
   }
-  return { source: attributes.source, type: attributes.type, others, contentType, shortType: short(attributes.type) }
+  const headers = Buffer.concat(parts)
+  return { headers, contentType, type, mostBytes: headers.length + 2 * shortBytes }
 }
 
-/** Writes a message for the wire. The body is not copied. */
-export function encode(message: Outgoing): Encoded {
-  const part = sharedOf(message.attributes)
-  const { id, time, expiresAt, transport } = message
-  // One shape for all messages, which is what makes objects cheap; the client leaves out what is undefined.
-  const headers: Record<string, string | undefined> = {
-    cloudEvents_specversion: '1.0',
-    cloudEvents_id: id,
-    cloudEvents_source: part.source,
-    cloudEvents_type: part.type,
-    cloudEvents_time: time === null ? undefined : wire.formatTime(time),
-    cloudEvents_expirytime: expiresAt === null ? undefined : wire.formatTime(expiresAt),
-    cloudEvents_partitionkey: message.key ?? undefined,
-    traceparent: transport?.traceparent,
-  }
-  if (part.others !== null) Object.assign(headers, part.others)
-  if (message.headers !== null) {
-    for (const name in message.headers) headers[special.test(name) ? aside + name : name] = message.headers[name] ?? ''
-  }
-  if (transport !== null) for (const name in transport) if (name !== 'traceparent') headers[name] = transport[name] ?? ''
-  if (message.slot !== null) headers['ph-slot'] = message.slot
-  if (message.body === null) headers['ph-body'] = 'null'
-  const options: Encoded['options'] = {
-    headers: headers as Record<string, string>,
-    mandatory: true,
-    persistent: true,
-    messageId: short(id),
-    contentType: part.contentType,
-    type: part.shortType,
-    // Whole seconds, as AMQP has it; the attribute `time` is the exact one.
-    timestamp: time === null || time < 0 ? undefined : Math.floor(time / 1000),
-  }
-  return { body: bufferOf(message.body), options }
-}
+const short = (text: string | undefined): string | undefined =>
+  text === undefined || (text.length > shortBytes / 3 && Buffer.byteLength(text) > shortBytes) ? undefined : text
 
-function bufferOf(body: Uint8Array | null): Buffer {
-  if (body === null) return nullBody
-  return Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-}
-
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-type Texts = Record<string, string>
-const texts = (): Texts => Object.create(null) as Texts
-
-/** The text that a header of any AMQP type stands for; null where there is none. @throws TypeError for bytes that are no UTF-8 */
-function textOf(value: unknown): string | null {
-  if (typeof value === 'string') return value
-  if (value === null || value === undefined) return null
-  if (Buffer.isBuffer(value)) return strict.decode(value)
-  if (typeof value !== 'object') return String(value)
-  const tagged = value as { readonly '!'?: unknown; readonly value?: unknown }
-  if (tagged['!'] === 'timestamp' && typeof tagged.value === 'number') return instant(tagged.value)
-  if (tagged['!'] === 'decimal') {
-    const { digits = 0, places = 0 } = tagged.value as { digits?: number; places?: number }
-    return (digits / 10 ** places).toFixed(places)
-  }
-  return JSON.stringify(value, (_, part: unknown) => (part instanceof Uint8Array ? Buffer.from(part).toString('base64') : part))
-}
-
-function instant(seconds: number): string {
-  try {
-    return wire.formatTime(seconds * 1000)
-  } catch {
-    return String(seconds)
-  }
-}
-
-const attributeName = /^(?:cloudEvents[_:]|ce[-_])([a-z0-9]{1,64})$/i
-const transportName = /^(?:traceparent|tracestate|baggage|ph-[a-z0-9-]+)$/
-
-/** What a header is, by its name. */
-interface Named {
-  readonly kind: 'attribute' | 'id' | 'key' | 'time' | 'expires' | 'version' | 'server' | 'slot' | 'body' | 'transport' | 'header'
-  /** Its name in a message. */
-  readonly name: string
-}
-
-const kinds: Readonly<Record<string, Named['kind']>> = {
-  id: 'id',
-  partitionkey: 'key',
-  time: 'time',
-  expirytime: 'expires',
-  specversion: 'version',
-}
-const mostNames = 1000
-const names = new Map<string, Named>()
-
-// Few names are in use: each is looked at once.
-function named(header: string): Named {
-  const known = names.get(header)
-  if (known !== undefined) return known
-  const found = look(header)
-  if (names.size < mostNames) names.set(header, found)
-  return found
-}
-
-function look(header: string): Named {
-  if (serverOwn.test(header)) return { kind: 'server', name: header }
-  const attribute = attributeName.exec(header)?.[1]?.toLowerCase()
-  if (attribute !== undefined)
-    return { kind: Object.hasOwn(kinds, attribute) ? (kinds[attribute] ?? 'attribute') : 'attribute', name: attribute }
-  if (header === 'ph-slot') return { kind: 'slot', name: header }
-  if (header === 'ph-body') return { kind: 'body', name: header }
-  if (header.startsWith(aside)) return { kind: 'header', name: header.slice(aside.length) }
-  return { kind: transportName.test(header) ? 'transport' : 'header', name: header }
-}
-
-const noAttributes: Content['attributes'] = Object.freeze(texts())
-let last: Content['attributes'] = noAttributes
-
-// One sender's messages share their attributes: one object for all in a row, so that core compares and checks them once.
-function shareAttributes(found: Texts, count: number): Content['attributes'] {
-  let same = 0
-  for (const name in last) {
-    if (last[name] !== found[name]) {
-      same = -1
-      break
-    }
-    same++
-  }
-  if (same !== count) last = Object.freeze(found)
-  return last
+/** No message takes more bytes beside its body. */
+export function mostPropertyBytes({ id, key, attributes, headers, transport, slot }: Outgoing): number {
+  let bytes = fixedBytes + sharedOf(attributes).mostBytes + 2 * mostBytesOf(id)
+  if (key !== null) bytes += mostBytesOf(key)
+  if (slot !== null) bytes += mostBytesOf(slot)
+  if (headers !== null) for (const name in headers) bytes += applicationName(name).length + fieldBytes + mostBytesOf(headers[name] ?? '')
+  if (transport !== null) for (const name in transport) bytes += mostBytesOf(name) + fieldBytes + mostBytesOf(transport[name] ?? '')
+  return bytes
 }
 
 /**
- * Reads a message of any client. `keyed`: a routing key that is no partition stands for the key where the message names none. Bytes
- * where a text must be make it `Undecodable`, with its body and headers as they are. Never throws.
+ * Writes the properties of a message: which there are, and each of them. There has to be room for `mostPropertyBytes`.
+ *
+ * @throws RangeError for headers that do not fit
  */
-export function decode(message: Message, keyed: boolean): Received | Undecodable {
-  const { properties, content, fields } = message
-  const raw = (properties.headers ?? {}) as Readonly<Record<string, unknown>>
-  let id: string | null = null
-  let key: string | null = null
-  let time: number | null = null
-  let expiresAt: number | null = null
-  let headers: Texts | null = null
-  let transport: Texts | null = null
-  let mark: string | null = null
-  let count = 0
-  const attributes = texts()
-  const attribute = (name: string, value: string): void => {
-    if (!(name in attributes)) count++
-    attributes[name] = value
-  }
-  for (const header in raw) {
-    const { kind, name } = named(header)
-    if (kind === 'server' || kind === 'slot') continue
-    let value: string | null
-    try {
-      value = textOf(raw[header])
-    } catch {
-      return undecodable(message, `the header "${header.slice(0, 100)}" is no UTF-8 text`)
-    }
-    if (value === null) continue
-    switch (kind) {
-      case 'id':
-        id = value
-        break
-      case 'key':
-        key = value
-        break
-      case 'time':
-        time = wire.parseTime(value)
-        if (time === null) attribute(name, value)
-        break
-      case 'expires':
-        expiresAt = wire.parseTime(value)
-        if (expiresAt === null) attribute(name, value)
-        break
-      case 'version':
-        if (value !== '1.0') return undecodable(message, `it is a CloudEvent of version ${value.slice(0, 20)}, not 1.0`)
-        break
-      case 'attribute':
-        attribute(name, value)
-        break
-      case 'header':
-        headers ??= texts()
-        headers[name] = value
-        break
-      default:
-        if (kind === 'body' && content.length === 0) mark = value
-        else {
-          transport ??= texts()
-          transport[name] = value
-        }
-    }
-  }
-  if (id === null && typeof properties.messageId === 'string') id = properties.messageId
-  if (typeof properties.contentType === 'string') attribute('datacontenttype', properties.contentType)
-  if (attributes.type === undefined && typeof properties.type === 'string') attribute('type', properties.type)
-  if (time === null && typeof properties.timestamp === 'number' && attributes.time === undefined) time = properties.timestamp * 1000
-  if (key === null && keyed && !/^\d*$/.test(fields.routingKey)) key = fields.routingKey
-  return {
-    id,
-    key,
-    body: mark === 'null' ? null : content,
-    time,
-    expiresAt,
-    attributes: shareAttributes(attributes, count),
-    headers,
-    transport,
-  }
+export function writeProperties(to: Bytes, message: Outgoing): void {
+  const part = sharedOf(message.attributes)
+  const { id, time } = message
+  const messageId = short(id)
+  // Whole seconds, as AMQP has it; the attribute `time` is the exact one.
+  const timestamp = time === null || time < 0 ? undefined : Math.floor(time / 1000)
+  to.short(
+    has.headers |
+      has.deliveryMode |
+      (part.contentType === undefined ? 0 : has.contentType) |
+      (messageId === undefined ? 0 : has.messageId) |
+      (timestamp === undefined ? 0 : has.timestamp) |
+      (part.type === undefined ? 0 : has.type),
+  )
+  if (part.contentType !== undefined) to.shortText(part.contentType)
+  writeHeaders(to, message, part)
+  to.octet(persistent)
+  if (messageId !== undefined) to.shortText(messageId)
+  if (timestamp !== undefined) to.longLong(timestamp)
+  if (part.type !== undefined) to.shortText(part.type)
 }
 
-function undecodable(message: Message, why: string): Undecodable {
-  const headers: Record<string, Uint8Array> = Object.create(null) as Record<string, Uint8Array>
-  for (const [name, value] of Object.entries(message.properties.headers ?? {})) {
-    if (serverOwn.test(name)) continue
-    try {
-      headers[name] = Buffer.isBuffer(value) ? value : Buffer.from(textOf(value) ?? '')
-    } catch {
-      headers[name] = Buffer.from(JSON.stringify(value))
-    }
+function writeHeaders(to: Bytes, { id, key, body, time, expiresAt, headers, transport, slot }: Outgoing, part: SharedPart): void {
+  const length = to.at
+  to.long(0)
+  to.raw(part.headers)
+  field(to, nameOf.id, id)
+  if (time !== null) field(to, nameOf.time, wire.formatTime(time))
+  if (expiresAt !== null) field(to, nameOf.expires, wire.formatTime(expiresAt))
+  if (key !== null) field(to, nameOf.key, key)
+  if (headers !== null) for (const name in headers) field(to, applicationName(name), headers[name] ?? '')
+  if (transport !== null) {
+    for (const name in transport) field(to, name === 'traceparent' ? nameOf.trace : nameBytes(name), transport[name] ?? '')
   }
-  return { undecodable: why, body: message.content, headers }
+  if (slot !== null) field(to, nameOf.slot, slot)
+  if (body === null) field(to, nameOf.body, 'null')
+  const bytes = to.at - length - 4
+  if (bytes > headerBytes - 4) throw new RangeError(`${bytes} bytes of headers, ${headerBytes} are possible`)
+  to.setLong(length, bytes)
 }
 
-/** How often the server has handed this message out, this time included. `redelivered` says nothing and is not used. */
-export function deliveriesOf(message: Message): number {
-  const count: unknown = message.properties.headers?.['x-delivery-count']
-  return typeof count === 'number' && count >= 0 ? count + 1 : 1
+function field(to: Bytes, name: Buffer, text: string): void {
+  to.raw(name)
+  to.longText(text)
 }
