@@ -1,4 +1,5 @@
-// A live connection: one link for everything that is sent, and, once something is consumed, one for owners and one that waits.
+// A live connection: one link for everything that is sent, one on which the server gives signs of life, and, once something is
+// consumed, one for owners and one that waits.
 
 import { type Adapter, type AdapterContext, check, type Session, type TopicPlan } from '@posthorn/core/adapter'
 import { subscribeBroadcast } from './broadcast.ts'
@@ -9,6 +10,7 @@ import { fault } from './explain.ts'
 import { type Link, openLink } from './link.ts'
 import type { Settings } from './options.ts'
 import { publish } from './publish.ts'
+import { createPulse } from './pulse.ts'
 import { subscribeGroup } from './subscribe.ts'
 import { declareTopic, inspectGroup } from './topology.ts'
 import { createWaiter, type Waiter } from './waiter.ts'
@@ -45,21 +47,21 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         name: role === 'main' ? name : `${name}:${role}`,
         replyMs: settings.replyMs,
         pulse,
-        beatMs: role === 'waiter' ? null : Math.max(50, Math.ceil(settings.leaseMs / 12)),
+        beatMs: role === 'waiter' || role === 'pulse' ? null : Math.max(50, Math.ceil(settings.leaseMs / 12)),
         onUp() {
           const again = !first
           first = false
           down.delete(role)
           if (closed) return
-          if (again && down.size === 0) context.report('connected')
+          if (again && down.size === 0 && role !== 'pulse') context.report('connected')
           // The server answers: nobody else waits out a pause.
           if (again) for (const each of links) each.hurry()
           onUp()
         },
         onDown(error) {
           const known = down.has(role)
-          down.add(role)
-          if (closed) return
+          if (role !== 'pulse') down.add(role)
+          if (closed || role === 'pulse') return
           context.report('recovering', error)
           if (!known) onDown()
         },
@@ -76,6 +78,24 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     () => {},
     () => {},
   )
+
+  let beating: Link | null = null
+  const signs = createPulse(() => beating)
+  try {
+    beating = await open(
+      'pulse',
+      signal,
+      () => signs.connected(),
+      () => {},
+    )
+  } catch {
+    // A server that takes no more connections serves those that it has.
+  }
+  if (signal.aborted) {
+    await Promise.all([main.close(true), beating?.close(true)])
+    throw fault('CANCELLED', 'redis: connecting was given up')
+  }
+  signs.connected()
 
   async function openOwner(): Promise<OpenOwner> {
     const parts: { link: Link | null; wait: Link | null; waiter: Waiter | null } = { link: null, wait: null, waiter: null }
@@ -229,7 +249,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       const opened = owner
       const ends = opened === null ? null : await opened.catch(() => null)
       const now = until.aborted
-      await Promise.all([main.close(now), ends?.link.close(now), ends?.waiter.close(true)])
+      signs.stop()
+      await Promise.all([main.close(now), beating?.close(true), ends?.link.close(now), ends?.waiter.close(true)])
     },
   } satisfies Session
 }
