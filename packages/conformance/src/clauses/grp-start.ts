@@ -226,10 +226,13 @@ async function logTrimmed(t: Trial): Promise<void> {
   await t.send(sender, topic, after)
   const broker = await t.connect()
   await broker.consume(topic, t.consumeOptions(), seen.handler())
-  await t.until('the lost position is told', () => told(t, topic.name) > 0, {
-    withinMs: t.takeoverMs,
-    seen: () => t.events('adapter').map(({ event }) => event['reason']),
-  })
+  // A queue that was emptied keeps no trace of it: only a log has positions below which something is missing.
+  if (t.capabilities.retention === 'log') {
+    await t.until('the lost position is told', () => told(t, topic.name) > 0, {
+      withinMs: t.takeoverMs,
+      seen: () => t.events('adapter').map(({ event }) => event['reason']),
+    })
+  }
   await t.until('what is still there is handled', () => after.every((order) => seen.of(order).length > 0), {
     withinMs: t.takeoverMs,
     seen: () => seen.finished,
