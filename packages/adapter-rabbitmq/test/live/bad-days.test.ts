@@ -207,7 +207,7 @@ onServer(
       await until('what was sent now is handled', () => sorted(numbers.filter((n) => n !== 999)).length === 101)
       expect(sorted(numbers.filter((n) => n !== 999))).toEqual(upTo(101))
       expect(numbers.filter((n) => n !== 999).length).toBe(101)
-    expect(seen.statuses).not.toContain('recovering')
+      expect(seen.statuses).not.toContain('recovering')
     })
 
     it('waits for a server that is not there yet, and says so when it does not come', async () => {
