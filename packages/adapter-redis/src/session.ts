@@ -6,8 +6,10 @@ import { subscribeBroadcast } from './broadcast.ts'
 import { best, clustered } from './capabilities.ts'
 import type { Core, OwnerLinks, Tenant } from './core.ts'
 import { browse, remove } from './dead.ts'
+import { warnOfLosses } from './durability.ts'
 import { fault } from './explain.ts'
 import { type Link, openLink } from './link.ts'
+import { createNeighbours } from './neighbours.ts'
 import type { Settings } from './options.ts'
 import { publish } from './publish.ts'
 import { createPulse } from './pulse.ts'
@@ -96,6 +98,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     throw fault('CANCELLED', 'redis: connecting was given up')
   }
   signs.connected()
+  void warnOfLosses(main, settings, context)
 
   async function openOwner(): Promise<OpenOwner> {
     const parts: { link: Link | null; wait: Link | null; waiter: Waiter | null } = { link: null, wait: null, waiter: null }
@@ -147,6 +150,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     context,
     settings,
     main,
+    neighbours: createNeighbours(),
     plans,
     get closed() {
       return closed

@@ -36,7 +36,16 @@ export interface AdapterContext {
   /** Something happened that no call returns. Core logs and counts it; the adapter goes on by itself. */
   event(name: AdapterEvent, detail: EventDetail): void
 }
-export type AdapterEvent = 'session-lost' | 'position-lost' | 'lease-lost' | 'blocked' | 'fenced' | 'partitions-changed' | 'broker-dropped'
+export type AdapterEvent =
+  | 'session-lost'
+  | 'position-lost'
+  | 'lease-lost'
+  | 'blocked'
+  | 'fenced'
+  | 'partitions-changed'
+  | 'broker-dropped'
+  /** The server's settings let it lose what it has acknowledged. Told once, after connecting. */
+  | 'not-durable'
 export interface EventDetail {
   readonly topic?: string
   readonly group?: string

@@ -1,7 +1,7 @@
 // What the server and its client do to those who do not know it, each under the name it has among us.
 
 import { inspect } from 'node:util'
-import { connect } from '@posthorn/core'
+import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
 import { redis } from '@posthorn/redis'
 import type { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
@@ -49,8 +49,8 @@ describeLive('traps of Redis and its client', () => {
     await broker?.stop()
   })
 
-  async function start(url = broker.url): Promise<Opened> {
-    const one = await open({ url })
+  async function start(url = broker.url, leaseMs = 2000): Promise<Opened> {
+    const one = await open({ url, leaseMs })
     opened.push(one)
     return one
   }
@@ -65,7 +65,7 @@ describeLive('traps of Redis and its client', () => {
     return name
   }
 
-  it('S1, S2: 100 publishes whose answers are lost are 100 unknown and 100 entries, at once and not repeated', async () => {
+  it('S1, S2, PUB-9, PUB-17: 100 publishes whose answers are lost are 100 unknown and 100 entries, at once and not repeated', async () => {
     const link = await way()
     const one = await start(link.url)
     const topic = await declared(one)
@@ -83,7 +83,7 @@ describeLive('traps of Redis and its client', () => {
     expect(await see.xlen(`{${topic}}:0`)).toBe(102)
   })
 
-  it('S3, S17: entries that were trimmed while they were pending are told, and do not come back for ever', async () => {
+  it('S3, S17, RDS-2: entries that were trimmed while they were pending are told, and do not come back for ever', async () => {
     const one = await start()
     const topic = await declared(one)
     await one.session.publish(
@@ -171,7 +171,7 @@ describeLive('traps of Redis and its client', () => {
     expect(idsOf(got)).toEqual(['after'])
   })
 
-  it('S8: after FLUSHALL the group is made again from 0, with an event and without a hot loop', async () => {
+  it('S8, RDS-3: after FLUSHALL the group is made again from 0, with an event and without a hot loop', async () => {
     const one = await start()
     const topic = await declared(one)
     const member = await join(one.session, source(topic))
@@ -199,22 +199,26 @@ describeLive('traps of Redis and its client', () => {
     await member.leave()
   })
 
-  it('S10: a message that is held for three leases stays with its owner', async () => {
-    const one = await start()
+  it('S10, RDS-4, FLOW-4: a message that is held for three leases stays with its owner, whether he reads on or not, and comes once', async () => {
+    const one = await start(broker.url, 1000)
     const topic = await declared(one)
     await one.session.publish([message(topic, 'held')], never)
     const member = await join(one.session, source(topic))
     const mine = await assignment(member)
     const [held] = await take(mine, 1)
-    const until3 = performance.now() + 3 * 2000
-    await until('three leases are over', () => performance.now() > until3)
+    const since = performance.now()
+    await until('nobody reads for a lease and a half', () => performance.now() > since + 1500)
+    const more: unknown[] = []
+    void mine.read(1).then((deliveries) => more.push(...deliveries))
+    await until('three leases are over', () => performance.now() > since + 3000)
     expect(mine.lost.aborted).toBe(false)
+    expect(more).toEqual([])
     expect(await mine.settle([held?.token])).toBe('settled')
     expect(member.all.filter(({ role }) => role === 'main')).toHaveLength(1)
     await member.leave()
   })
 
-  it('S11, S19: 1,000 pending of a dead owner come in order, page by page, then what is new', async () => {
+  it('S11, S19, S25, RDS-1: 1,000 pending of a dead owner come in order, page by page, then what is new', async () => {
     const one = await start()
     const topic = await declared(one)
     const ids = Array.from({ length: 1000 }, (_, n) => `m-${n}`)
@@ -238,6 +242,72 @@ describeLive('traps of Redis and its client', () => {
     expect(got[0]?.deliveries).toBe(2)
     expect(got.at(-1)?.deliveries).toBe(1)
     await second.leave()
+  })
+
+  it('S12: members that come and go dead-letter no message whose handler runs', async () => {
+    const topic = defineTopic(`traps.t${++topics}`, { schema: unchecked<{ readonly k: string }>(), key: ({ k }) => k, groups: ['workers'] })
+    const brokers = await Promise.all([0, 1].map(() => connect(redis({ url: broker.url, leaseMs: 1000 }), { log: false })))
+    const [first, second] = brokers as [(typeof brokers)[0], (typeof brokers)[0]]
+    try {
+      let open = (): void => {}
+      const gate = new Promise<void>((resolve) => {
+        open = resolve
+      })
+      let [starts, ends] = [0, 0]
+      const options = { group: 'workers', retry: false, maxDeliveries: 1 } as const
+      await first.consume(topic, options, async () => {
+        starts++
+        await gate
+        ends++
+      })
+      await first.producer(topic).send({ k: 'a' })
+      await until('the handler runs', () => starts === 1)
+      const since = performance.now()
+      for (let round = 0; round < 3 || performance.now() < since + 2000; round++) {
+        const other = await second.consume(topic, options, () => void starts++)
+        await other.close()
+      }
+      open()
+      await until('it is settled', async () => ends === 1 && (await first.lag(topic, 'workers')).backlog === 0)
+      expect(starts).toBe(1)
+      expect(await see.xlen(`{${topic.name}}:dead:workers`)).toBe(0)
+    } finally {
+      await Promise.all(brokers.map((each) => each.close()))
+    }
+  })
+
+  it('S14, RDS-5: what is promoted, forwarded, parked or dead-lettered leaves its old place and enters the new one in one step', async () => {
+    const one = await start()
+    const topic = await declared(one)
+    const monitor = await see.monitor()
+    const steps: string[][] = []
+    monitor.on('monitor', (_time: string, words: string[], from: string) => {
+      if (from !== 'lua') steps.push([])
+      else steps.at(-1)?.push(`${words[0]?.toUpperCase()} ${words[1]}`)
+    })
+    const together = (...commands: string[]): boolean => steps.some((step) => commands.every((each) => step.includes(each)))
+    try {
+      const member = await join(one.session, source(topic, { atomic: true }))
+      const mine = await assignment(member)
+      await one.session.publish([message(topic, 'delayed', { delayMs: 100 })], never)
+      const taken = await take(mine, 1)
+      await until('promoted in one step', () => together(`ZREM {${topic}}:delay`, `XADD {${topic}}:0`))
+      await one.session.publish([message(topic, 'a'), message(topic, 'b')], never)
+      taken.push(...(await take(mine, 2)))
+      const places = [
+        ['main', null, `XADD {${topic}}:0`],
+        ['retry', 'workers', `ZADD {${topic}}:retry:workers`],
+        ['dead', 'workers', `XADD {${topic}}:dead:workers`],
+      ] as const
+      for (const [at, [role, group, written]] of places.entries()) {
+        const output = message(topic, `out-${role}`, { place: { topic, role, group }, slot: role === 'dead' ? 'slot' : null })
+        expect(await mine.settle([taken[at]?.token], [output])).toBe('settled')
+        await until(`${role} in one step`, () => together(`XACK {${topic}}:0`, written))
+      }
+      await member.leave()
+    } finally {
+      monitor.disconnect()
+    }
   })
 
   it('S15: two equal delayed messages both arrive', async () => {
@@ -281,7 +351,73 @@ describeLive('traps of Redis and its client', () => {
     await member.leave()
   })
 
-  it('S23: out of memory is definite, and needs no restart', async () => {
+  it('S20: two members, of whom one comes later, keep the order of every key and never handle one key at once', async () => {
+    const topic = defineTopic(`traps.t${++topics}`, {
+      schema: unchecked<{ readonly k: string; readonly n: number }>(),
+      key: ({ k }) => k,
+      groups: ['workers'],
+      partitions: 4,
+    })
+    const brokers = await Promise.all([0, 1].map(() => connect(redis({ url: broker.url, leaseMs: 1000 }), { log: false })))
+    const [first, second] = brokers as [(typeof brokers)[0], (typeof brokers)[0]]
+    try {
+      const handled = new Map<string, number[]>()
+      const running = new Set<string>()
+      const byMember = [0, 0]
+      const handler =
+        (member: 0 | 1) =>
+        async ({ value: { k, n } }: { readonly value: { readonly k: string; readonly n: number } }): Promise<void> => {
+          if (running.has(k)) throw new Error(`two handlers of ${k}`)
+          running.add(k)
+          handled.set(k, [...(handled.get(k) ?? []), n])
+          byMember[member]++
+          await new Promise((resolve) => setImmediate(resolve))
+          running.delete(k)
+        }
+      const options = { group: 'workers', retry: false, concurrency: 8, maxUnsettled: 16 } as const
+      await first.consume(topic, options, handler(0))
+      const expected = Array.from({ length: 50 }, (_, n) => n)
+      const load = async (from: number): Promise<void> => {
+        const values = expected.slice(from, from + 25).flatMap((n) => Array.from({ length: 8 }, (_, k) => ({ value: { k: `k${k}`, n } })))
+        await first.producer(topic).sendBatch(values)
+      }
+      await load(0)
+      await second.consume(topic, options, handler(1))
+      await until('both own something', async () => {
+        const owned = Object.values(await see.hgetall(`{${topic.name}}:own:workers`)).filter((row) => row.includes('/'))
+        return owned.length === 4 && new Set(owned.map((row) => row.split('/')[0])).size === 2
+      })
+      await load(25)
+      await until('all are handled', () => [...handled.values()].reduce((sum, { length }) => sum + length, 0) >= 400)
+      for (const [, numbers] of handled) expect(numbers).toEqual(expected)
+      expect(byMember[1]).toBeGreaterThan(0)
+      expect(await see.xlen(`{${topic.name}}:dead:workers`)).toBe(0)
+    } finally {
+      await Promise.all(brokers.map((each) => each.close()))
+    }
+  })
+
+  it('S21, S22: a server that may lose what it acknowledged is told once, where it may be asked', async () => {
+    const told = ({ events }: Opened): number => events.filter(({ name }) => name === 'not-durable').length
+    const durable = await start()
+    await see.config('SET', 'appendonly', 'no')
+    await see.call('ACL', 'SETUSER', 'quiet', 'on', '>pass', '~*', '&*', '+@all', '-config')
+    try {
+      const volatile = await start()
+      await until('it is told', () => told(volatile) === 1)
+      expect(volatile.events.find(({ name }) => name === 'not-durable')?.detail.note).toContain('appendonly')
+      // Whoever may not ask is told nothing, and works.
+      const quiet = await start(broker.url.replace('redis://', 'redis://quiet:pass@'))
+      const topic = await declared(quiet)
+      expect((await quiet.session.publish([message(topic, 'a')], never)).failures).toEqual([])
+      expect([told(quiet), told(durable), told(volatile)]).toEqual([0, 0, 1])
+    } finally {
+      await see.config('SET', 'appendonly', 'yes')
+      await see.call('ACL', 'DELUSER', 'quiet')
+    }
+  })
+
+  it('S23, RDS-7: out of memory is definite, and needs no restart', async () => {
     const one = await start()
     const topic = await declared(one)
     await see.config('SET', 'maxmemory', '1')
@@ -296,14 +432,14 @@ describeLive('traps of Redis and its client', () => {
     expect((await one.session.publish([message(topic, 'c')], never)).failures).toEqual([])
   })
 
-  it('S24: a wrong password is one clear error, and the password is nowhere in it', async () => {
+  it('S24, SEC-1: a wrong password is one clear error, and the password is nowhere in it', async () => {
     const url = broker.url.replace('redis://', 'redis://nobody:canary-77123@')
     const error: unknown = await connect(redis({ url }), { log: false, connectTimeoutMs: 5000 }).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code: 'UNAUTHORIZED', retryable: false })
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('canary-77123')
   })
 
-  it('S26: who lost its partition while it waited gets nothing and settles nothing', async () => {
+  it('S26, RDS-8: who lost its partition while it waited gets nothing and settles nothing', async () => {
     const one = await start()
     const two = await start()
     const topic = await declared(one)
@@ -327,7 +463,7 @@ describeLive('traps of Redis and its client', () => {
     expect(await see.hget(`{${topic}}:own:workers`, '0')).toMatch(/^other/)
   })
 
-  it('S27: five polite hand-overs leave the count of deliveries as it was', async () => {
+  it('S27, RBL-9: five polite hand-overs leave the count of deliveries as it was', async () => {
     const one = await start()
     const topic = await declared(one)
     await one.session.publish([message(topic, 'a'), message(topic, 'b')], never)
@@ -337,5 +473,58 @@ describeLive('traps of Redis and its client', () => {
       expect(got.map(({ deliveries }) => deliveries)).toEqual([1, 1])
       await member.leave()
     }
+  })
+
+  it('RDS-9: a connection that is back within half a lease costs nothing: same partition, same token, settlements count', async () => {
+    const link = await way()
+    const one = await start(link.url, 6000)
+    const topic = await declared(one)
+    await one.session.publish(
+      Array.from({ length: 10 }, (_, n) => message(topic, `m-${n}`)),
+      never,
+    )
+    const member = await join(one.session, source(topic))
+    const mine = await assignment(member)
+    const held = await take(mine, 10)
+    const token = async (): Promise<string | undefined> => (await see.hget(`{${topic}}:own:workers`, '0'))?.split('|')[0]
+    const before = await token()
+    link.cut()
+    await until('it is noticed', () => one.states.includes('recovering'))
+    await until('it is back', () => one.states.at(-1) === 'connected')
+    const until2 = performance.now() + 2500
+    const more: unknown[] = []
+    void mine.read(10).then((deliveries) => more.push(...deliveries))
+    await until('two steps are over', () => performance.now() > until2)
+    expect(mine.lost.aborted).toBe(false)
+    expect(more).toEqual([])
+    expect(await token()).toBe(before)
+    expect(await mine.settle(held.map((each) => each.token))).toBe('settled')
+    expect(member.all.filter(({ role }) => role === 'main')).toHaveLength(1)
+    await member.leave()
+  })
+
+  it('PUB-18: what is asked for while the connection is away is stored when it is back', async () => {
+    const link = await way()
+    const one = await start(link.url)
+    const topic = await declared(one)
+    link.cut()
+    await until('it is noticed', () => one.states.includes('recovering'))
+    const reports = await Promise.all(Array.from({ length: 50 }, (_, n) => one.session.publish([message(topic, `m-${n}`)], never)))
+    expect(reports.flatMap(({ failures }) => failures)).toEqual([])
+    expect(await see.xlen(`{${topic}}:0`)).toBe(50)
+  })
+
+  it('LIFE-14: while the connection that owns is away it is recovering, whatever the others do', async () => {
+    const one = await start()
+    const topic = await declared(one)
+    const member = await join(one.session, source(topic))
+    await assignment(member)
+    const clients = String(await see.client('LIST')).split('\n')
+    const ids = clients.filter((line) => /name=\S+:owner /.test(line)).map((line) => /\bid=(\d+)/.exec(line)?.[1] ?? '')
+    expect(ids).toHaveLength(1)
+    await see.client('KILL', 'ID', ids[0] as string)
+    await until('it is told', () => one.states.includes('recovering'), 3000)
+    await until('it is back', () => one.states.at(-1) === 'connected')
+    await member.leave()
   })
 })
