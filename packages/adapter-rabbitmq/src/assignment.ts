@@ -6,12 +6,30 @@ import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Wire } from './connections.ts'
 import { decode, deliveriesOf } from './decode.ts'
 
-/** One message that the channel holds unacknowledged. */
-interface Held {
+/** One message that the channel holds unacknowledged: what core is given, and its own token. Of the client's message it keeps the bytes alone. */
+class Held implements Delivery {
   readonly owner: QueueAssignment
   readonly tag: number
-  readonly message: ConsumeMessage
-  settled: boolean
+  readonly content: Delivery['content']
+  readonly parked: boolean
+  readonly deliveries: number
+  settled = false
+
+  constructor(owner: QueueAssignment, message: ConsumeMessage, keyed: boolean, parked: boolean) {
+    this.owner = owner
+    this.tag = message.fields.deliveryTag
+    this.content = decode(message, keyed && !parked)
+    this.parked = parked
+    this.deliveries = deliveriesOf(message)
+  }
+
+  get token(): Held {
+    return this
+  }
+
+  position(): null {
+    return null
+  }
 }
 
 export interface AssignmentHost {
@@ -29,12 +47,12 @@ export interface AssignmentHost {
 }
 
 const nothing: Promise<readonly Delivery[]> = Promise.resolve(Object.freeze([]))
-const noPosition = (): null => null
 const closeMs = 5000
 /** A settlement's answer is missed after this long, in milliseconds, and then looked for every so often. */
 const answerMs = 10_000
 const lookMs = 500
 const stale: Promise<SettleResult> = Promise.resolve('stale')
+const soon = Promise.resolve()
 
 export class QueueAssignment implements Assignment {
   readonly topic: string
@@ -46,6 +64,8 @@ export class QueueAssignment implements Assignment {
   #channel: Channel | null = null
   #buffer: Held[] = []
   #head = 0
+  /** Something came from the server in this turn, and `#arrived` follows. */
+  #arriving = false
   #begun = false
   #over = false
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
@@ -128,15 +148,21 @@ export class QueueAssignment implements Assignment {
 
   /** The server handed a message over. Never throws: that would end the channel. */
   receive(message: ConsumeMessage): void {
-    this.#host.wire.heard()
-    if (this.#over) return
-    const held: Held = { owner: this, tag: message.fields.deliveryTag, message, settled: false }
-    if (this.#host.repeated(message)) {
-      this.#drop(held)
-      return
+    if (!this.#arriving) {
+      this.#arriving = true
+      void soon.then(this.#arrived)
     }
-    this.#buffer.push(held)
+    if (this.#over) return
+    const { source, repeated } = this.#host
+    if (repeated(message)) return this.#drop(message.fields.deliveryTag)
+    this.#buffer.push(new Held(this, message, source.keyed, this.role === 'retry'))
     this.begin()
+  }
+
+  // What one piece from the socket brings is handed over together.
+  readonly #arrived = (): void => {
+    this.#arriving = false
+    this.#host.wire.heard()
     this.#wake()
   }
 
@@ -164,21 +190,10 @@ export class QueueAssignment implements Assignment {
 
   #take(max: number): readonly Delivery[] {
     const until = Math.min(this.#buffer.length, this.#head + Math.max(1, max))
-    const deliveries: Delivery[] = []
-    const { keyed } = this.#host.source
-    const parked = this.role === 'retry'
-    for (let index = this.#head; index < until; index++) {
-      const held = this.#buffer[index] as Held
-      deliveries.push({
-        token: held,
-        content: decode(held.message, keyed && !parked),
-        parked,
-        deliveries: deliveriesOf(held.message),
-        position: noPosition,
-      })
-    }
+    const all = this.#head === 0 && until === this.#buffer.length
+    const deliveries = all ? this.#buffer : this.#buffer.slice(this.#head, until)
     this.#head = until
-    if (this.#head === this.#buffer.length) {
+    if (until === this.#buffer.length) {
       this.#buffer = []
       this.#head = 0
     } else if (this.#head >= 512 && this.#head * 2 >= this.#buffer.length) {
@@ -205,9 +220,12 @@ export class QueueAssignment implements Assignment {
   // one must name a message that is still open, or the server closes the channel.
   #acknowledge(tags: readonly number[]): void {
     const channel = this.#channel as Channel
-    for (const tag of tags) this.#above.add(tag)
     let lowest = this.#lowest
-    while (this.#above.delete(lowest)) lowest++
+    for (const tag of tags) {
+      if (tag === lowest) lowest++
+      else this.#above.add(tag)
+    }
+    if (this.#above.size > 0) while (this.#above.delete(lowest)) lowest++
     this.#lowest = lowest
     let highest = 0
     let below = 0
@@ -265,10 +283,10 @@ export class QueueAssignment implements Assignment {
     return 'unknown'
   }
 
-  #drop(held: Held): void {
+  #drop(tag: number): void {
     const { context, source } = this.#host
     try {
-      this.#acknowledge([held.tag])
+      this.#acknowledge([tag])
     } catch {
       // The channel has ended: it comes again, and is dropped then.
       return

@@ -3,7 +3,7 @@
 import type { Content, Received, Undecodable } from '@posthorn/core/adapter'
 import { wire } from '@posthorn/core/adapter'
 import type { Message } from 'amqplib'
-import { aside } from './encode.ts'
+import { aside, prefix } from './encode.ts'
 
 /** What the server writes into the headers of a message, and no application did. */
 const serverOwn = /^(?:x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-opt-.*|x-delayed-.*|CC|BCC)$/
@@ -44,15 +44,17 @@ interface Named {
   readonly kind: 'attribute' | 'id' | 'key' | 'time' | 'expires' | 'version' | 'server' | 'slot' | 'body' | 'transport' | 'header'
   /** Its name in a message. */
   readonly name: string
+  /** Written as we write it: no other header of the message can mean the same. */
+  readonly ours: boolean
 }
 
-const kinds: Readonly<Record<string, Named['kind']>> = {
-  id: 'id',
-  partitionkey: 'key',
-  time: 'time',
-  expirytime: 'expires',
-  specversion: 'version',
-}
+const kinds: ReadonlyMap<string, Named['kind']> = new Map<string, Named['kind']>([
+  ['id', 'id'],
+  ['partitionkey', 'key'],
+  ['time', 'time'],
+  ['expirytime', 'expires'],
+  ['specversion', 'version'],
+])
 const mostNames = 1000
 const names = new Map<string, Named>()
 
@@ -66,31 +68,44 @@ function named(header: string): Named {
 }
 
 function look(header: string): Named {
-  if (serverOwn.test(header)) return { kind: 'server', name: header }
+  if (serverOwn.test(header)) return { kind: 'server', name: header, ours: false }
   const attribute = attributeName.exec(header)?.[1]?.toLowerCase()
-  if (attribute !== undefined)
-    return { kind: Object.hasOwn(kinds, attribute) ? (kinds[attribute] ?? 'attribute') : 'attribute', name: attribute }
-  if (header === 'ph-slot') return { kind: 'slot', name: header }
-  if (header === 'ph-body') return { kind: 'body', name: header }
-  if (header.startsWith(aside)) return { kind: 'header', name: header.slice(aside.length) }
-  return { kind: transportName.test(header) ? 'transport' : 'header', name: header }
+  if (attribute !== undefined) {
+    // What we write as a property of AMQP comes from there.
+    const ours = header === prefix + attribute && attribute !== 'datacontenttype'
+    return { kind: kinds.get(attribute) ?? 'attribute', name: attribute, ours }
+  }
+  if (header === 'ph-slot') return { kind: 'slot', name: header, ours: true }
+  if (header === 'ph-body') return { kind: 'body', name: header, ours: true }
+  if (header.startsWith(aside)) return { kind: 'header', name: header.slice(aside.length), ours: true }
+  return { kind: transportName.test(header) ? 'transport' : 'header', name: header, ours: true }
 }
 
-const noAttributes: Content['attributes'] = Object.freeze(texts())
-let last: Content['attributes'] = noAttributes
+// One sender's messages share their attributes: one object for all in a row, so that core compares and checks them once, and
+// nothing is made for a message that has the same as the one before.
+let last: Content['attributes'] = Object.freeze(texts())
+let lastCount = 0
 
-// One sender's messages share their attributes: one object for all in a row, so that core compares and checks them once.
-function shareAttributes(found: Texts, count: number): Content['attributes'] {
-  let same = 0
-  for (const name in last) {
-    if (last[name] !== found[name]) {
-      same = -1
-      break
-    }
-    same++
+function attributesOf(raw: Readonly<Record<string, unknown>>, properties: Message['properties']): Content['attributes'] {
+  const attributes = texts()
+  for (const header in raw) {
+    const { kind, name } = named(header)
+    if (kind !== 'attribute' && kind !== 'time' && kind !== 'expires') continue
+    const value = textOf(raw[header])
+    // A point in time that is none is kept as what it is.
+    if (value !== null && (kind === 'attribute' || wire.parseTime(value) === null)) attributes[name] = value
   }
-  if (same !== count) last = Object.freeze(found)
+  if (typeof properties.contentType === 'string') attributes.datacontenttype = properties.contentType
+  if (attributes.type === undefined && typeof properties.type === 'string') attributes.type = properties.type
+  if (sameTexts(attributes, last)) return last
+  last = Object.freeze(attributes)
+  lastCount = Object.keys(attributes).length
   return last
+}
+
+function sameTexts(some: Content['attributes'], others: Content['attributes']): boolean {
+  const all = Object.keys(some)
+  return all.length === Object.keys(others).length && all.every((name) => some[name] === others[name])
 }
 
 /**
@@ -107,14 +122,11 @@ export function decode(message: Message, keyed: boolean): Received | Undecodable
   let headers: Texts | null = null
   let transport: Texts | null = null
   let mark: string | null = null
-  let count = 0
-  const attributes = texts()
-  const attribute = (name: string, value: string): void => {
-    if (!(name in attributes)) count++
-    attributes[name] = value
-  }
+  let badTime = false
+  // Attributes that are those of the message before; -1: they are not the same, or not surely.
+  let same = properties.contentType === last.datacontenttype ? (last.datacontenttype === undefined ? 0 : 1) : -1
   for (const header in raw) {
-    const { kind, name } = named(header)
+    const { kind, name, ours } = named(header)
     if (kind === 'server' || kind === 'slot') continue
     let value: string | null
     try {
@@ -132,17 +144,17 @@ export function decode(message: Message, keyed: boolean): Received | Undecodable
         break
       case 'time':
         time = wire.parseTime(value)
-        if (time === null) attribute(name, value)
+        if (time === null) badTime = true
         break
       case 'expires':
         expiresAt = wire.parseTime(value)
-        if (expiresAt === null) attribute(name, value)
+        if (expiresAt === null) same = -1
         break
       case 'version':
         if (value !== '1.0') return undecodable(message, `it is a CloudEvent of version ${value.slice(0, 20)}, not 1.0`)
         break
       case 'attribute':
-        attribute(name, value)
+        same = same >= 0 && ours && last[name] === value ? same + 1 : -1
         break
       case 'header':
         headers ??= texts()
@@ -151,26 +163,18 @@ export function decode(message: Message, keyed: boolean): Received | Undecodable
       default:
         if (kind === 'body' && content.length === 0) mark = value
         else {
-          transport ??= texts()
+          // Its names are known, so that no prototype can be met by them.
+          transport ??= {}
           transport[name] = value
         }
     }
   }
   if (id === null && typeof properties.messageId === 'string') id = properties.messageId
-  if (typeof properties.contentType === 'string') attribute('datacontenttype', properties.contentType)
-  if (attributes.type === undefined && typeof properties.type === 'string') attribute('type', properties.type)
-  if (time === null && typeof properties.timestamp === 'number' && attributes.time === undefined) time = properties.timestamp * 1000
+  if (last.type === undefined && properties.type !== undefined) same = -1
+  const attributes = same === lastCount && !badTime ? last : attributesOf(raw, properties)
+  if (time === null && !badTime && typeof properties.timestamp === 'number') time = properties.timestamp * 1000
   if (key === null && keyed && !/^\d*$/.test(fields.routingKey)) key = fields.routingKey
-  return {
-    id,
-    key,
-    body: mark === 'null' ? null : content,
-    time,
-    expiresAt,
-    attributes: shareAttributes(attributes, count),
-    headers,
-    transport,
-  }
+  return { id, key, body: mark === 'null' ? null : content, time, expiresAt, attributes, headers, transport }
 }
 
 function undecodable(message: Message, why: string): Undecodable {

@@ -7,7 +7,8 @@ import { type Bytes, mostBytesOf } from './bytes.ts'
 /** Before the names of application headers that mean something to the server or to us. */
 export const aside = 'ph-header-'
 
-const prefix = 'cloudEvents_'
+/** Before the names of attributes. */
+export const prefix = 'cloudEvents_'
 /** What makes no difference to a message, but would to the server (copies by CC), or is written by it. */
 const special =
   /^(?:B?CC|x-death|x-(?:first|last)-death-.*|x-delivery-count|x-acquired-count|x-delay|x-opt-.*|traceparent|tracestate|baggage)$/

@@ -83,6 +83,23 @@ describe("other clients' messages", () => {
     })
   })
 
+  it('what a message before it said is not taken for its own, however its attributes are spelled', () => {
+    const read = (properties: Record<string, unknown>): Record<string, string> => ({ ...received(delivered(properties)).attributes })
+    const whole = { contentType: 'a/b', type: 't', headers: { cloudEvents_source: '/s', cloudEvents_type: 't' } }
+    const attributes = { source: '/s', type: 't', datacontenttype: 'a/b' }
+    expect(read(whole)).toEqual(attributes)
+    expect(read({ contentType: 'a/b', headers: { cloudEvents_source: '/s', 'ce-source': '/s' } })).toEqual({
+      source: '/s',
+      datacontenttype: 'a/b',
+    })
+    expect(read(whole)).toEqual(attributes)
+    expect(read({ ...whole, headers: { ...whole.headers, cloudEvents_time: 'noon' } })).toEqual({ ...attributes, time: 'noon' })
+    expect(read({ ...whole, contentType: undefined })).toEqual({ source: '/s', type: 't' })
+    expect(read({ contentType: 'a/b', headers: { cloudEvents_source: '/s' } })).toEqual({ source: '/s', datacontenttype: 'a/b' })
+    expect(read({ contentType: 'a/b', type: 't', headers: { cloudEvents_source: '/s' } })).toEqual(attributes)
+    expect(read({})).toEqual({})
+  })
+
   it('hostile names stay names', () => {
     const headers = JSON.parse('{"__proto__": "p", "constructor": "c", "toString": "t"}') as Record<string, string>
     const back = received(delivered({ headers }))

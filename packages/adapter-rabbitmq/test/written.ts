@@ -50,7 +50,7 @@ export function piecesOf(messages: readonly Outgoing[], frameMax = 131_072): rea
 export function written(message: Outgoing): { readonly message: Message; readonly properties: Readonly<Record<string, unknown>> } {
   const [method, header, ...bodies] = framesIn(Buffer.concat(piecesOf([message])), 131_072)
   const properties = Object.fromEntries(Object.entries(header?.fields ?? {}).filter(([, value]) => value !== undefined))
-  const { exchange, routingKey } = method?.fields as { exchange: string; routingKey: string }
+  const { exchange, routingKey } = (method?.fields ?? {}) as { exchange?: string; routingKey?: string }
   const delivered = {
     content: Buffer.concat(bodies.map(({ content }) => content ?? Buffer.alloc(0))),
     fields: { deliveryTag: 1, redelivered: false, exchange, routingKey, consumerTag: 'c' },

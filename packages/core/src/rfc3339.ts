@@ -14,9 +14,20 @@ export function formatTime(ms: number): string {
   return lastText
 }
 
-/** Milliseconds since 1970, finer digits cut off, or null for what is no RFC 3339 point in time. Never throws. */
+let parsedText = ''
+let parsedMs: number | null = null
+
+/** Milliseconds since 1970, finer digits cut off, or null for what is no RFC 3339 point in time. Messages of one millisecond are read once. Never throws. */
 export function parseTime(text: unknown): number | null {
   if (typeof text !== 'string' || text.length > 64) return null
+  if (text !== parsedText) {
+    parsedMs = parsed(text)
+    parsedText = text
+  }
+  return parsedMs
+}
+
+function parsed(text: string): number | null {
   const match = form.exec(text)
   if (match === null) return null
   const [, day, clock, fraction = '', zone] = match
