@@ -22,7 +22,7 @@ export function newTraceparent(): string {
 let at = 0
 let text = ''
 
-/** The time now as CloudEvents writes it. */
+/** The time now as CloudEvents writes it: made once per millisecond. */
 export function timeText(): string {
   const now = wallClock()
   if (now !== at) {
@@ -31,6 +31,9 @@ export function timeText(): string {
   }
   return text
 }
+
+/** The second of the last `timeText`, as AMQP writes it. */
+export const timeSeconds = (): number => Math.floor(at / 1000)
 
 const encoder = new TextEncoder()
 const known = new Map<string, number>()

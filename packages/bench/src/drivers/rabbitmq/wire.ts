@@ -1,6 +1,6 @@
 import type { Channel, Options } from 'amqplib'
 import { group, type Place } from '../../compare/client.ts'
-import { newId, newTraceparent, shared, timeText } from '../../compare/wire.ts'
+import { newId, newTraceparent, shared, timeSeconds, timeText } from '../../compare/wire.ts'
 import type { Work } from '../../messages.ts'
 
 /** The queue of a partition; of a topic without keys there is one. */
@@ -38,7 +38,7 @@ export function optionsOf(topic: string, work: Work, keyed: boolean): Options.Pu
     messageId: id,
     type: topic,
     contentType: shared.datacontenttype,
-    timestamp: Math.floor(Date.parse(time) / 1000),
+    timestamp: timeSeconds(),
     headers,
   }
 }
