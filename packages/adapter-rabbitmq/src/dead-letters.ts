@@ -51,8 +51,8 @@ interface Entry {
 const noPosition = (): null => null
 const firstPrefetch = 250
 const lockPauseMs = 50
-const idleMs = 2000
-const backMs = 2000
+const idleMs = 1000
+const backMs = 10_000
 const lookMs = 5
 /** Bytes of entries that are kept for the pages to come. */
 const keptBytes = 16 * 1_048_576
@@ -135,9 +135,11 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
         openChannel(wire, false, () => {}),
       )
       let left = 0
+      let consumers = 0
       try {
-        const { messageCount } = await unlessLost(wire, signal, channel.checkQueue(queue))
+        const { messageCount, consumerCount } = await unlessLost(wire, signal, channel.checkQueue(queue))
         left = messageCount
+        consumers = consumerCount
         const remove = (message: ConsumeMessage): void => {
           channel.ack(message)
           left--
@@ -148,7 +150,7 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
         // The answer to this is the proof that the server has read the removals.
         await closeChannel(channel)
       }
-      await allBack(locked, queue, left, signal)
+      await allBack(locked, queue, left, consumers, signal)
     } finally {
       await unlock(locked, place)
     }
@@ -162,10 +164,15 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
     }
   }
 
-  // The server hands back after it has answered. Whoever looks next must find everything.
-  async function allBack(channel: Channel, queue: string, left: number, signal: AbortSignal): Promise<void> {
+  // The server hands back after it has answered: when the consumers of the channel are gone from the queue. Whoever looks next must
+  // find everything, and new entries, which may arrive meanwhile, must not be taken for what is coming back.
+  async function allBack(channel: Channel, queue: string, left: number, consumers: number, signal: AbortSignal): Promise<void> {
     const until = context.clock.monotonic() + backMs
-    while ((await channel.checkQueue(queue)).messageCount < left && context.clock.monotonic() < until) await pause(lookMs, signal)
+    for (;;) {
+      const { messageCount, consumerCount } = await channel.checkQueue(queue)
+      if ((messageCount >= left && consumerCount <= consumers) || context.clock.monotonic() >= until) return
+      await pause(lookMs, signal)
+    }
   }
 
   // The prefetch of a consumer cannot be raised; another consumer on the same channel can be added.
@@ -185,11 +192,20 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
         let cancel = (): void => {}
         const wait = (): void => {
           cancel()
-          // Less is there than was counted: that is all, then.
-          cancel = context.clock.timer(idleMs, () => {
+          cancel = context.clock.timer(idleMs, () => void look())
+        }
+        // Less came than was counted. Either somebody else took the rest, and nothing is left, or we or the server are slow.
+        const look = async (): Promise<void> => {
+          const before = seen
+          try {
+            const { messageCount } = await channel.checkQueue(queue)
+            if (enough || seen >= until) return
+            if (seen > before || messageCount > 0) return wait()
             enough = true
             resolve()
-          })
+          } catch (error) {
+            reject(error)
+          }
         }
         const take = (message: ConsumeMessage | null): void => {
           if (message === null) {
