@@ -8,7 +8,7 @@ async function faster(t: Trial): Promise<void> {
   const topic = t.topic('faster', { keyed: false })
   const broker = await t.connect()
   const maxBuffered = 10_000
-  const producer = broker.producer(topic, { timeoutMs: 5000, maxBuffered })
+  const producer = broker.producer(topic, { timeoutMs: t.slack(5000), maxBuffered })
   await producer.send(t.orders(1)[0] as Order)
   t.link(broker).throttle(256 * 1024)
   const orders = t.orders(t.size(50_000), { keyNames: ['none'], bytes: 1024 })
