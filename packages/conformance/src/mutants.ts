@@ -7,7 +7,8 @@
 // the clauses run on a real server of its own for each; without it they are listed as skipped.
 //
 // A mutant is patched into the TypeScript source of one file; that file alone is compiled into a copy of the built packages, and
-// the command line of the suite runs there. The last line is "N passed, N failed, N skipped".
+// the command line of the suite runs there. A bug of a real adapter may be noticed by a live test of the adapter's package instead:
+// then the patched source is laid out with its tests. The last line is "N passed, N failed, N skipped".
 
 import { execFile } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -18,6 +19,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { realClock } from './clock.ts'
 import { allMutants, needServers, serverMutants } from './mutants/index.ts'
+import { layOutTests, runTests, type Server } from './mutants/live-tests.ts'
 import type { Mutant } from './mutants/mutant.ts'
 
 const packages = fileURLToPath(new URL('../../', import.meta.url))
@@ -37,7 +39,6 @@ const builds = {
 } as const
 /** What an adapter's package and its harness import besides the project's own. */
 const clients = { redis: 'ioredis', rabbitmq: 'amqplib' } as const
-type Server = keyof typeof clients
 const childMs = 180_000
 const serverMs = 420_000
 
@@ -85,33 +86,43 @@ function layOutServer(folder: string, server: Server): void {
 const harnessIn = (folder: string, server: Server): string =>
   join(folder, 'node_modules', '@posthorn', server, 'test', 'conformance', 'harness.ts')
 
-/** Plants the bug; answers why that cannot be done, if so. */
-function plant(mutant: Mutant, folder: string): string | undefined {
-  const texts = new Map<string, { text: string; output: string }>()
+interface Patched {
+  readonly where: Mutant['where']
+  readonly file: string
+  readonly text: string
+}
+
+/** The files with the bug in them; or why it cannot be planted. */
+function patch(mutant: Mutant): readonly Patched[] | string {
+  const files = new Map<string, Patched>()
   for (const edit of [mutant, ...(mutant.also ?? [])]) {
     const where = edit.where ?? mutant.where
     const path = join(packages, sources[where], edit.file)
     if (!existsSync(path)) return `there is no ${sources[where]}/${edit.file}`
-    const known = texts.get(path)
-    const text = known?.text ?? readFileSync(path, 'utf8')
+    const text = files.get(path)?.text ?? readFileSync(path, 'utf8')
     const found = text.split(edit.find).length - 1
     if (found !== 1) return `the text to replace occurs ${found} times in ${sources[where]}/${edit.file}`
-    const output = join(folder, 'node_modules', '@posthorn', builds[where], edit.file.replace(/\.ts$/, '.js'))
-    const planted = text.replace(edit.find, () => edit.replace)
-    texts.set(path, { text: planted, output })
-    // A harness may read the adapter's source.
-    if (where === 'redis' || where === 'rabbitmq')
-      writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', edit.file), planted)
+    files.set(path, { where, file: edit.file, text: text.replace(edit.find, () => edit.replace) })
   }
-  for (const [fileName, { text, output }] of texts) {
+  return [...files.values()]
+}
+
+/** Plants the bug in the built packages; answers why that cannot be done, if so. */
+function plant(mutant: Mutant, folder: string): string | undefined {
+  const patched = patch(mutant)
+  if (typeof patched === 'string') return patched
+  for (const { where, file, text } of patched) {
+    // A harness may read the adapter's source.
+    if (where === 'redis' || where === 'rabbitmq') writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
     const compilerOptions = {
       module: compiler.ModuleKind.ESNext,
       target: compiler.ScriptTarget.ES2023,
       verbatimModuleSyntax: true,
       rewriteRelativeImportExtensions: true,
     }
+    const output = join(folder, 'node_modules', '@posthorn', builds[where], file.replace(/\.ts$/, '.js'))
     mkdirSync(dirname(output), { recursive: true })
-    writeFileSync(output, compiler.transpileModule(text, { compilerOptions, fileName }).outputText)
+    writeFileSync(output, compiler.transpileModule(text, { compilerOptions, fileName: file }).outputText)
   }
   return undefined
 }
@@ -163,6 +174,16 @@ async function judge(mutant: Mutant, options: JudgeOptions): Promise<Verdict> {
     line: `${verdict.padEnd(8)}  ${mutant.id.padEnd(7)}  ${`${((realClock.monotonic() - began) / 1000).toFixed(1)} s`.padStart(7)}  ${mutant.what}  (${note})`,
   })
   try {
+    if (mutant.killedByTest !== undefined && server !== undefined) {
+      const { file, name } = mutant.killedByTest
+      const source = layOutTests(packages, folder, server)
+      const patched = patch(mutant)
+      if (typeof patched === 'string') return say('BROKEN', patched, false)
+      for (const each of patched) writeFileSync(join(source, each.file), each.text)
+      const { failed, broke } = await runTests(packages, folder, server, [{ file, name }])
+      if (broke !== undefined) return say('BROKEN', broke, false)
+      return failed.length > 0 ? say('killed', `test ${name}, ${server}`, true) : say('SURVIVED', `test ${name} did not notice`, false)
+    }
     layOut(folder, server)
     const broken = plant(mutant, folder)
     if (broken !== undefined) return say('BROKEN', broken, false)
@@ -195,9 +216,10 @@ async function judgeUnchanged(
   { seeds, server }: Pick<JudgeOptions, 'seeds' | 'server'>,
 ): Promise<Verdict> {
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-unchanged-'))
+  const clauses = [...new Set(mutants.filter((mutant) => (mutant.profile ?? 'default') === profile).flatMap((mutant) => mutant.killedBy))]
   try {
+    if (clauses.length === 0) return { passed: true, line: 'clean     unchanged build, no clauses' }
     layOut(folder, server)
-    const clauses = [...new Set(mutants.filter((mutant) => (mutant.profile ?? 'default') === profile).flatMap((mutant) => mutant.killedBy))]
     const { clauses: results, broke } = await runSuiteIn(
       folder,
       ['--only', clauses.join(','), '--seeds', seeds, '--profile', profile],
@@ -209,6 +231,23 @@ async function judgeUnchanged(
     return {
       passed,
       line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${server ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The same of the tests that are named for bugs of an adapter. */
+async function judgeUnchangedTests(mutants: readonly Mutant[], server: Server): Promise<Verdict> {
+  const folder = mkdtempSync(join(tmpdir(), 'posthorn-unchanged-'))
+  try {
+    layOutTests(packages, folder, server)
+    const tests = mutants.flatMap(({ killedByTest }) => (killedByTest === undefined ? [] : [killedByTest]))
+    const { passed, failed, broke } = await runTests(packages, folder, server, tests)
+    const clean = broke === undefined && failed.length === 0
+    return {
+      passed: clean,
+      line: `${clean ? 'clean' : 'UNCLEAN'}     unchanged build, ${server}, ${passed.length + failed.length} tests${clean ? '' : `: ${broke ?? failed.join('; ')}`}`,
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -247,18 +286,25 @@ async function main(): Promise<void> {
   if (server !== undefined && server !== 'redis' && server !== 'rabbitmq') throw new Error('--server must be redis or rabbitmq')
   const seeds = values.seeds ?? (server === undefined ? '5' : '1')
   const chosen = (server === undefined ? allMutants : serverMutants.filter(({ where }) => where === server)).filter(asked)
-  const mutants = values.each ? chosen.flatMap((mutant) => mutant.killedBy.map((clause) => ({ ...mutant, killedBy: [clause] }))) : chosen
+  const mutants = values.each
+    ? chosen.flatMap((mutant) => (mutant.killedByTest ? [mutant] : mutant.killedBy.map((clause) => ({ ...mutant, killedBy: [clause] }))))
+    : chosen
   const planted = new Set(server === undefined ? [] : chosen.map(({ id }) => id))
   const skipped = needServers.filter(asked).filter(({ id }) => !planted.has(id))
-  for (const { id, what, killedBy } of skipped) {
+  for (const { id, what, killedBy, on } of skipped) {
     process.stdout.write(
-      `skipped   ${id.padEnd(7)}            ${what}  (a bug of a real adapter: needs its server, and ${killedBy.join(', ')})\n`,
+      `skipped   ${id.padEnd(7)}            ${what}  (a bug of the adapter of ${on.join(', ')}; ${killedBy.join(', ')})\n`,
     )
   }
   const jobs = Math.max(1, Number(values.jobs))
   const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
   const unchanged = await inLanes(
-    profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
+    [
+      ...profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
+      ...(server !== undefined && mutants.some(({ killedByTest }) => killedByTest !== undefined)
+        ? [() => judgeUnchangedTests(mutants, server)]
+        : []),
+    ],
     jobs,
   )
   const verdicts = await inLanes(

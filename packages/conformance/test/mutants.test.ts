@@ -46,3 +46,23 @@ it('plants in an adapter only what is listed as needing a server, once for each'
   const names = serverMutants.map(({ id, where }) => `${id} ${where}`)
   expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([])
 })
+
+it('plants in both adapters all that makes sense there', () => {
+  const wanted = needServers.flatMap(({ id, on }) =>
+    on.filter((where) => where === 'redis' || where === 'rabbitmq').map((where) => `${id} ${where}`),
+  )
+  expect(serverMutants.map(({ id, where }) => `${id} ${where}`).sort()).toEqual(wanted.sort())
+})
+
+it('names for each bug what notices it: clauses, or a test of the adapter that is there', () => {
+  const wrong = planted.flatMap(({ id, where, killedBy, killedByTest }) => {
+    if ((killedByTest === undefined) === (killedBy.length === 0)) return [`${id} ${where}: neither, or both`]
+    if (killedByTest === undefined) return []
+    if (where !== 'redis' && where !== 'rabbitmq') return [`${id}: a test is not run for a bug of ${where}`]
+    const { file, name } = killedByTest
+    const text = readFileSync(new URL(`${places[where]}/../${file}`, import.meta.url), 'utf8')
+    const titles = text.split('\n').filter((line) => /^\s*it\(/.test(line) && new RegExp(`\\b${name}\\b`).test(line))
+    return titles.length > 0 ? [] : [`${id} ${where}: no test of ${file} is named ${name}`]
+  })
+  expect(wrong).toEqual([])
+})

@@ -285,7 +285,12 @@ describeLive('traps of Redis and its client', () => {
       if (from !== 'lua') steps.push([])
       else steps.at(-1)?.push(`${words[0]?.toUpperCase()} ${words[1]}`)
     })
-    const together = (...commands: string[]): boolean => steps.some((step) => commands.every((each) => step.includes(each)))
+    // Done, and never the one without the other: whoever dies in between would lose it.
+    const together = (leaves: string, ...enters: string[]): boolean => {
+      const left = steps.filter((step) => step.includes(leaves))
+      expect(left.filter((step) => !enters.some((each) => step.includes(each)))).toEqual([])
+      return left.length > 0
+    }
     try {
       const member = await join(one.session, source(topic, { atomic: true }))
       const mine = await assignment(member)
@@ -299,10 +304,11 @@ describeLive('traps of Redis and its client', () => {
         ['retry', 'workers', `ZADD {${topic}}:retry:workers`],
         ['dead', 'workers', `XADD {${topic}}:dead:workers`],
       ] as const
-      for (const [at, [role, group, written]] of places.entries()) {
+      const written = places.map(([, , command]) => command)
+      for (const [at, [role, group, command]] of places.entries()) {
         const output = message(topic, `out-${role}`, { place: { topic, role, group }, slot: role === 'dead' ? 'slot' : null })
         expect(await mine.settle([taken[at]?.token], [output])).toBe('settled')
-        await until(`${role} in one step`, () => together(`XACK {${topic}}:0`, written))
+        await until(`${role} in one step`, () => together(`XACK {${topic}}:0`, ...written) && steps.flat().includes(command))
       }
       await member.leave()
     } finally {

@@ -1,3 +1,5 @@
+import type { LiveTest } from './live-tests.ts'
+
 /** One planted bug, at most 20 lines: it must be noticed by the clauses that are named for it. */
 export interface Mutant {
   readonly id: string
@@ -12,8 +14,10 @@ export interface Mutant {
   readonly replace: string
   /** More edits, where one place is not enough. */
   readonly also?: readonly { readonly where?: Mutant['where']; readonly file: string; readonly find: string; readonly replace: string }[]
-  /** Any of them failing in any seed kills it. */
+  /** Any of them failing in any seed kills it. None where a test does. */
   readonly killedBy: readonly string[]
+  /** Of a bug in a real adapter: the test of its package that fails, instead of a clause. */
+  readonly killedByTest?: LiveTest
   /** The manifest under which it shows. @default 'default' */
   readonly profile?: 'default' | 'kafka' | 'rabbitmq' | 'redis' | 'mqtt'
   /** The bug in a few words, as on the page. */
