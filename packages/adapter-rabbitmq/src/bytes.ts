@@ -1,6 +1,9 @@
 // Bytes that are written one after the other, as AMQP has its numbers and texts.
 
-/** A buffer that is filled from the front. Room is made before, by `room`: what is written after it is not checked one by one. */
+/** As much as a socket takes at once; what is larger has a buffer of its own. */
+const pieceBytes = 64 * 1024
+
+/** A buffer that is filled from the front. Whoever writes looks for room before: what is written is not checked one by one. */
 export class Bytes {
   buffer: Buffer = Buffer.alloc(0)
   /** Where the next byte goes. */
@@ -8,13 +11,15 @@ export class Bytes {
   /** What is before this is out of our hands. */
   #taken = 0
 
-  /** Makes room for `count` more bytes; what was not taken yet stays in one piece. */
-  room(count: number): void {
-    if (this.buffer.length - this.at >= count) return
-    const kept = this.buffer.subarray(this.#taken, this.at)
-    this.buffer = Buffer.allocUnsafeSlow(Math.max(pieceBytes, 2 * (kept.length + count)))
-    this.buffer.set(kept, 0)
-    this.at = kept.length
+  /** Is there room for so many bytes more? */
+  fits(count: number): boolean {
+    return this.buffer.length - this.at >= count
+  }
+
+  /** Goes on in a new buffer with room for so many bytes. What was written has to be taken before. */
+  renew(count: number): void {
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(pieceBytes, count))
+    this.at = 0
     this.#taken = 0
   }
 
@@ -80,8 +85,6 @@ export class Bytes {
     this.at += 4 + length
   }
 }
-
-const pieceBytes = 64 * 1024
 
 /** At most so many bytes has a text in UTF-8. */
 export const mostBytesOf = (text: string): number => 3 * text.length

@@ -1,4 +1,4 @@
-// Publishes as the frames of AMQP 0-9-1, all of a batch in one piece for the socket. The client's own `publish` makes the same bytes
+// Publishes as the frames of AMQP 0-9-1, many in one piece for the socket. The client's own `publish` makes the same bytes
 // (a test compares them), and takes five buffers, an object of its own kind and a turn through three streams for each message:
 // that was two thirds of what sending one cost.
 
@@ -10,7 +10,7 @@ import { mostPropertyBytes, writeProperties } from './encode.ts'
 /** Writes the publishes of one channel. */
 export interface FrameWriter {
   /**
-   * Adds a message: mandatory and persistent. Large pieces leave by themselves.
+   * Adds a message: mandatory and persistent. A piece that is full leaves by itself.
    *
    * @throws RangeError for what does not fit into a frame or a name; nothing of the message is written then
    */
@@ -27,8 +27,6 @@ const mandatory = 1
 const around = 8
 /** The fixed part of a publish and of the header of its content. */
 const fixedBytes = 64
-/** A piece this large leaves before the batch is complete, so that no piece has to be made larger and larger. */
-const pieceBytes = 256 * 1024
 const noBody = new Uint8Array(0)
 
 /** What is used of the client beside its declared interface, and is the same in all versions that can be installed beside us. */
@@ -98,7 +96,11 @@ export function writeFrames(channel: number, frameMax: number, write: (bytes: Bu
     add(exchange, routingKey, message) {
       const body = message.body ?? noBody
       const frames = Math.ceil(body.length / bodyBytes)
-      bytes.room(fixedBytes + 3 * (exchange.length + routingKey.length) + mostPropertyBytes(message) + body.length + frames * around)
+      const most = fixedBytes + 3 * (exchange.length + routingKey.length) + mostPropertyBytes(message) + body.length + frames * around
+      if (!bytes.fits(most)) {
+        flush()
+        bytes.renew(most)
+      }
       const { at } = bytes
       try {
         writeMethod(exchange, routingKey)
@@ -108,7 +110,6 @@ export function writeFrames(channel: number, frameMax: number, write: (bytes: Bu
         throw error
       }
       writeBody(body)
-      if (bytes.pending >= pieceBytes) flush()
     },
     flush,
   }

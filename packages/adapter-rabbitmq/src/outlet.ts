@@ -102,8 +102,9 @@ export function createOutlet(wire: Wire, channel: ConfirmChannel, limit: SizeLim
       return unknown(sent, gone(error))
     }
     // The server ended the channel, so it has seen this message and refused it; a lost connection leaves that open.
-    if (alone && isRefusal(error)) return failed(sent, denied(error, where(sent)))
-    unknown(sent, error)
+    if (!alone || !isRefusal(error)) return unknown(sent, error)
+    // What was there before can be made again, and the message stored after all.
+    failed(sent, proven && explain(error).code === 'NOT_FOUND' ? missing(error, where(sent)) : denied(error, where(sent)))
   }
 
   function write(sent: Sent): void {
@@ -187,6 +188,8 @@ function denied(error: unknown, to: string): Error {
     ? fault('UNAUTHORIZED', `the server does not let us publish to ${to}: ${error instanceof Error ? error.message : ''}`, 'failed', error)
     : refused(error)
 }
+
+const missing = (cause: unknown, to: string): Error => fault('UNAVAILABLE', `${to} is not there any more`, 'failed', cause)
 
 function limitIn(error: unknown): number | null {
   const found = /message size \d+ (?:is )?larger than (?:configured )?max(?:imum)? size (\d+)/i.exec(
