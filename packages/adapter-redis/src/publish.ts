@@ -20,6 +20,8 @@ const mostItems = 7000
 interface Part {
   readonly topic: string
   readonly indexes: number[]
+  /** What the XADDs of a partition begin with, packed, by the partitions that it writes to. */
+  readonly words: (Buffer | undefined)[]
   /** Something is delayed, parked or dead. */
   mixed: boolean
 }
@@ -84,7 +86,7 @@ export async function publish(core: Core, batch: readonly Outgoing[], signal: Ab
     done.push({ part, ids })
   })
   for (const index of large) {
-    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], mixed: true }
+    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], words: [], mixed: true }
     parts.push(part)
     work.push(
       storeLarge(core, batch[index] as Outgoing, index, failures).then(() => {
@@ -132,7 +134,7 @@ function partsOf(batch: readonly Outgoing[], failures: Failure[], large: number[
     if (last === undefined || last.topic !== topic) {
       last = parts.find((each) => each.topic === topic)
       if (last === undefined) {
-        last = { topic, indexes: [], mixed: false }
+        last = { topic, indexes: [], words: [], mixed: false }
         parts.push(last)
       }
     }
@@ -174,11 +176,8 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   }
   let reply: unknown
   try {
-    reply = await core.main.run(
-      part.mixed ? scripts.store : scripts.publish,
-      [keyOf(topic, 'meta')],
-      [partitions === undefined ? '' : String(partitions), packed],
-    )
+    const args = [partitions === undefined ? '' : String(partitions), packed]
+    reply = await besideReaders(core, part, () => core.main.run(part.mixed ? scripts.store : scripts.publish, [keyOf(topic, 'meta')], args))
   } catch (error) {
     return fail(explain(error).outcome === 'failed' ? 'failed' : 'unknown', error)
   }
@@ -198,6 +197,23 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   if (word === 'CONFLICT')
     return fail('failed', fault('CONFLICT', `redis: topic "${topic}" has ${String(ids)} partitions, not ${partitions}`, 'failed'))
   return fail('failed', word === 'GONE' ? await missing(core, topic) : nowhere(topic))
+}
+
+// Readers of this session that wait for these partitions ask right behind it: both reach the server as one piece.
+function besideReaders(core: Core, { topic, words }: Part, send: () => Promise<unknown>): Promise<unknown> {
+  const { neighbours, main } = core
+  const stream = neighbours.any ? main.client?.stream : undefined
+  if (stream === undefined) return send()
+  stream.cork()
+  try {
+    const answer = send()
+    words.forEach((_, partition) => {
+      neighbours.sent(streamOf(topic, partition))
+    })
+    return answer
+  } finally {
+    stream.uncork()
+  }
 }
 
 // First the entry, then its slot: what is lost in between is an entry too many, never one too few.
@@ -281,7 +297,7 @@ let roomOfBatch = 64 * 1024
 function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): Buffer {
   const writer = packWriter(roomOfBatch)
   writer.list(part.indexes.length)
-  const words: (Buffer | undefined)[] = []
+  const { words } = part
   for (const index of part.indexes) {
     const message = batch[index] as Outgoing
     if (part.mixed) packStored(writer, message, partitions)
