@@ -3,6 +3,7 @@
 
 import type { AdapterContext, Assignment, Delivery, SettleResult, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
+import { applied } from './applied.ts'
 import type { Wire } from './connections.ts'
 import { decode, deliveriesOf } from './decode.ts'
 
@@ -62,6 +63,9 @@ export class QueueAssignment implements Assignment {
   readonly #leaving = new AbortController()
   readonly #lost = new AbortController()
   #channel: Channel | null = null
+  /** What it is read from, where others may consume it too. */
+  #queue: string | null = null
+  #acknowledged = false
   #buffer: Held[] = []
   #head = 0
   /** Something came from the server in this turn, and `#arrived` follows. */
@@ -137,6 +141,11 @@ export class QueueAssignment implements Assignment {
   /** The channel that consumes for it. */
   attach(channel: Channel): void {
     this.#channel = channel
+  }
+
+  /** The queue that it consumes, unless nobody else may. */
+  consumes(queue: string): void {
+    this.#queue = queue
   }
 
   /** A share of a queue begins with the consumer; a partition, whose owner only the server knows, with its first message. */
@@ -307,16 +316,30 @@ export class QueueAssignment implements Assignment {
     } catch {
       // The channel has ended; what was finished comes again.
     }
+    if (this.#leaving.signal.aborted && this.#acknowledged) await this.#proven()
+    if (this.#isOver) return
     // The successor may begin the moment the server reads this, which is before its answer is here.
     this.#stop()
     await this.#close()
     this.#host.over(this)
   }
 
+  // Handed over politely, nothing that was settled comes again.
+  #proven(): Promise<void> {
+    const [channel, queue] = [this.#channel, this.#queue]
+    if (channel === null || queue === null) return Promise.resolve()
+    return this.#within(applied(channel, queue, () => ''))
+  }
+
   #close(): Promise<void> {
     const channel = this.#channel
+    if (channel === null) return Promise.resolve()
+    return this.#within((async () => channel.close())())
+  }
+
+  // Until it is done or failed, the connection is lost, or it takes too long.
+  #within(work: Promise<unknown>): Promise<void> {
     const { wire, context } = this.#host
-    if (channel === null || wire.lost.aborted) return Promise.resolve()
     return new Promise((resolve) => {
       const end = (): void => {
         cancel()
@@ -325,11 +348,8 @@ export class QueueAssignment implements Assignment {
       }
       const cancel = context.clock.timer(closeMs, end)
       wire.lost.addEventListener('abort', end, { once: true })
-      try {
-        channel.close().then(end, end)
-      } catch {
-        end()
-      }
+      work.then(end, end)
+      if (wire.lost.aborted) end()
     })
   }
 

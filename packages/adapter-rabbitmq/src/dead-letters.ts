@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import type { AdapterContext, Delivery, Page, Place, SettleResult } from '@posthorn/core/adapter'
 
 import type { Channel, ConsumeMessage } from 'amqplib'
+import { applied } from './applied.ts'
 import type { Link } from './connections.ts'
 import { openChannel, unlessLost } from './connections.ts'
 import { decode, deliveriesOf } from './decode.ts'
@@ -146,8 +147,8 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
         }
         await unlessLost(wire, signal, readThrough(channel, queue, messageCount, each, remove))
         then()
+        if (left < messageCount) await unlessLost(wire, signal, applied(channel, queue, nextTag))
       } finally {
-        // The answer to this is the proof that the server has read the removals.
         await closeChannel(channel)
       }
       await allBack(locked, queue, left, consumers, signal)
@@ -155,6 +156,9 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
       await unlock(locked, place)
     }
   }
+
+  // In the order of their tags the server gives back what they hold.
+  const nextTag = (): string => `browse-${String(named++).padStart(9, '0')}`
 
   async function closeChannel(channel: Channel): Promise<void> {
     try {
@@ -221,7 +225,7 @@ export function createDeadLetters(link: Link, context: AdapterContext): DeadLett
           } else wait()
         }
         wait()
-        channel.consume(queue, take, { consumerTag: `browse-${String(named++).padStart(9, '0')}` }).catch((error: unknown) => {
+        channel.consume(queue, take, { consumerTag: nextTag() }).catch((error: unknown) => {
           cancel()
           reject(error)
         })

@@ -109,6 +109,7 @@ export function readQueue(options: ReaderOptions): QueueReader {
     try {
       const consuming = (async () => {
         const queue = await options.queue(mine)
+        if (!options.exclusive && source.kind !== 'broadcast') assignment.consumes(queue)
         await mine.prefetch(source.maxUnsettled)
         await mine.consume(
           queue,

@@ -7,7 +7,7 @@ import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
 import { amqpWire } from '@posthorn/conformance/wires'
 import { rabbitmq } from '@posthorn/rabbitmq'
 import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
-import { askInspector, type Inspector, loadInspector } from './inspector.ts'
+import { askInspector, type Inspector, inspectorBack, loadInspector } from './inspector.ts'
 
 // The server cuts a client that is silent for two heartbeats, and looks every half of one: its messages are elsewhere by then.
 const heartbeatMs = 2000
@@ -21,7 +21,7 @@ interface Running {
   readonly broker: RunningBroker
   readonly external: boolean
   /** Missing where the server is not ours. */
-  inspector: Inspector | undefined
+  readonly inspector: Inspector | undefined
 }
 let running: Running | undefined
 let names = 0
@@ -73,7 +73,7 @@ async function startServer(): Promise<Running> {
   if (process.env['POSTHORN_RABBITMQ_URL']) return { broker: await startBroker('rabbitmq'), external: true, inspector: undefined }
   const settings = ['collect_statistics = fine']
   const broker = await startBroker('rabbitmq', { users: [user, auditing], vhosts: [vhost], settings })
-  return { broker, external: false, inspector: await loadInspector(broker, undefined) }
+  return { broker, external: false, inspector: await loadInspector(broker) }
 }
 
 function processOf(server: Running): BrokerProcess {
@@ -90,7 +90,7 @@ function processOf(server: Running): BrokerProcess {
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('RabbitMQ tells nobody an address')
       await broker.start()
-      if (down && !server.external) server.inspector = await loadInspector(broker, server.inspector)
+      if (down && server.inspector !== undefined) await inspectorBack(server.inspector, vhost)
       down = false
     },
     async signal(signal) {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { type AuditorProcess, auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findBroker, pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
-import { askInspector, type Inspector, loadInspector } from './inspector.ts'
+import { askInspector, type Inspector, inspectorBack, loadInspector } from './inspector.ts'
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 const main = (topic: string) => ({ topic, role: 'main', group: null }) as const
@@ -27,7 +27,7 @@ describe.skipIf(!rabbitThere.available)(
 
     beforeAll(async () => {
       server = await startBroker('rabbitmq', { users: [user, admin], vhosts: ['suite'], settings: ['collect_statistics = fine'] })
-      inspector = await loadInspector(server, undefined)
+      inspector = await loadInspector(server)
       python = await pythonWith(['pika==1.3.2'])
       const url = `amqp://auditor:secret@127.0.0.1:${server.port}/suite`
       auditor = await auditorProcess({
@@ -149,7 +149,7 @@ describe.skipIf(!rabbitThere.available)(
       await server.signal('SIGKILL')
       const later = auditor.read(main('kept'))
       await server.start()
-      inspector = await loadInspector(server, inspector)
+      await inspectorBack(inspector, 'suite')
       expect((await later).map(({ id }) => id)).toEqual(['a'])
       await askInspector(inspector, 'empty', 'suite', ['posthorn', 'auditor'])
       expect(await auditor.exists('kept')).toBe(false)
