@@ -443,6 +443,10 @@ describeLive('traps of Redis and its client', () => {
     const error: unknown = await connect(redis({ url }), { log: false, connectTimeoutMs: 5000 }).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code: 'UNAUTHORIZED', retryable: false })
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('canary-77123')
+    // Core cleans what it passes on; the adapter gives it nothing to clean.
+    const raw: unknown = await open({ url }).catch((reason: unknown) => reason)
+    expect(raw).toBeInstanceOf(Error)
+    expect(inspect(raw, { depth: 10, showHidden: true })).not.toContain('canary-77123')
   })
 
   it('S26, RDS-8: who lost its partition while it waited gets nothing and settles nothing', async () => {
