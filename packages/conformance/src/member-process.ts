@@ -101,7 +101,7 @@ async function play({ name, address, seed, server: facts, script }: Extract<ToMe
   })
   const stopTelling = every(callsMs, tellCalls)
   const gates = createGates()
-  const store = createStore()
+  const store = createStore(() => flush())
   process.on('message', (message: ToMember) => {
     if (message.kind === 'open') gates.open(message.wait)
     if (message.kind === 'close') void close(message.drainMs)
@@ -197,8 +197,11 @@ interface Store {
   work(call: number): Promise<void>
   ended(message: Extract<ToMember, { kind: 'stored' }>): void
 }
-/** A store that the suite holds: it opens the transaction, the work is done here, and it says how that ended. */
-function createStore(): Store {
+/**
+ * A store that the suite holds: it opens the transaction, the work is done here, and it says how that ended. What was seen of the
+ * work is told first (`flush`), because whoever hears of its end may kill this process.
+ */
+function createStore(flush: () => void): Store {
   interface Call {
     readonly work: (tx: unknown) => Promise<void>
     readonly resolve: (result: 'done' | 'repeat') => void
@@ -225,6 +228,7 @@ function createStore(): Store {
       } catch (error) {
         call.failure = { error }
       }
+      flush()
       say({ kind: 'worked', call: number, failed: call.failure !== undefined })
     },
     ended({ call: number, result, error }) {
