@@ -20,6 +20,8 @@ export interface Settlement {
 
 const perCall = 100
 const openCalls = 4
+// A server that hands out so many messages at most waits for what leaves here: full calls do not wait for answers.
+const openFullCalls = 32
 
 export function createSettlement(options: {
   readonly clock: Clock
@@ -55,7 +57,7 @@ export function createSettlement(options: {
 
   function send(): void {
     scheduled = false
-    while (!stopped && !barred && due.length > 0 && open.size < openCalls) {
+    while (!stopped && !barred && due.length > 0 && mayCall()) {
       const size = sizeOfCall()
       if (size === 0) break
       const batch = due.length === size ? due : due.slice(0, size)
@@ -64,6 +66,10 @@ export function createSettlement(options: {
       options.sent()
     }
     tellIdle()
+  }
+
+  function mayCall(): boolean {
+    return open.size < openCalls || (prefix === null && !atomic && due.length >= perCall && open.size < openFullCalls)
   }
 
   // While calls are open the rest grows: the next call takes all of it, up to a thousand.

@@ -94,4 +94,18 @@ describe('settling with outputs', () => {
     await go()
     expect(calls.map(({ tokens }) => tokens.length)).toEqual([1_000, 1_000, 500])
   })
+
+  it('where each is settled by itself, full calls do not wait for answers, and small ones gather', async () => {
+    const { calls, settlement, admit, go } = world('each', false)
+    const finish = async (count: number): Promise<void> => {
+      for (let n = 0; n < count; n++) settlement.finish(admit(String(n), false))
+      await go()
+    }
+    for (let call = 0; call < 4; call++) await finish(1)
+    for (let call = 0; call < 5; call++) await finish(50)
+    expect(calls.map(({ tokens }) => tokens.length)).toEqual([1, 1, 1, 1, 100, 100])
+    await calls[0]?.answer('settled')
+    for (let call = 0; call < 40; call++) await finish(100)
+    expect(calls).toHaveLength(1 + 32)
+  })
 })
