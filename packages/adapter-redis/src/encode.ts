@@ -163,9 +163,31 @@ function textAt(buffer: Buffer, start: number, length: number): string {
   return strict.decode(buffer.subarray(start, end))
 }
 
+interface Name {
+  readonly text: string
+  readonly bytes: Uint8Array
+}
+const nameOf = (text: string): Name => ({ text, bytes: Buffer.from(text, 'latin1') })
+// What nearly every message has is known by its bytes, without a text being made.
+const data = nameOf('data')
+const ceId = nameOf('ce_id')
+const ceTime = nameOf('ce_time')
+const ceKey = nameOf('ce_partitionkey')
+const trace = nameOf('traceparent')
+
+function nameAt(buffer: Buffer, start: number, length: number): string {
+  const likely = length === 4 ? data : length === 5 ? ceId : length === 7 ? ceTime : length === 11 ? trace : ceKey
+  const { bytes } = likely
+  if (bytes.length !== length) return textAt(buffer, start, length)
+  for (let at = 0; at < length; at++) if (buffer[start + at] !== bytes[at]) return textAt(buffer, start, length)
+  return likely.text
+}
+
 function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
-  const view = buffer.subarray(start, start + length)
-  return length <= smallBody || length * 4 < buffer.length ? Buffer.from(view) : view
+  if (length > smallBody && length * 4 >= buffer.length) return buffer.subarray(start, start + length)
+  const body = Buffer.allocUnsafe(length)
+  buffer.copy(body, 0, start, start + length)
+  return body
 }
 
 function readFields(reader: PackReader, id: string, pairs: number, cache: AttributeCache, start: number): Entry {
@@ -200,13 +222,13 @@ function readFields(reader: PackReader, id: string, pairs: number, cache: Attrib
 
   for (; left > 0; left--) {
     const nameLength = reader.string()
-    const nameAt = reader.at
+    const nameStart = reader.at
     reader.at += nameLength
     const length = reader.string()
     const at = reader.at
     reader.at += length
     try {
-      const name = textAt(buffer, nameAt, nameLength)
+      const name = nameAt(buffer, nameStart, nameLength)
       if (name === 'data') body = bodyAt(buffer, at, length)
       else if (name === 'ce_id') messageId = textAt(buffer, at, length)
       else if (name === 'ce_time') time = wire.parseTime(textAt(buffer, at, length))
@@ -235,7 +257,7 @@ function readFields(reader: PackReader, id: string, pairs: number, cache: Attrib
       }
       leading = false
     } catch {
-      wrong = `the field ${JSON.stringify(buffer.toString('latin1', nameAt, nameAt + Math.min(nameLength, 40)))} is no text`
+      wrong = `the field ${JSON.stringify(buffer.toString('latin1', nameStart, nameStart + Math.min(nameLength, 40)))} is no text`
       leading = false
     }
   }
