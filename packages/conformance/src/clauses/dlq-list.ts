@@ -168,6 +168,7 @@ export async function purges(t: Trial): Promise<void> {
   await t.send(broker, topic, old)
   await lettersWhen(t, broker, topic, old.length)
   await t.pass(ageMs)
+  const since = t.wall() - ageMs / 2
   await t.send(broker, topic, young)
   await lettersWhen(t, broker, topic, 60)
   const { purge } = broker.deadLetters(topic, 'workers')
@@ -176,7 +177,6 @@ export async function purges(t: Trial): Promise<void> {
   const without = (orders: readonly Order[]): readonly string[] => sorted(idsOf(orders).filter((id) => !chosen.includes(id)))
   t.equal(sorted(await deadIds(broker, topic)), sorted([...without(old), ...without(young)]), 'what is left after a purge by ids')
   const progress: number[] = []
-  const since = t.wall() - ageMs / 2
   const { purged } = await purge({ where: ({ lastFailedAt }) => lastFailedAt.getTime() < since }, { onProgress: (n) => progress.push(n) })
   t.equal(purged, without(old).length, 'purged by age')
   t.equal(progress.at(-1), purged, 'the last progress of a purge')
