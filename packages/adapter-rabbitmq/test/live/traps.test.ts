@@ -335,9 +335,8 @@ live('traps', {}, (on) => {
     const topic = unkeyed()
     const broker = await on.connect()
     const consumer = await broker.consume(topic, { group: 'email' }, () => {})
-    const connections = (await on.server.control(['list_connections', 'pid', 'client_properties'])).split('\n')
-    const pid = connections.find((line) => line.includes(' consume '))?.split('\t')[0]
-    await on.server.control(['close_connection', String(pid), 'test'])
+    const connection = broker.native('rabbitmq').consuming?.connection as unknown as { readonly stream: Socket } | undefined
+    connection?.stream.destroy()
     await until('it says so', () => broker.status === 'recovering' && consumer.state === 'recovering', 5000)
     await until('it is back', () => broker.status === 'connected' && consumer.state === 'running')
   })

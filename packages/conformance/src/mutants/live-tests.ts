@@ -56,13 +56,13 @@ export function runTests(packages: string, folder: string, server: Server, tests
   const args = [
     join(dirname(vitest), 'vitest.mjs'),
     ...['run', '--config', join(folder, 'vitest.config.mjs'), '--reporter', 'json', '--outputFile', json],
-    ...['-t', `\\b(?:${names.join('|')})\\b`],
+    ...['-t', nameIn(names).source],
     ...new Set(tests.map(({ file }) => file)),
   ]
   return new Promise((resolve) => {
     const options = { cwd: folder, timeout: mostMs, killSignal: 'SIGKILL' as const, maxBuffer: 64 * 1_048_576 }
     execFile(process.execPath, args, options, (error, stdout, stderr) => {
-      if (existsSync(json)) return resolve(outcomeOf(json))
+      if (existsSync(json)) return resolve(outcomeOf(json, names))
       const said = `${stdout}\n${stderr}`.trim().split('\n').slice(-3).join(' / ')
       const broke = error?.killed === true ? `it did not end within ${mostMs / 1000} s` : `it ended without a report: ${said}`
       resolve({ passed: [], failed: [], broke })
@@ -72,17 +72,27 @@ export function runTests(packages: string, folder: string, server: Server, tests
 
 interface Report {
   readonly testResults: readonly {
+    readonly status: string
     readonly message?: string
     readonly assertionResults: readonly { readonly status: string; readonly title: string }[]
   }[]
 }
 
-function outcomeOf(json: string): TestOutcome {
+function outcomeOf(json: string, names: readonly string[]): TestOutcome {
   const { testResults } = JSON.parse(readFileSync(json, 'utf8')) as Report
   const all = testResults.flatMap(({ assertionResults }) => assertionResults)
   const titles = (wanted: string): readonly string[] => all.filter(({ status }) => status === wanted).map(({ title }) => title)
   const [passed, failed] = [titles('passed'), titles('failed')]
+  const ran = [...passed, ...failed]
+  // A file that fails without a test that fails did not get as far as its tests: its server did not start.
+  const unstarted = testResults.find(
+    ({ status, assertionResults }) => status === 'failed' && assertionResults.every((each) => each.status !== 'failed'),
+  )
+  const absent = names.filter((name) => !ran.some((title) => nameIn([name]).test(title)))
   const why =
-    testResults.map(({ message }) => message ?? '').find((message) => message !== '') ?? 'no test has that name, or there is no server'
-  return { passed, failed, broke: passed.length + failed.length === 0 ? why.split('\n')[0] : undefined }
+    unstarted === undefined ? `no test ran that is named ${absent.join(', ')}` : `the tests did not start: ${unstarted.message ?? ''}`
+  return { passed, failed, broke: unstarted === undefined && absent.length === 0 ? undefined : why.split('\n')[0] }
 }
+
+/** Finds titles that have one of these words in them. */
+const nameIn = (names: readonly string[]): RegExp => new RegExp(`\\b(?:${names.join('|')})\\b`)
