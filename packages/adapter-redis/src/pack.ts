@@ -11,11 +11,13 @@ export interface PackWriter {
   raw(packed: Uint8Array): void
   readonly size: number
   take(): Buffer
+  /** All its room, to make another writer of when nobody needs what was taken any more. */
+  readonly room: Buffer
 }
 
-/** Makes a writer with room for about so many bytes. */
-export function packWriter(room: number): PackWriter {
-  let buffer = Buffer.allocUnsafe(Math.max(64, room))
+/** Makes a writer with room for about so many bytes, or in this room, which grows where it is too small. */
+export function packWriter(room: number | Buffer): PackWriter {
+  let buffer = typeof room === 'number' ? Buffer.allocUnsafe(Math.max(64, room)) : room
   let at = 0
 
   function need(bytes: number): void {
@@ -90,6 +92,9 @@ export function packWriter(room: number): PackWriter {
       return at
     },
     take: () => buffer.subarray(0, at),
+    get room() {
+      return buffer
+    },
   }
 }
 

@@ -165,7 +165,7 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
     return null
   }
   const partitions = core.partitionsOf(topic)
-  let packed: Buffer
+  let packed: PackWriter
   try {
     packed = packBatch(batch, part, partitions ?? 1)
   } catch (error) {
@@ -176,11 +176,13 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   }
   let reply: unknown
   try {
-    const args = [partitions === undefined ? '' : String(partitions), packed]
+    const args = [partitions === undefined ? '' : String(partitions), packed.take()]
     reply = await besideReaders(core, part, () => core.main.run(part.mixed ? scripts.store : scripts.publish, [keyOf(topic, 'meta')], args))
   } catch (error) {
     return fail(explain(error).outcome === 'failed' ? 'failed' : 'unknown', error)
   }
+  // The server has read it all. Without its answer somebody may still be sending it.
+  if (rooms.length < mostRooms && packed.room.length <= largestRoom) rooms.push(packed.room)
   const [status, ids, ...bad] = reply as [Buffer, Buffer, ...unknown[]]
   const word = String(status)
   if (word === 'OK') {
@@ -291,11 +293,13 @@ function streamWords(topic: string, partition: number): Buffer {
   return words
 }
 
-// What the last batches took, so that the next one fits at once.
-let roomOfBatch = 64 * 1024
+// Room in which batches were packed, for the next ones: fresh memory costs more than what is written into it.
+const rooms: Buffer[] = []
+const mostRooms = 2
+const largestRoom = 1024 * 1024
 
-function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): Buffer {
-  const writer = packWriter(roomOfBatch)
+function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): PackWriter {
+  const writer = packWriter(rooms.pop() ?? 64 * 1024)
   writer.list(part.indexes.length)
   const { words } = part
   for (const index of part.indexes) {
@@ -310,9 +314,7 @@ function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): 
       writeFields(writer, message)
     }
   }
-  const packed = writer.take()
-  roomOfBatch = Math.min(1024 * 1024, Math.max(packed.length + 4096, roomOfBatch * 0.9))
-  return packed
+  return writer
 }
 
 /** A message as the script `store` takes it. */
