@@ -52,6 +52,7 @@ interface Worker {
 export async function openShards({ shards, ...start }: ShardOptions): Promise<Session> {
   const workers = await Promise.all(Array.from({ length: shards }, () => startWorker(start)))
   const free = [...workers]
+  const ending: Promise<void>[] = []
   const [{ opened }] = workers as [Worker]
 
   return {
@@ -65,10 +66,12 @@ export async function openShards({ shards, ...start }: ShardOptions): Promise<Se
       const within = Math.max(clause.withinMs ?? 0, boundMs.real) * start.slackFactor
       try {
         const ran = await worker.run(clause, 3 * within + 60_000)
-        free.push(worker)
+        // A clause that failed may have left its server in any state: with another password, stopped, full.
+        if (ran.result.verdict === 'fail') ending.push(worker.end())
+        else free.push(worker)
         return ran
       } catch (error) {
-        void worker.end()
+        ending.push(worker.end())
         const reason = error instanceof Error ? error.message : String(error)
         const result: ClauseResult = {
           id: clause.id,
@@ -88,7 +91,7 @@ export async function openShards({ shards, ...start }: ShardOptions): Promise<Se
       }
     },
     async close() {
-      await Promise.all(free.map((worker) => worker.end()))
+      await Promise.all([...free.map((worker) => worker.end()), ...ending])
     },
   }
 }
