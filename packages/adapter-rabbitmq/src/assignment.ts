@@ -52,6 +52,8 @@ const closeMs = 5000
 /** A settlement's answer is missed after this long, in milliseconds, and then looked for every so often. */
 const answerMs = 10_000
 const lookMs = 500
+/** So many do not wait for the answer to those before them: the server hands out more only for what it knows to be acknowledged. */
+const ackAtOnce = 100
 const stale: Promise<SettleResult> = Promise.resolve('stale')
 const soon = Promise.resolve()
 
@@ -127,6 +129,7 @@ export class QueueAssignment implements Assignment {
     }
     if (!some) return stale
     if (this.#trip === null) return this.#send()
+    if (this.#due.length >= Math.min(ackAtOnce, this.#host.source.maxUnsettled / 4)) this.#acknowledgeDue()
     this.#flush ??= this.#trip.then(() => this.#send())
     return this.#flush
   }
@@ -248,6 +251,17 @@ export class QueueAssignment implements Assignment {
     if (below > 0) ack(channel, highest, below > 1)
   }
 
+  #acknowledgeDue(): void {
+    const due = this.#due
+    if (due.length === 0) return
+    this.#due = []
+    try {
+      this.#acknowledge(due)
+    } catch {
+      // The channel has ended; what was finished comes again.
+    }
+  }
+
   // The server works a channel off in order: an answer to anything asked later proves that it has read the acknowledgements.
   #send(): Promise<SettleResult> {
     this.#flush = null
@@ -311,11 +325,7 @@ export class QueueAssignment implements Assignment {
 
   async #releaseNow(): Promise<void> {
     if (this.#over) return
-    try {
-      if (this.#due.length > 0) this.#acknowledge(this.#due.splice(0))
-    } catch {
-      // The channel has ended; what was finished comes again.
-    }
+    this.#acknowledgeDue()
     if (this.#leaving.signal.aborted && this.#acknowledged) await this.#proven()
     if (this.#isOver) return
     // The successor may begin the moment the server reads this, which is before its answer is here.
