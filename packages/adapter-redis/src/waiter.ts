@@ -50,9 +50,16 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
 
   function changed(key: string): void {
     if (closed) return
-    if (blocked === null) {
-      if (cancelPause === null) loop()
-    } else if (!blocked.has(key)) wakeSoon()
+    if (blocked === null) soon(0)
+    else if (!blocked.has(key)) wakeSoon()
+  }
+
+  // Never before what came on the other connections is seen to: that is what everybody waits for.
+  function soon(ms: number): void {
+    cancelPause ??= clock.timer(ms, () => {
+      cancelPause = null
+      loop()
+    })
   }
 
   // The wait under way does not know the key: it is ended at the server. The order may get there first, so it is repeated.
@@ -98,17 +105,15 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
     current.call('xread', ['COUNT', '1', 'BLOCK', String(ms), 'STREAMS', ...keys, ...ids], ms).then(
       (reply) => {
         if (blocked === known) blocked = null
+        if (closed) return
         if (Array.isArray(reply)) seen(reply)
-        loop()
+        soon(0)
       },
       () => {
         if (blocked === known) blocked = null
         if (closed) return
         // Away: `connected` comes when it is back. Refused: not at once again.
-        cancelPause ??= clock.timer(500, () => {
-          cancelPause = null
-          loop()
-        })
+        soon(500)
       },
     )
   }
