@@ -5,6 +5,7 @@ import type { Outgoing, SettleResult } from '@posthorn/core/adapter'
 import type { Feed, Fetched, Mode } from './assignment.ts'
 import type { Core } from './core.ts'
 import { type AttributeCache, type Entry, readEntries } from './encode.ts'
+import { fault } from './explain.ts'
 import { keyOf, streamOf } from './keys.ts'
 import type { Argument, Link } from './link.ts'
 import { packReader } from './pack.ts'
@@ -168,9 +169,11 @@ async function settle(
       reply = await link.run(scripts.forward, [...keys, ...packs.map(({ topic }) => keyOf(topic, 'meta'))], args)
     }
     const status = String((reply as readonly unknown[])[0])
+    if (status === 'DENIED') refused(fault('UNAUTHORIZED', 'NOPERM the user may not acknowledge', 'failed'))
     return status === 'OK' ? 'settled' : status === 'STALE' ? 'stale' : 'unknown'
   } catch (error) {
-    refused(error)
+    // With outputs it may be their topic that is closed to us, which is no reason to leave this one.
+    if (outputs === undefined || outputs.length === 0) refused(error)
     return 'unknown'
   }
 }

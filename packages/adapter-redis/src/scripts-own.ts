@@ -144,12 +144,17 @@ for k=3,#KEYS do
   packs[k]=cmsgpack.unpack(ARGV[at+1])
   for i=1,#packs[k] do
     local m=packs[k][i]
+    local key=m[2]
     if m[1]=='m' then
-      local kind=redis.call('TYPE',m[2]).ok
+      local kind=redis.call('TYPE',key).ok
       if kind~='stream' and kind~='none' then return {'REFUSED','CONFLICT'} end
-    end
+    elseif m[1]=='d' then key=pre..'delay:entries'
+    elseif m[1]=='r' then key=pre..'retry:'..m[2]..':entries'
+    else key=pre..'dead:'..m[2] end
+    if not redis.acl_check_cmd('XADD',key,'*','a','b') then return {'REFUSED','NOPERM'} end
   end
 end
+if ARGV[3]~='' and not redis.acl_check_cmd('XACK',KEYS[1],ARGV[3],'0-1') then return {'DENIED'} end
 for k=3,#KEYS do
   for i=1,#packs[k] do
     local x=keep(string.sub(KEYS[k],1,-5),now,packs[k][i])
