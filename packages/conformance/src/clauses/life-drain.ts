@@ -108,7 +108,8 @@ export const lifeDrain: readonly Clause[] = [
       const topic = t.topic('jobs', { partitions: 1 })
       const orders = t.orders(32, { keys: 32 })
       const { broker, seen, gate } = await stuck(t, topic, orders, 8)
-      const closing = broker.close()
+      // The successor is a process, which may take long to start.
+      const closing = broker.close({ drainMs: t.virtual ? 5000 : 60_000 })
       let closed = false
       void closing.then(() => {
         closed = true
