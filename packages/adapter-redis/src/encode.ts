@@ -15,31 +15,32 @@ const slotField = 'ph-slot'
 
 // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-interface Chunk {
-  /** The attributes, and the name of the id, which comes next. */
+/** What the messages of one producer begin with: the attributes, and the name of the id, which comes next. Packed once. */
+export interface Head {
   readonly packed: Buffer
   readonly items: number
 }
-const chunks = new WeakMap<Texts, Chunk>()
+const heads = new WeakMap<Texts, Head>()
 let lastAttributes: Texts | null = null
-let lastChunk: Chunk | null = null
+let lastHead: Head | null = null
 
-// One producer's attributes are one object: packed once.
-function chunkOf(attributes: Texts): Chunk {
-  if (attributes === lastAttributes && lastChunk !== null) return lastChunk
-  let chunk = chunks.get(attributes)
-  if (chunk === undefined) {
+/** What this message begins with; the same object for the same attributes. */
+export function headOf({ attributes }: Content): Head {
+  if (attributes === lastAttributes && lastHead !== null) return lastHead
+  let head = heads.get(attributes)
+  if (head === undefined) {
     const texts = ['ce_specversion', attributes.specversion ?? '1.0']
     for (const name in attributes) {
       if (name === 'specversion') continue
       texts.push(name === 'datacontenttype' ? 'content-type' : `ce_${name}`, attributes[name] ?? '')
     }
-    chunk = { packed: packed(...texts, 'ce_id'), items: texts.length }
-    chunks.set(attributes, chunk)
+    texts.push('ce_id')
+    head = { packed: packed(...texts), items: texts.length }
+    heads.set(attributes, head)
   }
   lastAttributes = attributes
-  lastChunk = chunk
-  return chunk
+  lastHead = head
+  return head
 }
 
 const keyName = packed('ce_partitionkey')
@@ -65,8 +66,11 @@ const size = (texts: Texts | null): number => {
 }
 
 /** How many items `writeFields` writes. */
-export function countFields(content: Content): number {
-  let items = chunkOf(content.attributes).items + 4
+export const countFields = (content: Content): number => headOf(content).items + countRest(content)
+
+/** How many items `writeRest` writes. */
+export function countRest(content: Content): number {
+  let items = 3
   if (content.time !== null) items += 2
   if (content.expiresAt !== null) items += 2
   if (content.key !== null && content.attributes.partitionkey !== content.key) items += 2
@@ -75,7 +79,12 @@ export function countFields(content: Content): number {
 
 /** Writes names and values of all fields, in the order in which they are read fastest. */
 export function writeFields(writer: PackWriter, content: Content): void {
-  writer.raw(chunkOf(content.attributes).packed)
+  writer.raw(headOf(content).packed)
+  writeRest(writer, content)
+}
+
+/** Writes what comes behind the head. */
+export function writeRest(writer: PackWriter, content: Content): void {
   writer.text(content.id)
   if (content.time !== null) writer.raw(timeOf(content.time))
   if (content.expiresAt !== null) {

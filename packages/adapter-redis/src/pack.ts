@@ -5,6 +5,8 @@
 export interface PackWriter {
   /** A list of so many items follows. */
   list(count: number): void
+  /** A whole number from 0 to 65,535. */
+  number(value: number): void
   text(text: string): void
   bytes(bytes: Uint8Array): void
   /** Packed already: by another writer, or by `packed`. */
@@ -68,6 +70,14 @@ export function packWriter(room: number | Buffer): PackWriter {
       } else {
         buffer[at++] = 0xdd
         at = buffer.writeUInt32BE(count, at)
+      }
+    },
+    number(value) {
+      need(3)
+      if (value < 128) buffer[at++] = value
+      else {
+        buffer[at++] = 0xcd
+        at = buffer.writeUInt16BE(value, at)
       }
     },
     text(text) {

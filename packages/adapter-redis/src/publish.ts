@@ -3,7 +3,7 @@
 import type { Outgoing, PublishReport } from '@posthorn/core/adapter'
 import { best } from './capabilities.ts'
 import type { Core } from './core.ts'
-import { bytesOf, countFields, writeFields } from './encode.ts'
+import { bytesOf, countFields, countRest, type Head, headOf, writeFields, writeRest } from './encode.ts'
 import { cleaned, explain, fault } from './explain.ts'
 import { keyOf, streamOf } from './keys.ts'
 import { type PackWriter, packReader, packWriter } from './pack.ts'
@@ -20,8 +20,8 @@ const mostItems = 7000
 interface Part {
   readonly topic: string
   readonly indexes: number[]
-  /** What the XADDs of a partition begin with, packed, by the partitions that it writes to. */
-  readonly words: (Buffer | undefined)[]
+  /** Of the partitions that it writes to, the place of their stream among what is sent. */
+  readonly streams: (number | undefined)[]
   /** Something is delayed, parked or dead. */
   mixed: boolean
 }
@@ -86,7 +86,7 @@ export async function publish(core: Core, batch: readonly Outgoing[], signal: Ab
     done.push({ part, ids })
   })
   for (const index of large) {
-    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], words: [], mixed: true }
+    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], streams: [], mixed: true }
     parts.push(part)
     work.push(
       storeLarge(core, batch[index] as Outgoing, index, failures).then(() => {
@@ -134,7 +134,7 @@ function partsOf(batch: readonly Outgoing[], failures: Failure[], large: number[
     if (last === undefined || last.topic !== topic) {
       last = parts.find((each) => each.topic === topic)
       if (last === undefined) {
-        last = { topic, indexes: [], words: [], mixed: false }
+        last = { topic, indexes: [], streams: [], mixed: false }
         parts.push(last)
       }
     }
@@ -202,14 +202,14 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
 }
 
 // Readers of this session that wait for these partitions ask right behind it: both reach the server as one piece.
-function besideReaders(core: Core, { topic, words }: Part, send: () => Promise<unknown>): Promise<unknown> {
+function besideReaders(core: Core, { topic, streams }: Part, send: () => Promise<unknown>): Promise<unknown> {
   const { neighbours, main } = core
   const stream = neighbours.any ? main.client?.stream : undefined
   if (stream === undefined) return send()
   stream.cork()
   try {
     const answer = send()
-    words.forEach((_, partition) => {
+    streams.forEach((_, partition) => {
       neighbours.sent(streamOf(topic, partition))
     })
     return answer
@@ -300,21 +300,39 @@ const largestRoom = 1024 * 1024
 
 function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): PackWriter {
   const writer = packWriter(rooms.pop() ?? 64 * 1024)
-  writer.list(part.indexes.length)
-  const { words } = part
-  for (const index of part.indexes) {
-    const message = batch[index] as Outgoing
-    if (part.mixed) packStored(writer, message, partitions)
-    else {
-      const partition = message.partition ?? 0
-      const known = words[partition] ?? streamWords(part.topic, partition)
-      words[partition] = known
-      writer.list(2 + countFields(message))
-      writer.raw(known)
-      writeFields(writer, message)
-    }
-  }
+  if (part.mixed) {
+    writer.list(part.indexes.length)
+    for (const index of part.indexes) packStored(writer, batch[index] as Outgoing, partitions)
+  } else packPlain(writer, batch, part)
   return writer
+}
+
+/** Messages as the script `publish` takes them. */
+function packPlain(writer: PackWriter, batch: readonly Outgoing[], { topic, indexes, streams }: Part): void {
+  const heads = new Map<Head, number>()
+  const keys: string[] = []
+  for (const index of indexes) {
+    const message = batch[index] as Outgoing
+    const partition = message.partition ?? 0
+    if (streams[partition] === undefined) streams[partition] = keys.push(streamOf(topic, partition))
+    const head = headOf(message)
+    if (!heads.has(head)) heads.set(head, heads.size + 1)
+  }
+  writer.list(2 + indexes.length)
+  writer.list(keys.length)
+  for (const key of keys) writer.text(key)
+  writer.list(heads.size)
+  for (const { packed, items } of heads.keys()) {
+    writer.list(items)
+    writer.raw(packed)
+  }
+  for (const index of indexes) {
+    const message = batch[index] as Outgoing
+    writer.list(2 + countRest(message))
+    writer.number(streams[message.partition ?? 0] ?? 0)
+    writer.number(heads.get(headOf(message)) ?? 0)
+    writeRest(writer, message)
+  }
 }
 
 /** A message as the script `store` takes it. */

@@ -3,7 +3,8 @@
 import { clock, keep, prefix, routed } from './scripts-parts.ts'
 
 // GONE: there is no such topic any more, so that it may be made again. NOGROUP: nobody would get it.
-// ARGV: partitions, packed list of XADD arguments.
+// What many messages share is said once. ARGV: partitions, packed list of: streams, heads, then per message the places of its
+// stream and its head in these lists, and what follows the head.
 export const publish: string = `${clock}
 ${prefix}
 ${routed}
@@ -12,10 +13,19 @@ if not have then return {'GONE'} end
 if not routed(KEYS[1],pre,now) then return {'NOGROUP'} end
 if ARGV[1]~='' and have~=ARGV[1] then return {'CONFLICT',have} end
 local m=cmsgpack.unpack(ARGV[2])
+local streams,heads=m[1],m[2]
 local r,bad={},{'OK',''}
-for i=1,#m do
-  local x=redis.pcall('XADD',unpack(m[i]))
-  if type(x)=='table' then r[i]='' bad[#bad+1]=i-1 bad[#bad+1]=x.err else r[i]=x end
+for i=3,#m do
+  local e=m[i]
+  local key,h,x=streams[e[1]],heads[e[2]]
+  -- Nearly all heads are this long: no list is put together for each.
+  if #h==9 then x=redis.pcall('XADD',key,'*',h[1],h[2],h[3],h[4],h[5],h[6],h[7],h[8],h[9],unpack(e,3))
+  else
+    local a={'XADD',key,'*',unpack(h)}
+    for k=3,#e do a[#a+1]=e[k] end
+    x=redis.pcall(unpack(a))
+  end
+  if type(x)=='table' then r[i-2]='' bad[#bad+1]=i-3 bad[#bad+1]=x.err else r[i-2]=x end
 end
 bad[2]=table.concat(r,',')
 return bad`
