@@ -23,22 +23,18 @@ const source = fileURLToPath(new URL('posthorn_inspector.erl', `file://${auditor
 export async function loadInspector(broker: RunningBroker): Promise<Inspector> {
   const token = randomBytes(12).toString('hex')
   const text = readFileSync(source).toString('base64')
-  // What Erlang reads at each start from the home folder, which is the server's own here. The control command reads it too.
-  const again = `case node() of
-    '~s' ->
-      spawn(fun() ->
-        Wait = fun W() ->
-          case whereis(rabbit_event) =/= undefined andalso ets:whereis(channel_queue_metrics) =/= undefined of
-            true -> ok;
-            false -> timer:sleep(50), W()
-          end
-        end,
-        Wait(),
-        {module, Module} = code:load_abs("~s"),
-        Module:start(<<"${token}">>, ~b)
-      end);
-    _ -> ok
-  end.`
+  // What Erlang reads at each start from the home folder, which is the server's own here, and before the node has its name.
+  const again = `spawn(fun() ->
+    Wait = fun W() ->
+      case whereis(rabbit_event) =/= undefined andalso ets:whereis(channel_queue_metrics) =/= undefined of
+        true -> ok;
+        false -> timer:sleep(50), W()
+      end
+    end,
+    Wait(),
+    {module, Module} = code:load_abs("~s"),
+    Module:start(<<"${token}">>, ~b)
+  end).`
   const printed = await broker.control([
     'eval',
     `Base = filename:join(rabbit_mnesia:dir(), "posthorn_inspector"),
@@ -48,7 +44,7 @@ export async function loadInspector(broker: RunningBroker): Promise<Inspector> {
      code:purge(Module), {module, Module} = code:load_binary(Module, Base, Binary),
      Port = Module:start(<<"${token}">>, 0),
      Again = base64:decode("${Buffer.from(again).toString('base64')}"),
-     ok = file:write_file(filename:join(os:getenv("HOME"), ".erlang"), io_lib:format(Again, [node(), Base, Port])),
+     ok = file:write_file(filename:join(os:getenv("HOME"), ".erlang"), io_lib:format(Again, [Base, Port])),
      Port.`,
   ])
   const port = Number(printed.trim())
