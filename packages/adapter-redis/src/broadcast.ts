@@ -8,9 +8,9 @@ import type { AttributeCache } from './encode.ts'
 import { explain, fault, refusal } from './explain.ts'
 import { entriesOf } from './feeds.ts'
 import { keyOf, streamOf } from './keys.ts'
+import { consumerOptions } from './options.ts'
 import { assignmentQueue } from './queue.ts'
 import { scripts } from './scripts.ts'
-import { consumerOptions } from './subscribe.ts'
 import { tend } from './tend.ts'
 
 /** Accepted once its start is fixed on all partitions. */

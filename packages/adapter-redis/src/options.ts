@@ -1,7 +1,7 @@
 // What an application may say, and the checks of it.
 
 import { readFileSync } from 'node:fs'
-import { check, secrets } from '@posthorn/core/adapter'
+import { check, type Source, secrets } from '@posthorn/core/adapter'
 
 /** Transport security. Files are read when the adapter is made; texts in PEM are taken as they are. */
 export interface RedisTls {
@@ -59,6 +59,14 @@ export interface RedisTopicOptions {
 export interface RedisConsumerOptions {
   /** Messages of one read, at most 500. @default 500 */
   readonly count?: number | undefined
+}
+
+/** What a consumer said under `native.redis`. @throws MessagingError INVALID_ARGUMENT */
+export function consumerOptions(source: Source): { readonly count: number } {
+  const given = check.options<RedisConsumerOptions>(`cannot consume "${source.topic}"`, source.native as RedisConsumerOptions | undefined, {
+    count: check.whole(1, 500),
+  })
+  return { count: given.count ?? 500 }
 }
 
 /** Options with every default filled in. */

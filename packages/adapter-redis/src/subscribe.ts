@@ -1,14 +1,14 @@
 // Membership in a group: leases on the partitions, by the server's clock. A step every quarter of a lease renews what is
 // owned, takes what is free and is this member's share, and learns what to hand over. A bell shortens the wait.
 
-import { type Assignment, check, type Source } from '@posthorn/core/adapter'
+import type { Assignment, Source } from '@posthorn/core/adapter'
 import { type Feed, type Host, Owned } from './assignment.ts'
 import type { Core, OwnerLinks, Tenant } from './core.ts'
 import { explain, fault, refusal } from './explain.ts'
 import { mainFeed, type Ownership, retryFeed } from './feeds.ts'
 import { keyOf } from './keys.ts'
 import type { Link } from './link.ts'
-import type { RedisConsumerOptions } from './options.ts'
+import { consumerOptions } from './options.ts'
 import { assignmentQueue } from './queue.ts'
 import { type Script, scripts } from './scripts.ts'
 import { tend } from './tend.ts'
@@ -27,14 +27,6 @@ interface Row {
 
 const closeRings = 10
 const trimEveryMs = 5000
-
-/** What a consumer said under `native.redis`. @throws MessagingError INVALID_ARGUMENT */
-export function consumerOptions(source: Source): { readonly count: number } {
-  const given = check.options<RedisConsumerOptions>(`cannot consume "${source.topic}"`, source.native as RedisConsumerOptions | undefined, {
-    count: check.whole(1, 500),
-  })
-  return { count: given.count ?? 500 }
-}
 
 /** Becomes a member. Resolves when the server has accepted it. */
 export async function subscribeGroup(core: Core, source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>> {
@@ -59,6 +51,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   let stepAgain = false
   let cancelStep: (() => void) | null = null
   let cancelKeep: (() => void) | null = null
+  let cancelExpire: (() => void) | null = null
   let cancelTrim: (() => void) | null = null
   let cancelGone: (() => void) | null = null
   let healing = false
@@ -152,11 +145,16 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       }
     }
     for (const row of before) if (rows.get(row.partition) === row && !told.has(row.partition) && !row.released) drop(row, true)
+    cancelExpire?.()
+    cancelExpire = over || rows.size === 0 ? null : clock.timer(Math.max(1, ends() - clock.monotonic()), expire)
   }
 
-  /** Without an answered proof for a whole lease, somebody else may have begun. */
+  // Handlers start nothing from `aliveUntil` on; those that run are told to stop just before somebody else may begin.
+  const ends = (): number => proof + settings.leaseMs - settings.marginMs / 2
+
+  /** Without an answered proof for a whole lease, somebody else may begin. */
   function expire(): void {
-    if (clock.monotonic() < proof + settings.leaseMs) return
+    if (over || clock.monotonic() < ends()) return
     for (const row of [...rows.values()]) if (!row.released) drop(row, true)
   }
 
@@ -339,6 +337,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     over = true
     cancelStep?.()
     cancelKeep?.()
+    cancelExpire?.()
     cancelTrim?.()
     cancelGone?.()
     tender.stop()
