@@ -231,9 +231,12 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
       running += leaver.running
       await leaver.close()
     } else {
-      bound += leaver.calls.handedOut - leaver.calls.settled
-      t.struck('unsettled deliveries', leaver.calls.handedOut - leaver.calls.settled)
       leaver.kill()
+      // What it still told on its way out counts.
+      await leaver.died
+      const held = leaver.calls.handedOut - leaver.calls.settled
+      bound += held
+      t.struck('unsettled deliveries', held)
     }
   }
   if (leave === 'politely') t.struck('running handlers of members that left', running)
