@@ -140,7 +140,7 @@ export function rabbitmqServer(found, { settings = [], tls, users = [], plugins 
     ...found,
     name: 'rabbitmq',
     profile: 'durable',
-    bootMs: 90_000,
+    bootMs: 180_000,
     pollMs: 50,
     extraPorts: 2,
     dataFolders: ['data', 'generated', 'expanded', 'log'],

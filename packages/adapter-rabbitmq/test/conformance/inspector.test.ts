@@ -153,7 +153,7 @@ describe.skipIf(!rabbitThere.available)(
       expect((await later).map(({ id }) => id)).toEqual(['a'])
       await askInspector(inspector, 'empty', 'suite', ['posthorn', 'auditor'])
       expect(await auditor.exists('kept')).toBe(false)
-    }, 90_000)
+    }, 200_000)
   },
 )
 

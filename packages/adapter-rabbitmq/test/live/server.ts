@@ -74,7 +74,7 @@ export function live(name: string, options: BrokerOptions, tests: (live: Live) =
     }
     beforeAll(async () => {
       server = await startBroker('rabbitmq', options)
-    }, 120_000)
+    }, 200_000)
     afterAll(async () => {
       await shared.reset()
       await adminOf?.close().catch(() => {})

@@ -369,7 +369,7 @@ describeLive('traps of Redis and its client', () => {
     try {
       const handled = new Map<string, number[]>()
       const running = new Set<string>()
-      const byMember = [0, 0]
+      const byMember: [number, number] = [0, 0]
       const handler =
         (member: 0 | 1) =>
         async ({ value: { k, n } }: { readonly value: { readonly k: string; readonly n: number } }): Promise<void> => {
