@@ -39,7 +39,7 @@ export interface ShardOptions extends Omit<Extract<ToShard, { kind: 'start' }>, 
   readonly shards: number
 }
 
-const startMs = 120_000
+const startMs = 240_000
 const endMs = 30_000
 
 interface Worker {
