@@ -47,6 +47,8 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   let leaving = false
   let left = false
   let over = false
+  const everyMs = settings.leaseMs / 5
+  let rhythm = everyMs
   let stepping = false
   let stepAgain = false
   let cancelStep: (() => void) | null = null
@@ -56,18 +58,17 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   let cancelGone: (() => void) | null = null
   let healing = false
 
-  // ── the step ─────────────────────────────────────────────────────────────────────────────────────────────────────
   async function ask(script: Script, renewOnly = false, link: Link = links.link): Promise<readonly unknown[]> {
     const held = [...rows.values()].filter((row) => !row.released).flatMap((row) => [String(row.partition), row.token])
     const sentAt = clock.monotonic()
     const args = [me, String(settings.leaseMs), String(partitions), leaving ? '1' : renewOnly ? '2' : '0', ...held]
     const reply = (await link.run(script, keys, args)) as readonly unknown[]
+    // Where answers are long under way proofs follow each other sooner, because each is older when it comes.
+    rhythm = clock.monotonic() - sentAt > everyMs ? everyMs / 2 : everyMs
     // A grant that took longer than the lease is somebody else's by now.
     if (clock.monotonic() < sentAt + settings.leaseMs - settings.marginMs) proof = Math.max(proof, sentAt)
     return reply
   }
-
-  const everyMs = settings.leaseMs / 5
 
   function step(): void {
     if (over) return
@@ -90,7 +91,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       },
       (error: unknown) => {
         stepping = false
-        if (!over && !refused('consume', error)) later(everyMs)
+        if (!over && !refused('consume', error)) later(rhythm)
       },
     )
   }
@@ -99,7 +100,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   // meanwhile, on the other connection, where nothing is taken.
   function keep(): void {
     cancelKeep?.()
-    cancelKeep = clock.timer(everyMs, () => {
+    cancelKeep = clock.timer(rhythm, () => {
       if (over || !stepping) return
       keep()
       if (links.link.client === null) return expire()
@@ -117,7 +118,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     if (stepAgain) {
       stepAgain = false
       cancelStep = clock.timer(closeRings, step)
-    } else cancelStep = clock.timer(Math.min(ms, everyMs), step)
+    } else cancelStep = clock.timer(Math.min(ms, rhythm), step)
     expire()
     finish()
   }
@@ -146,19 +147,22 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     }
     for (const row of before) if (rows.get(row.partition) === row && !told.has(row.partition) && !row.released) drop(row, true)
     cancelExpire?.()
-    cancelExpire = over || rows.size === 0 ? null : clock.timer(Math.max(1, ends() - clock.monotonic()), expire)
+    cancelExpire = over || rows.size === 0 ? null : clock.timer(Math.max(1, ends() - clock.monotonic()), lookOnce)
   }
 
   // Handlers start nothing from `aliveUntil` on; those that run are told to stop just before somebody else may begin.
   const ends = (): number => proof + settings.leaseMs - settings.marginMs / 2
 
+  const lookOnce = (): void => {
+    // A process that stood still has not listened: what came meanwhile is read first.
+    cancelExpire = clock.timer(50, expire)
+  }
   /** Without an answered proof for a whole lease, somebody else may begin. */
   function expire(): void {
     if (over || clock.monotonic() < ends()) return
     for (const row of [...rows.values()]) if (!row.released) drop(row, true)
   }
 
-  // ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
   function take(partition: number, token: string): void {
     const row: Row = { token, partition, owned: [], leaving: false, released: false, cancelForce: null }
     rows.set(partition, row)
@@ -263,7 +267,6 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     finish()
   }
 
-  // ── what is around ───────────────────────────────────────────────────────────────────────────────────────────────
   function heal(): void {
     if (healing || over) return
     healing = true
@@ -346,9 +349,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     core.leave(tenant)
   }
 
-  function dropAll(): void {
-    for (const row of [...rows.values()]) drop(row, false)
-  }
+  const dropAll = (): void => [...rows.values()].forEach((row) => drop(row, false))
 
   // It would be refused for ever: the consumer ends with one clear error instead of asking again and again.
   function refused(right: string, error: unknown): boolean {
