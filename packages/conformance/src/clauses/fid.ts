@@ -83,7 +83,7 @@ async function times(t: Trial): Promise<void> {
   const broker = await t.connect()
   const topic = makeTopic(t.name('times'), { schema: unchecked<number>(), groups: ['workers'] })
   await t.pass(123.4)
-  let first: number | undefined
+  const sent = new Map<string, number>()
   const before = t.wall()
   await travel(t, broker, {
     topic,
@@ -91,7 +91,8 @@ async function times(t: Trial): Promise<void> {
     ways: allWays,
     look({ time, id }) {
       const sentAt = time?.getTime() ?? Number.NaN
-      first ??= sentAt
+      if (!sent.has(id)) sent.set(id, sentAt)
+      t.equal(sentAt, sent.get(id), `the time of ${id}, on every attempt and copy`)
       // All are sent at one moment of the clock where it stands still in between.
       t.ok(
         Number.isSafeInteger(sentAt) && sentAt >= Math.floor(before) && sentAt <= t.wall(),
@@ -99,7 +100,7 @@ async function times(t: Trial): Promise<void> {
       )
       if (t.virtual) t.equal(sentAt, Math.floor(before), `the time of ${id}, on every attempt and copy`)
     },
-    letters: ({ time }) => t.equal(time?.getTime(), first, 'the time of a dead letter'),
+    letters: ({ id, time }) => t.equal(time?.getTime(), sent.get(id), 'the time of a dead letter'),
   })
   // The consumer's clock says nothing about when a message was sent.
   if (!t.virtual) return

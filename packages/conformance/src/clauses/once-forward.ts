@@ -99,7 +99,8 @@ export async function outputsFollow(t: Trial): Promise<void> {
   t.link(receiver).withhold(['publish'])
   const orders = t.orders(3, { keys: 3 })
   await t.send(broker, topic, orders)
-  await t.until('the outputs are stored', async () => (await storedIds(t, target)).length >= orders.length)
+  // In one partition the next may wait for the confirmation of the first.
+  await t.until('an output is stored', async () => (await storedIds(t, target)).length > 0)
   await t.pass(1000)
   t.struck('outputs that are not confirmed', t.link(receiver).withheld)
   t.equal(await t.auditor.remaining(topic.name, 'workers'), orders.length, 'sources left while their outputs are not confirmed')
