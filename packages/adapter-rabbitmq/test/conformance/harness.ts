@@ -79,6 +79,11 @@ async function startServer(): Promise<Running> {
 function processOf(server: Running): BrokerProcess {
   const { broker } = server
   let down = false
+  async function up(): Promise<void> {
+    await broker.start()
+    if (down && server.inspector !== undefined) await inspectorBack(server.inspector, vhost)
+    down = false
+  }
   return {
     title: broker.title,
     address: broker.url,
@@ -89,9 +94,7 @@ function processOf(server: Running): BrokerProcess {
     wire: amqpWire({ methods: { 'basic.qos': 'settle', 'exchange.declare passive': 'renew' } }),
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('RabbitMQ tells nobody an address')
-      await broker.start()
-      if (down && server.inspector !== undefined) await inspectorBack(server.inspector, vhost)
-      down = false
+      await up()
     },
     async signal(signal) {
       if (signal === 'SIGTERM' || signal === 'SIGKILL') down = true
@@ -103,6 +106,7 @@ function processOf(server: Running): BrokerProcess {
     /** The virtual host goes with all that is in it, connections included, and there is an empty one of the same name. */
     async wipe() {
       if (server.inspector === undefined) throw unsupported('a server that is not ours is not wiped')
+      await up()
       await askInspector(server.inspector, 'empty', vhost, [user.name, auditing.name])
     },
     async stop() {
