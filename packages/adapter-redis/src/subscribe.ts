@@ -349,8 +349,9 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     core.leave(tenant)
   }
 
-  const dropAll = (): void => [...rows.values()].forEach((row) => drop(row, false))
-
+  const dropAll = (): void => {
+    for (const row of [...rows.values()]) drop(row, false)
+  }
   // It would be refused for ever: the consumer ends with one clear error instead of asking again and again.
   function refused(right: string, error: unknown): boolean {
     if (explain(error).code !== 'UNAUTHORIZED') return false
