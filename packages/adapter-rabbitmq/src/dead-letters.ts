@@ -355,10 +355,13 @@ function foundIn(message: ConsumeMessage, remove: (message: ConsumeMessage) => v
   }
 }
 
-// What is the same each time this entry is read, and of no other.
+// What is the same each time this entry is read, and of no other. When a message was handed back, the server adds headers of its own
+// and sorts all of them.
 function printOf({ properties, content }: ConsumeMessage): string {
   const { headers, ...rest } = properties
-  const own = Object.entries(headers ?? {}).filter(([name]) => !name.startsWith('x-'))
+  const own = Object.entries(headers ?? {})
+    .filter(([name]) => !name.startsWith('x-'))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
   return createHash('sha1')
     .update(JSON.stringify([rest, own]))
     .update(content)

@@ -34,6 +34,11 @@ export interface LinkHooks {
 
 const mostPulses = 8
 
+/** What is used of the client beside its declared interface. */
+interface Inside {
+  readonly connection: { readonly stream: { on(event: 'readable', listener: () => void): void } }
+}
+
 // The server ends a connection when it heard nothing for two to three heartbeats. The client writes at least every half of one
 // while its event loop runs, and we ask for an answer every quarter. So as long as we ran, and heard something, the server cannot
 // have given us up before one and a quarter after both. After a gap in our own running nothing of this is known, though the socket
@@ -76,8 +81,13 @@ export function createWire(
       // An alarm is no death: the server reads nothing then, and its own heartbeats go on, which the client watches.
     } else if (!blocked && now - heardAt > 2 * heartbeatMs) return wire.kill(fault('UNAVAILABLE', 'the server does not answer'))
     ranAt = now
-    cancel = clock.timer(heartbeatMs / 4, tick)
+    watch(now)
     void ask(now)
+  }
+  // Silence ends at two heartbeats, not at the next quarter after them.
+  function watch(now: number): void {
+    const left = heardAt + 2 * heartbeatMs - now
+    cancel = clock.timer(Math.min(heartbeatMs / 4, Math.max(left + 1, 20)), tick)
   }
 
   async function ask(sentAt: number): Promise<void> {
@@ -141,6 +151,8 @@ export function createWire(
       end(error)
     },
   }
+  // Whatever comes is a sign of life: on a slow way the server's own heartbeats are here long before the answers.
+  ;(model as unknown as Inside).connection.stream.on('readable', () => wire.heard())
   model.on('error', (error) => {
     cause ??= error
   })

@@ -4,7 +4,7 @@
 import type { Clock } from '@posthorn/core/adapter'
 import { Command, type Redis } from 'ioredis'
 import { connect, destroy, type ServerInfo } from './connect.ts'
-import { cleaned, fault } from './explain.ts'
+import { cleaned, explain, fault } from './explain.ts'
 import type { Settings } from './options.ts'
 import type { Script } from './scripts.ts'
 
@@ -68,8 +68,10 @@ const pauses = [
   [1000, 2500],
   [2500, 4000],
 ] as const
-function pauseMs(tries: number, random: () => number): number {
-  const [least, most] = pauses[Math.min(tries, pauses.length) - 1] ?? [2500, 4000]
+// Where nobody is let in, somebody has to do something first; a session asks less than once a second with all its connections.
+const refusedPause = [4000, 7000] as const
+function pauseMs(tries: number, isRefused: boolean, random: () => number): number {
+  const [least, most] = isRefused ? refusedPause : (pauses[Math.min(tries, pauses.length) - 1] ?? [2500, 4000])
   return Math.round(least + random() * (most - least))
 }
 
@@ -151,8 +153,8 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     options.onDown(error)
     retry()
   }
-  function retry(): void {
-    cancelRetry = clock.timer(pauseMs(++tries, random), attempt)
+  function retry(isRefused = false): void {
+    cancelRetry = clock.timer(pauseMs(++tries, isRefused, random), attempt)
   }
   function attempt(): void {
     cancelRetry = null
@@ -164,7 +166,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
       (error: unknown) => {
         if (closed) return
         options.onDown(cleaned(error))
-        retry()
+        retry(!explain(error).retryable)
       },
     )
   }

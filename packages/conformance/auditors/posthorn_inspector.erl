@@ -187,10 +187,32 @@ user(_) -> <<>>.
 
 messages(Q) ->
     Refs = lists:usort(refs(state(Q), [])),
-    {_, Member} = sys:get_state(element(1, amqqueue:get_pid(Q)), 30000),
+    Pid = element(1, amqqueue:get_pid(Q)),
+    {_, Member} = sys:get_state(Pid, 30000),
+    try
+        fetched(Refs, Member)
+    catch
+        %% A file that the queue's own process has open is read by that process alone.
+        _:_ -> inside(Pid, fun(Own) -> fetched(Refs, Own) end)
+    end.
+
+fetched(Refs, Member) ->
     Log = log_of(Member),
     %% What left the log since is settled or has gone on.
     [entry(Index, Header, Command) || {Index, Header} <- Refs, {{_, _, Command}, _} <- [ra_log:fetch(Index, Log)]].
+
+%% What the function says of the state of a queue's process, when that process calls it.
+inside(Pid, Fun) ->
+    {Self, Tag} = {self(), make_ref()},
+    sys:replace_state(
+        Pid,
+        fun({_, Member} = State) ->
+            Self ! {Tag, Fun(Member)},
+            State
+        end,
+        30000
+    ),
+    receive {Tag, Found} -> Found after 30000 -> exit(timeout) end.
 
 %% Wherever in the state a message is: its index in the log, and what was noted of it.
 refs([Index | [Size | Expiry]], Found) when is_integer(Index), is_integer(Size), is_integer(Expiry) ->

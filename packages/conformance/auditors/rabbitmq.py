@@ -286,7 +286,10 @@ class Auditor:
         return found
 
     def call_members(self, topic, group):
-        there = self.group_queues(topic, group)
+        try:
+            there = self.group_queues(topic, group)
+        except Missing:
+            return []
         name = f"{topic}__{group}__members"
         if name not in self.ask("queues", self.vhost):
             name = there[0]

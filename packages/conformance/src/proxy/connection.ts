@@ -39,6 +39,8 @@ export class Connection {
   #forgotten = false
   /** An answer vanished in a protocol that tells answers apart by order alone. */
   #deaf = false
+  /** Something is missing in what the client was sent, and it does not know. */
+  #gap = false
 
   constructor(client: Socket, tools: ConnectionTools) {
     this.#client = client
@@ -105,7 +107,7 @@ export class Connection {
   /** A fault may have ended: what waited goes on. A stream in which an answer is missing cannot. */
   relax(): void {
     if (this.#forgotten) return
-    if (this.#deaf && this.#tools.faults.withheld.size === 0) this.cut()
+    if ((this.#deaf || this.#gap) && this.#tools.faults.withheld.size === 0) this.cut()
     else {
       this.#up.pump()
       this.#down.pump()
@@ -178,7 +180,10 @@ export class Connection {
         continue
       }
       lost += frame.lost
-      if (reader.ordered && frame.operation !== undefined && faults.withheld.has(frame.operation)) this.#deaf = true
+      if (frame.operation === undefined || !faults.withheld.has(frame.operation)) continue
+      if (reader.ordered) this.#deaf = true
+      // A message that the server handed over and the client never saw: no network does that and lets the connection go on.
+      else if (frame.operation === 'read') this.#gap = true
     }
     if (lost > 0) {
       withheld(lost)
