@@ -25,12 +25,9 @@ export type Mode = 'history' | 'new' | 'again'
 /** Where an assignment's messages come from. */
 export interface Feed {
   readonly first: Mode
-  /** `beside`: on the connection on which this session sends, right behind what it sends. */
-  fetch(mode: Mode, after: string, count: number, chunk: number, bytes: number, beside: boolean): Promise<Fetched>
+  fetch(mode: Mode, after: string, count: number, chunk: number, bytes: number): Promise<Fetched>
   /** Calls `wake` when something may have come after `last`. */
   wait(last: string, wake: () => void): void
-  /** Calls `ask` in the moment in which this session sends something to what is read here, until `stop`. */
-  listen(ask: () => void): void
   settle(ids: readonly string[], outputs: readonly Outgoing[] | undefined): Promise<SettleResult>
   /** After a settle without an answer: these may come again. */
   doubt(ids: readonly string[]): void
@@ -68,7 +65,6 @@ const empty: readonly Delivery[] = Object.freeze([])
 const nothing: Promise<readonly Delivery[]> = Promise.resolve(empty)
 const answeredStale: Promise<SettleResult> = Promise.resolve('stale')
 const trouble = 500
-const mostBeside = 2
 
 class Handed implements Delivery {
   readonly token: string
@@ -113,9 +109,6 @@ export class Owned implements Assignment {
   /** An answer was lost while the history was read: it is followed by another look. */
   #doubtful = false
   #fetching = false
-  /** Reads under way behind what this session sends, and how many messages they may bring. */
-  #beside = 0
-  #asked = 0
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
   /** The server has nothing for us: a wake is asked for. */
   #idle = false
@@ -133,7 +126,6 @@ export class Owned implements Assignment {
     this.#host = host
     this.#feed = feed
     this.#mode = feed.first
-    feed.listen(() => this.#readBeside())
   }
 
   get leaving(): AbortSignal {
@@ -273,47 +265,22 @@ export class Owned implements Assignment {
 
   /** Reads on where there is room: what core holds and what lies here together stay within the window. */
   #pump(): void {
-    if (this.#over || this.#fetching || this.#beside > 0 || this.#idle || this.#leaving.signal.aborted || !this.#host.up()) return
+    if (this.#over || this.#fetching || this.#idle || this.#leaving.signal.aborted || !this.#host.up()) return
     const ahead = this.#buffer.length - this.#head
     const room = this.#host.maxUnsettled - this.#held - ahead
     if (room <= 0 || (ahead > 0 && this.#bytes >= this.#host.maxBytes)) return
     // A small rest of room is not worth a way to the server while core has enough.
     if (this.#waiting === null && room * 4 < this.#host.maxUnsettled) return
-    this.#fetching = true
-    this.#fetch(Math.min(room, this.#host.count), Math.max(1, this.#host.maxBytes - this.#bytes), false)
-  }
-
-  /**
-   * This session is sending something that belongs here, and there is nothing else to do: it is asked for behind it. Only
-   * reads on one connection are open at a time, because two connections could change their order.
-   */
-  #readBeside(): void {
-    if (this.#over || this.#mode !== 'new' || this.#fetching || this.#leaving.signal.aborted || !this.#host.up()) return
-    if ((!this.#idle && this.#beside === 0) || this.#beside >= mostBeside) return
-    const room = this.#host.maxUnsettled - this.#held - (this.#buffer.length - this.#head) - this.#asked
-    if (room * 4 < this.#host.maxUnsettled || this.#bytes * 2 > this.#host.maxBytes) return
     const count = Math.min(room, this.#host.count)
-    this.#idle = false
-    this.#beside++
-    this.#asked += count
-    this.#fetch(count, Math.ceil(this.#host.maxBytes / (2 * mostBeside)), true)
-  }
-
-  #fetch(count: number, bytes: number, beside: boolean): void {
+    this.#fetching = true
     const mode = this.#mode
-    const answered = (): void => {
-      if (beside) {
-        this.#beside--
-        this.#asked -= count
-      } else this.#fetching = false
-    }
-    this.#feed.fetch(mode, this.#after, count, Math.min(this.#chunk, count), bytes, beside).then(
+    this.#feed.fetch(mode, this.#after, count, Math.min(this.#chunk, count), Math.max(1, this.#host.maxBytes - this.#bytes)).then(
       (fetched) => {
-        answered()
+        this.#fetching = false
         if (!this.#over) this.#take(mode, fetched)
       },
       (error: unknown) => {
-        answered()
+        this.#fetching = false
         if (this.#over || this.#host.refused('read', error)) return
         // Its answer may have carried entries that are ours and unknown here. While the connection is away `resync` is called
         // when it is back; where the server refuses, it is asked again a little later.

@@ -81,7 +81,6 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
         return { kind: 'entries', entries, times: null, last: at, more }
       },
       wait: (last, wake) => links.waiter.wait(stream, me, last, wake),
-      listen: () => {},
       async settle(done) {
         positions[partition] = done.at(-1) ?? positions[partition] ?? start
         return 'settled'

@@ -2,7 +2,6 @@
 
 import type { AdapterContext, TopicPlan } from '@posthorn/core/adapter'
 import type { Link } from './link.ts'
-import type { Neighbours } from './neighbours.ts'
 import type { Settings } from './options.ts'
 import type { Waiter } from './waiter.ts'
 
@@ -25,7 +24,6 @@ export interface Core {
   readonly context: AdapterContext
   readonly settings: Settings
   readonly main: Link
-  readonly neighbours: Neighbours
   readonly plans: ReadonlyMap<string, TopicPlan>
   readonly closed: boolean
   /** Partitions of a topic as this session declared it; undefined: it did not. */

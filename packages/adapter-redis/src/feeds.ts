@@ -49,19 +49,18 @@ export const waiterName = ({ group, token }: Pick<Ownership, 'group' | 'token'>)
 
 /** The stream of one partition: history first, then what is new. */
 export function mainFeed(own: Ownership): Feed {
-  const { core, link, waiter, topic, group, token } = own
+  const { link, waiter, topic, group, token } = own
   const partition = String(own.partition)
   const stream = streamOf(topic, own.partition)
   const keys = [stream, keyOf(topic, `own:${group}`)]
   const waitingAs = waiterName(own)
   const cache: AttributeCache = { last: null }
-  let unlisten = (): void => {}
   return {
     first: 'history',
-    async fetch(mode: Mode, after, count, chunk, bytes, beside): Promise<Fetched> {
+    async fetch(mode: Mode, after, count, chunk, bytes): Promise<Fetched> {
       const reply = (await (mode === 'again'
         ? link.run(scripts.again, keys, [partition, token, group, after, String(count)])
-        : (beside ? core.main : link).run(scripts.read, keys, [
+        : link.run(scripts.read, keys, [
             partition,
             token,
             group,
@@ -88,13 +87,7 @@ export function mainFeed(own: Ownership): Feed {
     wait: (last, wake) => waiter.wait(stream, waitingAs, last, wake),
     settle: (ids, outputs) => settle(own, keys, scripts.settle, [partition, token, group], group, ids, outputs),
     doubt: () => {},
-    listen(ask) {
-      unlisten = core.neighbours.listen(stream, ask)
-    },
-    stop() {
-      unlisten()
-      waiter.forget(stream, waitingAs)
-    },
+    stop: () => waiter.forget(stream, waitingAs),
     release: () => own.done(),
     vanished(ids) {
       // They would come back with every history: the list of what is pending is cleaned.
@@ -142,7 +135,6 @@ export function retryFeed(own: Ownership): Feed {
     doubt(ids) {
       back.push(...ids)
     },
-    listen: () => {},
     stop: () => cancel?.(),
     release: () => own.done(),
     vanished: () => {},

@@ -177,7 +177,7 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   let reply: unknown
   try {
     const args = [partitions === undefined ? '' : String(partitions), packed.take()]
-    reply = await besideReaders(core, part, () => core.main.run(part.mixed ? scripts.store : scripts.publish, [keyOf(topic, 'meta')], args))
+    reply = await core.main.run(part.mixed ? scripts.store : scripts.publish, [keyOf(topic, 'meta')], args)
   } catch (error) {
     return fail(explain(error).outcome === 'failed' ? 'failed' : 'unknown', error)
   }
@@ -199,23 +199,6 @@ async function storePart(core: Core, batch: readonly Outgoing[], part: Part, fai
   if (word === 'CONFLICT')
     return fail('failed', fault('CONFLICT', `redis: topic "${topic}" has ${String(ids)} partitions, not ${partitions}`, 'failed'))
   return fail('failed', word === 'GONE' ? await missing(core, topic) : nowhere(topic))
-}
-
-// Readers of this session that wait for these partitions ask right behind it: both reach the server as one piece.
-function besideReaders(core: Core, { topic, streams }: Part, send: () => Promise<unknown>): Promise<unknown> {
-  const { neighbours, main } = core
-  const stream = neighbours.any ? main.client?.stream : undefined
-  if (stream === undefined) return send()
-  stream.cork()
-  try {
-    const answer = send()
-    streams.forEach((_, partition) => {
-      neighbours.sent(streamOf(topic, partition))
-    })
-    return answer
-  } finally {
-    stream.uncork()
-  }
 }
 
 // First the entry, then its slot: what is lost in between is an entry too many, never one too few.

@@ -9,7 +9,6 @@ import { browse, remove } from './dead.ts'
 import { warnOfLosses } from './durability.ts'
 import { fault } from './explain.ts'
 import { type Link, openLink } from './link.ts'
-import { createNeighbours } from './neighbours.ts'
 import type { Settings } from './options.ts'
 import { publish } from './publish.ts'
 import { createPulse } from './pulse.ts'
@@ -150,7 +149,6 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     context,
     settings,
     main,
-    neighbours: createNeighbours(),
     plans,
     get closed() {
       return closed
