@@ -479,7 +479,7 @@ describe('secrets', () => {
       { name: 'horn', open: `redis://:${secret}@h` },
     ]
     for (const target of targets) {
-      const error: unknown = await connect(target as never, { log: false }).catch((thrown: unknown) => thrown)
+      const error: unknown = await connect(target as never, { log: false, connectTimeoutMs: 500 }).catch((thrown: unknown) => thrown)
       expect(isMessagingError(error)).toBe(true)
       expect(shown(error)).not.toContain(secret)
     }
