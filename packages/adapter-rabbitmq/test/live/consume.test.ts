@@ -63,7 +63,7 @@ live('consuming', {}, (on) => {
     await broker.producer(topic).send({ n: 1, k: 'a' })
     await until('the dead letter', async () => (await remaining(on, [`${topic.name}__email__dead`])) === 1)
     expect(attempts).toEqual([1, 2, 3, 4])
-    expect(await remaining(on, [`${topic.name}__email`])).toBe(0)
+    await until('its original is settled', async () => (await remaining(on, [`${topic.name}__email`])) === 0)
   })
 
   it('R12 a queue that is deleted under its consumer is declared and consumed again, and told', async () => {
@@ -106,7 +106,7 @@ live('consuming', {}, (on) => {
     })
     await until('ten handlers run', () => started === 10)
     await broker.close({ drainMs: 100 })
-    expect(await remaining(on, [`${topic.name}__email`])).toBe(30)
+    await until('everything is back', async () => (await remaining(on, [`${topic.name}__email`])) === 30)
     expect(await remaining(on, [`${topic.name}__email__dead`])).toBe(0)
   })
 
@@ -131,7 +131,7 @@ live('consuming', {}, (on) => {
       })
       await consumer.close({ drainMs: 0 })
     }
-    expect(await remaining(on, [`${topic.name}__email:0`])).toBe(20)
+    await until('everything is back', async () => (await remaining(on, [`${topic.name}__email:0`])) === 20)
   })
 
   it('R32 a hand-over keeps the order of what was given back and what is newer', async () => {
@@ -174,7 +174,7 @@ live('consuming', {}, (on) => {
       await until('it was taken away and came again', () => starts === 2)
       expect(broker.status).toBe('connected')
       await broker.close()
-      expect(await remaining(on, [`${topic.name}__email:0`])).toBe(0)
+      await until('it is settled', async () => (await remaining(on, [`${topic.name}__email:0`])) === 0)
     } finally {
       await on.server.control([
         'eval',

@@ -171,7 +171,7 @@ live('an encrypted server', { tls }, (on) => {
     const broker = await on.connect({ tls: { ca } })
     await broker.producer(topic).send({ n: 1, k: 'a' })
     const error = await failure(on.connect())
-    expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: false })
+    expect(error).toMatchObject({ code: 'UNAUTHORIZED', retryable: false })
     expect(String(error)).toMatch(/certificate/)
   })
 

@@ -161,7 +161,7 @@ live('traps', {}, (on) => {
     expect(again.content).toMatchObject({ id: 'one' })
     expect(await first.settle([old.token])).toBe('stale')
     expect(await second.settle([old.token])).toBe('stale')
-    expect(await unsettled(on, `${topic}__email`)).toBe(1)
+    await until('the server says so', async () => (await unsettled(on, `${topic}__email`)) === 1)
     expect(await second.settle([again.token])).toBe('settled')
     await until('it is settled', async () => (await unsettled(on, `${topic}__email`)) === 0)
   })
