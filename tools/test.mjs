@@ -39,7 +39,8 @@ if (unknown.length > 0) {
   process.stderr.write(`no step is named ${unknown.join(', ')}; npm test -- --list names them\n`)
   process.exit(2)
 }
-const asked = positionals.length === 0 ? steps : steps.filter((step) => positionals.some((word) => matches(step, word)))
+const inPlain = steps.filter((step) => step.named !== true)
+const asked = positionals.length === 0 ? inPlain : steps.filter((step) => positionals.some((word) => matches(step, word)))
 // What a chosen step comes after is run as well.
 const wanted = steps.filter((step) => asked.includes(step) || asked.some((other) => other.after?.includes(step.name)))
 const strict = values.strict === true || process.env.POSTHORN_STRICT === '1' || process.env.CI === 'true'
@@ -72,6 +73,8 @@ async function findServers(needing) {
   return { servers, missing }
 }
 
+const left = positionals.length === 0 ? steps.filter((step) => step.named === true) : []
+if (left.length > 0) process.stdout.write(`not run unless named: ${left.map(({ name }) => name).join(', ')}\n`)
 const started = performance.now()
 const { servers, missing } = await findServers(wanted)
 const results = await runSteps(wanted, { strict, servers, missing, report })
