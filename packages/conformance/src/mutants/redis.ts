@@ -32,7 +32,7 @@ export const redis: readonly Mutant[] = [
     find: "return fail(explain(error).outcome === 'failed' ? 'failed' : 'unknown', error)",
     replace: `if (explain(error).outcome === 'failed' || !(await core.main.ready(new AbortController().signal))) return fail('failed', error)
     const again = batch.map((message) => ({ ...message, id: \`\${message.id}-again\` }))
-    return storePart(core, again, part, failures)`,
+    return storePart(core, again, { ...part, streams: [] }, failures)`,
     killedBy: [],
     killedByTest: { file: 'test/live/traps.test.ts', name: 'PUB-17' },
     what: 'client repeats a send by itself with a new id',
