@@ -227,7 +227,7 @@ async function judgeUnchanged(
     )
     const failed = results.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const passed = broke === undefined && failed.length === 0
-    const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}`).join(', ')
+    const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}: ${clause.reason ?? clause.verdict}`).join('; ')
     return {
       passed,
       line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${server ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
