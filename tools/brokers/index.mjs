@@ -1,6 +1,7 @@
 // Real servers by name, for tests, demo, benchmark and people. docs of each name: index.d.mts.
 import { findKind } from './find.mjs'
 import { startInstance } from './instance.mjs'
+import { kafka, kafkaServer } from './kafka.mjs'
 import { BrokerMissing } from './missing.mjs'
 import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
@@ -21,6 +22,13 @@ const kinds = {
     server: rabbitmqServer,
     control: async () => {
       throw new Error('rabbitmqctl reaches only servers that were started here')
+    },
+  },
+  kafka: {
+    find: kafka,
+    server: kafkaServer,
+    control: async () => {
+      throw new Error("Kafka's programs reach only servers that were started here")
     },
   },
 }

@@ -48,7 +48,7 @@ function createInstance(kind, at, release) {
   async function boot() {
     if (stopped) throw new Error(`${title} on port ${port} was stopped for good; its data is gone`)
     mkdirSync(folder, { recursive: true })
-    kind.configure(at)
+    await kind.configure(at)
     if (companions.length === 0) {
       const commands = kind.companions?.(at) ?? []
       for (const command of commands) companions.push(await startChild({ ...command, log: join(folder, 'companions.log') }))
@@ -96,6 +96,9 @@ function createInstance(kind, at, release) {
     port,
     folder,
     url: kind.url(port),
+    /** Ports besides its own, as the kind uses them. */
+    extra: at.extra,
+    advertise: (address) => kind.advertise?.(address),
     get pid() {
       return child === undefined || child.end !== undefined ? undefined : child.pid
     },
