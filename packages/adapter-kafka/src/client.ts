@@ -141,9 +141,9 @@ export interface Replies {
   readonly EndTxn: Errorful
 }
 
-/** The two requests that carry messages are built and read here, not by the client. */
+/** The two requests that carry messages, and the sign of life, are built and read here, not by the client. */
 export interface RawRequest {
-  readonly api: 'Produce' | 'Fetch'
+  readonly api: 'Produce' | 'Fetch' | 'ApiVersions'
   readonly version: number
   readonly body: Buffer
 }

@@ -275,3 +275,24 @@ function refuseOld(versions: Versions, what: string): void {
     throw fault('UNSUPPORTED', `${what}is no server for this adapter: it asks ${api} in version ${version}, and the server ${has}. use Kafka 2.4 to 4.x`, 'failed')
   }
 }
+
+interface Kafkajs {
+  readonly CompressionCodecs: Readonly<Record<number, () => { readonly decompress: (bytes: Buffer) => Buffer | Promise<Buffer> }>>
+}
+
+/** A codec that the application gave kafkajs under `CompressionCodecs`, or undefined. It has to answer at once. */
+export function registeredCodec(codec: number): ((bytes: Buffer) => Buffer) | undefined {
+  const { CompressionCodecs } = require('kafkajs') as Kafkajs
+  let decompress: ((bytes: Buffer) => Buffer | Promise<Buffer>) | undefined
+  try {
+    decompress = CompressionCodecs[codec]?.().decompress
+  } catch {
+    // kafkajs has one in this place that only throws.
+  }
+  if (decompress === undefined) return undefined
+  return (bytes) => {
+    const plain = decompress(bytes)
+    if (!Buffer.isBuffer(plain)) throw new Error('the codec that was given to kafkajs does not answer at once, as it has to here')
+    return plain
+  }
+}
