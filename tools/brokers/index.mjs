@@ -52,6 +52,8 @@ function external(name, kind, found) {
     port: Number(new URL(found.url).port),
     profile: found.profile,
     pid: undefined,
+    extra: [],
+    command: () => [],
     folder: '',
     start: async () => {},
     signal: refuse('signalled'),

@@ -98,7 +98,8 @@ function createInstance(kind, at, release) {
     url: kind.url(port),
     /** Ports besides its own, as the kind uses them. */
     extra: at.extra,
-    advertise: (address) => kind.advertise?.(address),
+    /** The command of one of the server's own programs, for whoever runs it himself. */
+    command: (tool) => kind.toolCommand?.(tool, at) ?? [],
     get pid() {
       return child === undefined || child.end !== undefined ? undefined : child.pid
     },

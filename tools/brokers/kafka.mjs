@@ -217,14 +217,13 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
   const secured = users.length > 0
   const protocol = `${secured ? 'SASL_' : ''}${tls === undefined ? 'PLAINTEXT' : 'SSL'}`
   const encrypted = tls === undefined ? '' : '?tls=true'
-  let advertised
   const node = cluster?.node ?? 1
   const lines = ({ folder, port, extra: [inner, controller], bind }) => [
     'process.roles=broker,controller',
     `node.id=${node}`,
     `controller.quorum.voters=${cluster?.voters ?? `1@127.0.0.1:${controller}`}`,
     `listeners=CLIENT://${bind}:${port},INNER://127.0.0.1:${inner},CONTROLLER://127.0.0.1:${controller}`,
-    `advertised.listeners=CLIENT://${advertised ?? `127.0.0.1:${port}`},INNER://127.0.0.1:${inner}`,
+    `advertised.listeners=CLIENT://127.0.0.1:${port},INNER://127.0.0.1:${inner}`,
     `listener.security.protocol.map=CLIENT:${protocol},INNER:PLAINTEXT,CONTROLLER:PLAINTEXT`,
     'controller.listener.names=CONTROLLER',
     'inter.broker.listener.name=INNER',
@@ -241,6 +240,12 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
     ...(tls === undefined ? [] : tlsLines(tls, folder)),
     ...settings,
   ]
+  const toolCommand = (tool, { extra: [inner] }) => {
+    const name = tools[tool]
+    if (name === undefined) throw new Error(`known are ${Object.keys(tools).join(', ')}, not "${tool}"`)
+    const machine = [...options(false), ...quiet, ...classPath(found.file)]
+    return [found.java, ...machine, name, '--bootstrap-server', `127.0.0.1:${inner}`]
+  }
   return {
     ...found,
     name: 'kafka',
@@ -253,9 +258,6 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
       const [first] = users
       const who = first === undefined ? '' : `${encodeURIComponent(first.name)}:${encodeURIComponent(first.password)}@`
       return `kafka://${who}127.0.0.1:${port}${encrypted}`
-    },
-    advertise(address) {
-      advertised = address
     },
     async configure(at) {
       const { folder } = at
@@ -277,16 +279,14 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
     async ping({ extra: [inner] }) {
       await kafkaApiVersions({ port: inner, timeoutMs: 5_000, serving: true })
     },
-    async control(args, { extra: [inner] }) {
+    async control(args, at) {
       const [tool = '', ...rest] = args
-      const name = tools[tool]
-      if (name === undefined) throw new Error(`known are ${Object.keys(tools).join(', ')}, not "${tool}"`)
-      const command = [...options(false), ...quiet, ...classPath(found.file), name, '--bootstrap-server', `127.0.0.1:${inner}`, ...rest]
-      const { code, output } = await run(found.java, command, { cwd: '/', timeoutMs: 60_000 })
+      const [program, ...command] = toolCommand(tool, at)
+      const { code, output } = await run(program, [...command, ...rest], { cwd: '/', timeoutMs: 60_000 })
       if (code !== 0) throw new Error(`${tool} failed:\n${output.trim()}`)
       return output.trimEnd()
     },
-    innerPort: ({ extra: [inner] }) => inner,
+    toolCommand,
     container: ({ port, extra: [inner, controller] }) => ({
       environment: Object.fromEntries(
         lines({ folder: '', port, extra: [inner, controller], bind: '0.0.0.0' }).map((line) => {

@@ -3,13 +3,15 @@
 
 import { ByteReader, ByteWriter } from './bytes.ts'
 
-/** What a member says of itself. */
-export function writeMetadata(topics: readonly string[]): Buffer {
+/** What a member says of itself: what it wants, and for people who it is. */
+export function writeMetadata(topics: readonly string[], instance: string): Buffer {
   const writer = new ByteWriter(256)
   writer.int16(1)
   writer.int32(topics.length)
   for (const topic of topics) writer.string(topic)
-  writer.int32(0)
+  const name = Buffer.from(instance)
+  writer.int32(name.length)
+  writer.raw(name)
   return writer.done()
 }
 

@@ -2,8 +2,10 @@
 // and it ends once.
 
 import type { Assignment, Delivery, Outgoing, Received, SettleResult, Undecodable } from '@posthorn/core/adapter'
+import type { Settling } from './commits.ts'
 import { type AttributeCache, decode, type RawRecord } from './decode.ts'
 import type { Reader } from './fetcher.ts'
+import { createProgress, farthest, type Place, type Progress } from './progress.ts'
 
 /** What an assignment needs of its subscription. */
 export interface Host {
@@ -18,12 +20,12 @@ export interface Host {
   aliveUntil(): number
   /** Something changed in what it wants to fetch. */
   hungry(reader: Reader): void
-  /** Everything before this position is done. */
-  commit(position: number): Promise<SettleResult>
+  /** Something was finished. */
+  commit(one: Owned): Promise<SettleResult>
   /** The same, and nobody waits for it. */
-  note(position: number): void
+  note(one: Owned): void
   /** Outputs and position, both or neither. */
-  forward(outputs: readonly Outgoing[], position: number): Promise<SettleResult>
+  forward(one: Owned, outputs: readonly Outgoing[], finished: ReadonlySet<number>): Promise<SettleResult>
   /** Before it ends: what was noted is durable. */
   flush(): Promise<void>
   /** An answer to a settlement was not `settled`: this assignment is over, and another one begins at the position. */
@@ -67,7 +69,7 @@ class Handed implements Delivery {
   }
 }
 
-export class Owned implements Assignment, Reader {
+export class Owned implements Assignment, Reader, Settling {
   readonly topic: string
   readonly role: 'main' | 'retry' | 'delay'
   readonly partition: number
@@ -83,19 +85,19 @@ export class Owned implements Assignment, Reader {
   #position: number
   /** Handed out and not settled. */
   #held = 0
-  /** The last one that was handed out. */
-  #last = -1
+  readonly #progress: Progress
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
   #over = false
   #released: Promise<void> | null = null
 
-  constructor(host: Host, position: number) {
+  constructor(host: Host, start: Place) {
     this.topic = host.topic
     this.role = host.role
     this.partition = host.partition
     this.source = host.source
     this.#host = host
-    this.#position = position
+    this.#position = start.offset
+    this.#progress = createProgress(start)
     this.#place = host.role === 'main' ? String(host.partition) : `${host.role}/${host.partition}`
   }
 
@@ -117,7 +119,8 @@ export class Owned implements Assignment, Reader {
 
   read(max: number): Promise<readonly Delivery[]> {
     if (this.#over || this.#leaving.signal.aborted) return nothing
-    if (this.#chunks.length > 0 && this.#room > 0) return Promise.resolve(this.#hand(max))
+    const some = this.#hand(max)
+    if (some.length > 0) return Promise.resolve(some)
     return new Promise((resolve) => {
       this.#waiting = { max, resolve }
       this.#host.hungry(this)
@@ -126,17 +129,23 @@ export class Owned implements Assignment, Reader {
 
   settle(tokens: readonly unknown[], outputs?: readonly Outgoing[]): Promise<SettleResult> {
     if (this.#over) return answeredStale
-    const last = tokens.at(-1)
-    if (typeof last !== 'number') return Promise.resolve('settled')
-    this.#held -= tokens.length
-    // With nothing behind it the position is that of the log: transactions leave marks that are no messages.
-    const position = last === this.#last && this.#chunks.length === 0 ? this.#position : last + 1
-    const answer = outputs === undefined || outputs.length === 0 ? this.#host.commit(position) : this.#host.forward(outputs, position)
+    const finished = tokens as readonly number[]
+    this.#held -= finished.length
+    const forwards = outputs !== undefined && outputs.length > 0
+    if (!forwards) for (const offset of finished) this.#progress.finish(offset)
+    const answer = forwards ? this.#host.forward(this, outputs, new Set(finished)) : this.#host.commit(this)
     this.#offer()
     return answer.then((result) => {
+      if (forwards && result === 'settled') for (const offset of finished) this.#progress.finish(offset)
       if (result !== 'settled' && !this.#over) this.#host.spoiled(this, result)
       return result
     })
+  }
+
+  /** What the server is to be told. */
+  place(also?: ReadonlySet<number>): Place {
+    if (this.#chunks.length === 0) this.#progress.reach(this.#position)
+    return this.#progress.place(also)
   }
 
   release(): Promise<void> {
@@ -169,6 +178,8 @@ export class Owned implements Assignment, Reader {
 
   #close(): void {
     this.#over = true
+    // What was not handed out is not done.
+    if (this.#chunks.length > 0) this.#position = this.#progress.place().offset
     this.#chunks = []
     this.#bytes = 0
     this.#answer(empty)
@@ -186,25 +197,34 @@ export class Owned implements Assignment, Reader {
 
   #offer(): void {
     const waiting = this.#waiting
-    if (waiting === null || this.#chunks.length === 0 || this.#room <= 0) return
+    if (waiting === null) return
+    const some = this.#hand(waiting.max)
+    if (some.length === 0) return
     this.#waiting = null
-    waiting.resolve(this.#hand(waiting.max))
+    waiting.resolve(some)
   }
 
   #hand(max: number): readonly Delivery[] {
-    const wanted = Math.max(1, Math.min(max, this.#room))
+    const wanted = Math.min(Math.max(1, max), this.#room)
+    if (wanted <= 0 || this.#chunks.length === 0) return empty
     const some: Delivery[] = []
     const parked = this.role === 'retry'
+    let passed = false
     while (some.length < wanted) {
       const chunk = this.#chunks[0]
       if (chunk === undefined) break
-      const record = chunk.records[chunk.at++] as RawRecord
-      some.push(new Handed(record.offset, decode(record, this.#cache, false).content, parked, this.#place))
-      this.#last = record.offset
+      const record = chunk.records[chunk.at] as RawRecord
+      // Something unfinished is so far behind that no more can be noted beside it.
+      if (this.#progress.ahead(record.offset) >= farthest) break
+      chunk.at++
+      if (this.#progress.handOut(record.offset))
+        some.push(new Handed(record.offset, decode(record, this.#cache, false).content, parked, this.#place))
+      else passed = true
       if (chunk.at < chunk.records.length) continue
       this.#chunks.shift()
       this.#bytes -= chunk.bytes
     }
+    if (passed && some.length === 0) this.#host.note(this)
     this.#held += some.length
     this.#host.hungry(this)
     return some
@@ -226,7 +246,7 @@ export class Owned implements Assignment, Reader {
       this.#chunks.push({ records, at: 0, bytes })
       this.#bytes += bytes
       this.#offer()
-    } else if (moved && this.#held === 0 && this.#chunks.length === 0) this.#host.note(this.#position)
+    } else if (moved && this.#held === 0 && this.#chunks.length === 0) this.#host.note(this)
   }
 
   /** Goes on elsewhere: what was there is gone. */

@@ -108,7 +108,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   on.enter(subscription)
   signal.addEventListener('abort', leave, { once: true })
   for (const [partition, position] of ends) {
-    const one = new Owned(hostOf(partition), position)
+    const one = new Owned(hostOf(partition), { offset: position, metadata: '' })
     assignments.add(one)
     fetcher.add(one)
     queue.push(one)

@@ -2,7 +2,8 @@ import type { Capabilities } from '@posthorn/core/adapter'
 
 /** What Kafka gives. */
 export const capabilities: Capabilities = Object.freeze({
-  settlement: 'prefix',
+  // The position carries what is finished behind something unfinished.
+  settlement: 'each',
   retention: 'log',
   positions: 'native',
   attempts: 'none',

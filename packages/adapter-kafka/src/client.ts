@@ -44,7 +44,7 @@ export interface Requests {
     readonly groupId: string
     readonly groupGenerationId: number
     readonly memberId: string
-    readonly topics: readonly TopicPartitions<{ readonly partition: number; readonly offset: OffsetText }>[]
+    readonly topics: readonly TopicPartitions<{ readonly partition: number; readonly offset: OffsetText; readonly metadata: string }>[]
   }
   readonly OffsetFetch: { readonly groupId: string; readonly topics: readonly TopicPartitions<{ readonly partition: number }>[] }
   readonly ListOffsets: {
@@ -73,7 +73,7 @@ export interface Requests {
   readonly AddOffsetsToTxn: Producing & { readonly groupId: string }
   readonly TxnOffsetCommit: Producing & {
     readonly groupId: string
-    readonly topics: readonly TopicPartitions<{ readonly partition: number; readonly offset: OffsetText }>[]
+    readonly topics: readonly TopicPartitions<{ readonly partition: number; readonly offset: OffsetText; readonly metadata: string }>[]
   }
   readonly EndTxn: Producing & { readonly transactionResult: boolean }
 }
@@ -117,7 +117,9 @@ export interface Replies {
   }
   readonly OffsetCommit: { readonly responses: readonly TopicPartitions<Errorful & { readonly partition: number }>[] }
   readonly OffsetFetch: Errorful & {
-    readonly responses: readonly TopicPartitions<Errorful & { readonly partition: number; readonly offset: OffsetText }>[]
+    readonly responses: readonly TopicPartitions<
+      Errorful & { readonly partition: number; readonly offset: OffsetText; readonly metadata: string | null }
+    >[]
   }
   readonly ListOffsets: {
     readonly responses: readonly TopicPartitions<Errorful & { readonly partition: number; readonly offset: OffsetText }>[]

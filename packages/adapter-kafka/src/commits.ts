@@ -3,13 +3,17 @@
 
 import type { SettleResult } from '@posthorn/core/adapter'
 import type { Cluster } from './cluster.ts'
-import { commit, type Committer } from './offsets.ts'
+import { commit, type Committer, type Places } from './offsets.ts'
+import type { Place } from './progress.ts'
 
 export interface Commits {
-  /** Everything of the partition before `position` is done. Answers when the server has it. */
-  settle(topic: string, partition: number, position: number): Promise<SettleResult>
+  /** Something of a partition was finished. Answers when the server has it. */
+  settle(from: Settling): Promise<SettleResult>
   /** The same, and nobody waits for it. */
-  note(topic: string, partition: number, position: number): void
+  note(from: Settling): void
+  /** Nothing of the partition is written until `free` is called; resolves when nothing is under way. */
+  hold(from: Settling): Promise<void>
+  free(from: Settling): void
   /** Resolves when everything given so far was answered for. */
   flush(): Promise<void>
   /** The membership is over: what is open is not known. */
@@ -25,7 +29,17 @@ const stale = new Set([22, 25, 82])
 const denied = new Set([29, 30])
 
 interface Waiter {
+  readonly from: Settling
   readonly resolve: (result: SettleResult) => void
+}
+
+/** A partition whose position is written. */
+export interface Settling {
+  /** The topic at the server. */
+  readonly source: string
+  readonly partition: number
+  /** What is done now. */
+  place(): Place
 }
 
 /** `expelled` is called when the server knows another generation, `refused` when it does not let positions be written. */
@@ -38,24 +52,18 @@ export function createCommits(
   refused: (code: number) => void,
 ): Commits {
   const { clock } = cluster.context
-  let pending = new Map<string, Map<number, number>>()
+  const dirty = new Set<Settling>()
+  const held = new Set<Settling>()
   let waiters: Waiter[] = []
   let running: Promise<void> | null = null
   let cancelTimer: (() => void) | null = null
   let startedAt = Number.NEGATIVE_INFINITY
   let stopped = false
 
-  function put(topic: string, partition: number, position: number): void {
-    let partitions = pending.get(topic)
-    if (partitions === undefined) {
-      partitions = new Map()
-      pending.set(topic, partitions)
-    }
-    partitions.set(partition, Math.max(position, partitions.get(partition) ?? -1))
-  }
+  const ready = (): readonly Settling[] => [...dirty].filter((from) => !held.has(from))
 
   function schedule(now: boolean): void {
-    if (stopped || running !== null || pending.size === 0) return
+    if (stopped || running !== null || dirty.size === 0) return
     const wait = now || waiters.length >= enough ? 0 : startedAt + spacingMs - clock.monotonic()
     if (wait <= 0) {
       cancelTimer?.()
@@ -69,20 +77,26 @@ export function createCommits(
   }
 
   function send(): void {
-    if (stopped || running !== null || pending.size === 0) return
+    const given = ready()
+    if (stopped || running !== null || given.length === 0) return
     startedAt = clock.monotonic()
-    const given = pending
-    const mine = waiters
-    pending = new Map()
-    waiters = []
-    running = attempt(given, mine).finally(() => {
+    const places = new Map<string, Map<number, Place>>()
+    for (const from of given) {
+      dirty.delete(from)
+      const partitions = places.get(from.source) ?? new Map<number, Place>()
+      places.set(from.source, partitions)
+      partitions.set(from.partition, from.place())
+    }
+    const mine = waiters.filter(({ from }) => !held.has(from))
+    waiters = waiters.filter(({ from }) => held.has(from))
+    running = attempt(places, mine).finally(() => {
       running = null
       schedule(false)
     })
   }
 
   // A position may be written twice, so what has no answer is asked again, for as long as the partitions are ours.
-  async function attempt(given: Map<string, Map<number, number>>, mine: readonly Waiter[]): Promise<void> {
+  async function attempt(given: Places, mine: readonly Waiter[]): Promise<void> {
     const answer = (result: SettleResult): void => {
       for (const { resolve } of mine) resolve(result)
     }
@@ -111,21 +125,29 @@ export function createCommits(
   }
 
   return {
-    settle(topic, partition, position) {
+    settle(from) {
       if (stopped) return Promise.resolve('stale')
-      put(topic, partition, position)
+      dirty.add(from)
       return new Promise((resolve) => {
-        waiters.push({ resolve })
+        waiters.push({ from, resolve })
         schedule(false)
       })
     },
-    note(topic, partition, position) {
+    note(from) {
       if (stopped) return
-      put(topic, partition, position)
+      dirty.add(from)
+      schedule(false)
+    },
+    async hold(from) {
+      held.add(from)
+      while (running !== null) await running
+    },
+    free(from) {
+      held.delete(from)
       schedule(false)
     },
     async flush() {
-      while (!stopped && (running !== null || pending.size > 0)) {
+      while (!stopped && (running !== null || dirty.size > 0)) {
         schedule(true)
         if (running === null) break
         await running
@@ -136,7 +158,7 @@ export function createCommits(
       cancelTimer?.()
       for (const { resolve } of waiters) resolve('unknown')
       waiters = []
-      pending = new Map()
+      dirty.clear()
     },
   }
 }

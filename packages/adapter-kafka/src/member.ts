@@ -140,7 +140,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   /** Answers what is ours, or null where it has to be tried again. */
   async function join(): Promise<ReadonlyMap<string, readonly number[]> | null> {
     const connection = await cluster.coordinator(groupId, 'group', purpose)
-    const protocol = { name: 'RoundRobinAssigner', metadata: writeMetadata(topics) }
+    const protocol = { name: 'RoundRobinAssigner', metadata: writeMetadata(topics, cluster.context.instance) }
     const reply = await connection.request(
       'JoinGroup',
       {

@@ -3,6 +3,7 @@
 import type { Start } from '@posthorn/core/adapter'
 import type { Cluster } from './cluster.ts'
 import { codeOf, fault, serverFault } from './explain.ts'
+import { type Place, readBits } from './progress.ts'
 import { openTransactions } from './transactions.ts'
 
 /** Positions by partition; a partition without one is missing. */
@@ -76,18 +77,18 @@ export async function patiently<T>(cluster: Cluster, key: string, work: () => Pr
   }
 }
 
-/** Where a group is. @throws what the server says */
-export function committedOf(cluster: Cluster, groupId: string, topic: string, count: number): Promise<Offsets> {
+/** Where a group is, by partition. @throws what the server says */
+export function committedOf(cluster: Cluster, groupId: string, topic: string, count: number): Promise<ReadonlyMap<number, Place>> {
   return patiently(cluster, groupId, async () => {
     const connection = await cluster.coordinator(groupId, 'group', 'main')
     const partitions = Array.from({ length: count }, (_, partition) => ({ partition }))
     const reply = await connection.request('OffsetFetch', { groupId, topics: [{ topic, partitions }] })
     if (reply.errorCode !== 0) throw serverFault(reply.errorCode, `reading the positions of group "${groupId}"`)
-    const found = new Map<number, number>()
+    const found = new Map<number, Place>()
     for (const { partitions: answers } of reply.responses) {
-      for (const { partition, offset, errorCode } of answers) {
+      for (const { partition, offset, metadata, errorCode } of answers) {
         if (errorCode !== 0) throw serverFault(errorCode, `reading the positions of group "${groupId}"`)
-        if (Number(offset) >= 0) found.set(partition, Number(offset))
+        if (Number(offset) >= 0) found.set(partition, { offset: Number(offset), metadata: metadata ?? '' })
       }
     }
     return found
@@ -127,12 +128,13 @@ async function missing(
   topic: string,
   count: number,
   start: Start,
-): Promise<{ readonly wanted: Offsets; readonly had: number }> {
+): Promise<{ readonly wanted: ReadonlyMap<number, Place>; readonly had: number }> {
   const had = await committedOf(cluster, groupId, topic, count)
   if (had.size === count) return { wanted: new Map(), had: count }
   // A group that was there has lost what it lacks: from the oldest on, nothing is passed over.
   const starts = await offsetsAt(cluster, topic, had.size === 0 ? start : 'earliest')
-  return { wanted: new Map([...starts].filter(([partition]) => !had.has(partition))), had: had.size }
+  const lacking = [...starts].filter(([partition]) => !had.has(partition))
+  return { wanted: new Map(lacking.map(([partition, offset]) => [partition, { offset, metadata: '' }])), had: had.size }
 }
 
 async function startInTransaction(cluster: Cluster, groupId: string, topic: string, count: number, start: Start): Promise<GroupStart> {
@@ -152,6 +154,20 @@ async function startPlainly(cluster: Cluster, groupId: string, topic: string, co
   return { created: code === 0 && had === 0, completed: had > 0 }
 }
 
+/** Positions by topic at the server and partition. */
+export type Places = ReadonlyMap<string, ReadonlyMap<number, Place>>
+
+/** As requests want them. */
+export function writtenPlaces(places: Places): readonly {
+  readonly topic: string
+  readonly partitions: readonly { readonly partition: number; readonly offset: string; readonly metadata: string }[]
+}[] {
+  return [...places].map(([topic, partitions]) => ({
+    topic,
+    partitions: [...partitions].map(([partition, { offset, metadata }]) => ({ partition, offset: String(offset), metadata })),
+  }))
+}
+
 /** In whose name positions are written. */
 export interface Committer {
   readonly groupId: string
@@ -164,14 +180,10 @@ export async function commit(
   cluster: Cluster,
   purpose: string,
   { groupId, generation, memberId }: Committer,
-  offsets: ReadonlyMap<string, Offsets>,
+  places: Places,
 ): Promise<number> {
   const connection = await cluster.coordinator(groupId, 'group', purpose)
-  const topics = [...offsets].map(([topic, partitions]) => ({
-    topic,
-    partitions: [...partitions].map(([partition, offset]) => ({ partition, offset: String(offset) })),
-  }))
-  const reply = await connection.request('OffsetCommit', { groupId, groupGenerationId: generation, memberId, topics })
+  const reply = await connection.request('OffsetCommit', { groupId, groupGenerationId: generation, memberId, topics: writtenPlaces(places) })
   let worst = 0
   for (const { partitions } of reply.responses) for (const { errorCode } of partitions) if (errorCode !== 0) worst = errorCode
   if (coordinating.has(worst)) cluster.forgetCoordinator(groupId)
@@ -193,7 +205,10 @@ export async function lagOf(
   let backlog = 0
   for (const [partition, end] of ends) {
     const first = starts.get(partition) ?? 0
-    backlog += Math.max(0, end - Math.max(first, committed.get(partition) ?? first))
+    const place = committed.get(partition)
+    const at = Math.max(first, place?.offset ?? first)
+    const ahead = place === undefined ? 0 : [...readBits(place)].filter((offset) => offset >= at && offset < end).length
+    backlog += Math.max(0, end - at - ahead)
   }
   const members = await patiently(cluster, groupId, async () => {
     const connection = await cluster.coordinator(groupId, 'group', 'main')

@@ -10,6 +10,7 @@ import { type Member, startMember } from './member.ts'
 import { delayPlace, forwarderIdOf, groupIdOf, retryPlace } from './names.ts'
 import { committedOf, offsetsAt } from './offsets.ts'
 import { consumerOptions, type KafkaTopicOptions } from './options.ts'
+import type { Place } from './progress.ts'
 import { assignmentQueue } from './queue.ts'
 import { openTransactions, type Transactions } from './transactions.ts'
 
@@ -83,9 +84,9 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       maxBytes: source.maxBytes,
       aliveUntil: () => member.aliveUntil(),
       hungry: (reader) => fetcher.hungry(reader),
-      commit: (position) => (commits === null ? Promise.resolve('stale') : commits.settle(at, partition, position)),
-      note: (position) => commits?.note(at, partition, position),
-      forward: (outputs, position) => forward(at, partition, outputs, position),
+      commit: (one) => (commits === null ? Promise.resolve('stale') : commits.settle(one)),
+      note: (one) => commits?.note(one),
+      forward: (one, outputs, finished) => forward(one, outputs, finished),
       flush: async () => await commits?.flush(),
       spoiled(one, result) {
         one.end()
@@ -117,7 +118,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       (code) => failed(serverFault(code, `writing the positions of group "${groupId}"`)),
     )
     commits = mine
-    const starts: { readonly at: string; readonly partition: number; readonly position: number }[] = []
+    const starts: { readonly at: string; readonly partition: number; readonly place: Place }[] = []
     for (const [at, list] of partitions) {
       if (list.length === 0) continue
       const meta = await cluster.look(at)
@@ -133,14 +134,15 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
           count: list.filter((partition) => !committed.has(partition)).length,
           note: `group "${groupId}" had no position in partitions of "${at}"; it goes on from the oldest message`,
         })
-      for (const partition of list) starts.push({ at, partition, position: committed.get(partition) ?? oldest?.get(partition) ?? 0 })
+      for (const partition of list)
+        starts.push({ at, partition, place: committed.get(partition) ?? { offset: oldest?.get(partition) ?? 0, metadata: '' } })
     }
     if (over || commits !== mine) return
-    for (const { at, partition, position } of starts) start(at, partition, position)
+    for (const { at, partition, place } of starts) start(at, partition, place)
   }
 
-  function start(at: string, partition: number, position: number): void {
-    const one = new Owned(hostOf(at, partition), position)
+  function start(at: string, partition: number, place: Place): void {
+    const one = new Owned(hostOf(at, partition), place)
     owned.set(keyOf(at, partition), one)
     fetcher.add(one)
     queue.push(one)
@@ -152,8 +154,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     for (;;) {
       try {
         if (source.atomic) await fence(at, partition)
-        const position = (await committedOf(cluster, groupId, at, partition + 1)).get(partition)
-        const from = position ?? (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0
+        const place = (await committedOf(cluster, groupId, at, partition + 1)).get(partition)
+        const from = place ?? { offset: (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0, metadata: '' }
         if (over || commits !== mine || mine === null || owned.has(keyOf(at, partition))) return
         return start(at, partition, from)
       } catch {
@@ -168,9 +170,24 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     transactions.set(keyOf(at, partition), await openTransactions(cluster, id, `out${on.number}`))
   }
 
-  async function forward(at: string, partition: number, outputs: readonly Outgoing[], position: number): Promise<SettleResult> {
+  const turns = new Map<Owned, Promise<unknown>>()
+  // One transaction at a time in a partition, and no plain commit beside it: the later of two would undo the other.
+  function forward(one: Owned, outputs: readonly Outgoing[], finished: ReadonlySet<number>): Promise<SettleResult> {
+    const before = turns.get(one) ?? Promise.resolve()
+    const mine = before.then(() => forwardNow(one, outputs, finished))
+    turns.set(one, mine)
+    void mine.then(() => {
+      if (turns.get(one) === mine) turns.delete(one)
+    })
+    return mine
+  }
+
+  async function forwardNow(one: Owned, outputs: readonly Outgoing[], finished: ReadonlySet<number>): Promise<SettleResult> {
+    const { source: at, partition } = one
     const own = transactions.get(keyOf(at, partition))
-    if (own === undefined || over || commits === null) return 'stale'
+    const mine = commits
+    if (own === undefined || over || mine === null || one.ended) return 'stale'
+    await mine.hold(one)
     try {
       const byTopic = new Map<string, Map<number, Outgoing[]>>()
       for (const output of outputs) {
@@ -184,7 +201,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
         partitions.set(to, list)
         list.push(output)
       }
-      await own.run(byTopic, { groupId, topics: new Map([[at, new Map([[partition, position]])]]) })
+      await own.run(byTopic, { groupId, topics: new Map([[at, new Map([[partition, one.place(finished)]])]]) })
       return 'settled'
     } catch (error) {
       // Whatever went wrong, this producer is of no use any more.
@@ -193,6 +210,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       context.event('fenced', { topic, group, partition, note: `a successor took over the transactions of "${groupId}"; this member gives up` })
       member.expelled()
       return 'stale'
+    } finally {
+      mine.free(one)
     }
   }
 

@@ -6,7 +6,7 @@ import type { Connection, Producing } from './client.ts'
 import type { Cluster } from './cluster.ts'
 import { produceBody, type Portion, type Sequence, writeRecord } from './encode.ts'
 import { fault, serverFault } from './explain.ts'
-import { patiently } from './offsets.ts'
+import { patiently, type Places, writtenPlaces } from './offsets.ts'
 import { readProduced } from './produced.ts'
 
 /** Messages by topic at the server and partition. */
@@ -15,7 +15,7 @@ export type Outputs = ReadonlyMap<string, ReadonlyMap<number, readonly Outgoing[
 /** Positions that are written in a transaction. */
 export interface Positions {
   readonly groupId: string
-  readonly topics: ReadonlyMap<string, ReadonlyMap<number, number>>
+  readonly topics: Places
 }
 
 export interface Transactions {
@@ -103,10 +103,7 @@ export async function openTransactions(cluster: Cluster, transactionalId: string
     await asked('adding positions to the transaction', async () => {
       return (await (await coordinator()).request('AddOffsetsToTxn', { ...(who as Producing), groupId })).errorCode
     })
-    const given = [...topics].map(([topic, partitions]) => ({
-      topic,
-      partitions: [...partitions].map(([partition, offset]) => ({ partition, offset: String(offset) })),
-    }))
+    const given = writtenPlaces(topics)
     await asked('writing positions in the transaction', async () => {
       const connection = await cluster.coordinator(groupId, 'group', purpose)
       const reply = await connection.request('TxnOffsetCommit', { ...(who as Producing), groupId, topics: given })
