@@ -124,3 +124,9 @@ export function makeTls(folder: string): Promise<TlsFiles>
  * cache. Throws when there is no Python or the packages cannot be had.
  */
 export function pythonWith(packages: readonly string[]): Promise<string>
+
+/** Several Kafka nodes on this machine, with as many copies of everything. Each may be killed, frozen and started again. */
+export function startKafkaCluster(
+  count?: number,
+  options?: BrokerOptions,
+): Promise<{ readonly nodes: readonly RunningBroker[]; readonly url: string; stop(): Promise<void> }>

@@ -7,6 +7,7 @@ import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
 import { answerText, redisCommands } from './resp.mjs'
 
+export { startKafkaCluster } from './kafka-cluster.mjs'
 export { BrokerMissing } from './missing.mjs'
 export { pythonWith } from './python.mjs'
 export { makeTls } from './tls.mjs'

@@ -13,11 +13,11 @@ import { runFolder } from './runs.mjs'
 const logTail = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').slice(-15).join('\n') : '')
 const portInUse = /address already in use|eaddrinuse/i
 
-/** Starts a server of a kind; `port` is taken as given, or a free one is found. `bind` is the address that it listens at. */
-export async function startInstance(kind, { port: wanted, bind = '127.0.0.1' } = {}) {
+/** Starts a server of a kind; `port` and `extra` are taken as given, or free ones are found. `bind` is the address that it listens at. */
+export async function startInstance(kind, { port: wanted, extra: given, bind = '127.0.0.1' } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const port = wanted ?? (await freePort())
-    const extra = []
+    const extra = [...(given ?? [])]
     while (extra.length < (kind.extraPorts ?? 0)) extra.push(await freePort())
     const folder = mkdtempSync(join(runFolder(), `${kind.name}-`))
     const release = () => {

@@ -17,7 +17,8 @@ const jar = new RegExp(`^kafka_${scala.replace('.', '\\.')}-(\\d+\\.\\d+\\.\\d+)
 /** How the files beside an unpacked server are named; a new form of them gets a new name. */
 const formVersion = 1
 
-const jarsIn = (folder) => (existsSync(folder) ? readdirSync(folder).filter((name) => jar.test(name)) : []).map((name) => join(folder, name))
+const jarsIn = (folder) =>
+  (existsSync(folder) ? readdirSync(folder).filter((name) => jar.test(name)) : []).map((name) => join(folder, name))
 
 function javaFile() {
   const home = process.env.JAVA_HOME
@@ -48,7 +49,8 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.
 `
 
 /** Options of the Java machine: quick to start and small; `fast` is for measurements. */
-const options = (fast) => (fast ? ['-Xms1g', '-Xmx1g', '-XX:+UseG1GC'] : ['-Xms64m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'])
+const options = (fast) =>
+  fast ? ['-Xms1g', '-Xmx1g', '-XX:+UseG1GC'] : ['-Xms64m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 const classPath = (file) => ['-cp', join(dirname(file), '*')]
 const quiet = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Djava.net.preferIPv4Stack=true']
 
@@ -117,7 +119,8 @@ export const kafka = {
 }
 
 const archiveOf = (folder, javaVersion) => join(folder, 'start', `classes-${formVersion}-${javaVersion}.jsa`)
-const uuid = () => {
+/** An id as Kafka writes them. */
+export const uuid = () => {
   for (;;) {
     const id = randomBytes(16).toString('base64url')
     if (!id.startsWith('-')) return id
@@ -125,18 +128,28 @@ const uuid = () => {
 }
 
 /** What a node has before its first start: who it is, and the features of its version. */
-async function format(found, { folder }, lines, users) {
+async function format(found, { folder }, lines, users, { id, node }) {
   const data = join(folder, 'data')
   if (existsSync(join(data, 'meta.properties'))) return
   const scram = users.flatMap(({ name, password }) =>
     ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => ['--add-scram', `${mechanism}=[name=${name},password=${password}]`]),
   )
-  const cluster = uuid()
   const made = async (target, extra) => {
     mkdirSync(target, { recursive: true })
     const file = join(folder, 'format.properties')
     writeFileSync(file, `${[...lines, `log.dirs=${target}`].join('\n')}\n`, { mode: 0o600 })
-    const args = [...options(false), ...quiet, ...classPath(found.file), 'kafka.tools.StorageTool', 'format', '-t', cluster, '-c', file, ...extra]
+    const args = [
+      ...options(false),
+      ...quiet,
+      ...classPath(found.file),
+      'kafka.tools.StorageTool',
+      'format',
+      '-t',
+      id,
+      '-c',
+      file,
+      ...extra,
+    ]
     const { code, output } = await run(found.java, args, { cwd: folder, timeoutMs: 120_000 })
     rmSync(file, { force: true })
     if (code !== 0) throw new Error(`formatting failed:\n${output.trim()}`)
@@ -154,7 +167,7 @@ async function format(found, { folder }, lines, users) {
   }
   mkdirSync(data, { recursive: true })
   copyFileSync(kept, join(data, 'bootstrap.checkpoint'))
-  writeFileSync(join(data, 'meta.properties'), `version=1\ncluster.id=${cluster}\nnode.id=1\ndirectory.id=${uuid()}\n`)
+  writeFileSync(join(data, 'meta.properties'), `version=1\ncluster.id=${id}\nnode.id=${node}\ndirectory.id=${uuid()}\n`)
 }
 
 const plainModule = 'org.apache.kafka.common.security.plain.PlainLoginModule'
@@ -228,7 +241,9 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
     'controller.listener.names=CONTROLLER',
     'inter.broker.listener.name=INNER',
     ...small(cluster?.copies ?? 1),
-    ...(cluster === undefined ? [] : [`default.replication.factor=${cluster.copies}`, `min.insync.replicas=${Math.min(2, cluster.copies)}`]),
+    ...(cluster === undefined
+      ? []
+      : [`default.replication.factor=${cluster.copies}`, `min.insync.replicas=${Math.min(2, cluster.copies)}`]),
     ...(secured
       ? [
           'authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer',
@@ -266,14 +281,22 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
         const { readFileSync } = await import('node:fs')
         writeFileSync(join(folder, 'server.pem'), `${readFileSync(tls.key, 'utf8')}\n${readFileSync(tls.cert, 'utf8')}`, { mode: 0o600 })
       }
-      await format(found, at, all, users, cluster)
+      await format(found, at, all, users, { id: cluster?.id ?? uuid(), node })
       writeFileSync(join(folder, 'server.properties'), `${[...all, `log.dirs=${join(folder, 'data')}`].join('\n')}\n`, { mode: 0o600 })
     },
     command({ folder }) {
       const archive = found.folder === undefined ? undefined : archiveOf(found.folder, found.javaVersion)
-      const shared = !fast && archive !== undefined && existsSync(archive) ? [`-XX:SharedArchiveFile=${archive}`, '-Xlog:disable', '-Xlog:all=error:stderr'] : []
+      const shared =
+        !fast && archive !== undefined && existsSync(archive)
+          ? [`-XX:SharedArchiveFile=${archive}`, '-Xlog:disable', '-Xlog:all=error:stderr']
+          : []
       const args = [...options(fast), ...shared, ...quiet, ...classPath(found.file), 'kafka.Kafka', join(folder, 'server.properties')]
-      return { command: found.java, args, env: { PATH: process.env.PATH ?? ['/usr/bin', '/bin'].join(delimiter), LANG: 'C.UTF-8' }, cwd: folder }
+      return {
+        command: found.java,
+        args,
+        env: { PATH: process.env.PATH ?? ['/usr/bin', '/bin'].join(delimiter), LANG: 'C.UTF-8' },
+        cwd: folder,
+      }
     },
     // The inner listener knows no users and no encryption.
     async ping({ extra: [inner] }) {
@@ -308,4 +331,3 @@ const tools = {
   'producer-perf': 'org.apache.kafka.tools.ProducerPerformance',
   'consumer-perf': 'org.apache.kafka.tools.ConsumerPerformance',
 }
-

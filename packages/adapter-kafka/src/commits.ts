@@ -3,7 +3,7 @@
 
 import type { SettleResult } from '@posthorn/core/adapter'
 import type { Cluster } from './cluster.ts'
-import { commit, type Committer, type Places } from './offsets.ts'
+import { type Committer, commit, type Places } from './offsets.ts'
 import type { Place } from './progress.ts'
 
 export interface Commits {

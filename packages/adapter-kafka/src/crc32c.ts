@@ -39,7 +39,9 @@ export function crc32c(bytes: Uint8Array, start = 0, end: number = bytes.length)
   let crc = 0xffffffff
   let at = start
   for (const whole = end - 7; at < whole; at += 8) {
-    const low = crc ^ ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24))
+    const low =
+      crc ^
+      ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24))
     crc =
       (t7[low & 0xff] as number) ^
       (t6[(low >>> 8) & 0xff] as number) ^

@@ -143,7 +143,9 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
             now: cluster.context.clock.now(),
           })
           const connection = await cluster.connection(await leaderOf(topic), 'out')
-          const result = readProduced(await connection.raw({ api: 'Produce', version: 7, body })).get(topic)?.get(0)
+          const result = readProduced(await connection.raw({ api: 'Produce', version: 7, body }))
+            .get(topic)
+            ?.get(0)
           if (result === undefined || result.errorCode !== 0) throw serverFault(result?.errorCode ?? 13, `removing from "${topic}"`)
         }
         return there.length === tokens.length ? 'settled' : 'stale'
@@ -157,4 +159,3 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
 
 const keyOf = (record: RawRecord): string =>
   record.keyLength < 0 ? '' : record.buffer.toString('utf8', record.keyAt, record.keyAt + record.keyLength)
-

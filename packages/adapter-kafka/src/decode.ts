@@ -187,8 +187,7 @@ export function decode(record: RawRecord, cache: AttributeCache, dead: boolean):
     cache.last = { packed: Buffer.from(buffer.subarray(first, chunkEnd)), headers: chunkHeaders, attributes: all }
   }
   const { valueAt, valueLength } = record
-  const body =
-    valueLength < 0 || mark === 'null' ? null : mark === 'empty' ? Buffer.alloc(0) : bodyAt(buffer, valueAt, valueLength)
+  const body = valueLength < 0 || mark === 'null' ? null : mark === 'empty' ? Buffer.alloc(0) : bodyAt(buffer, valueAt, valueLength)
   return { content: { id, key, body, time, expiresAt, attributes: all, headers, transport }, slot }
 }
 

@@ -216,7 +216,12 @@ export function produceBody({ topics, transactionalId, timeoutMs, now }: Produce
 
 const batchHead = 61
 
-function writeBatch(writer: ByteWriter, { partition, count: records, write, sequence }: Portion, now: number, transactional: boolean): void {
+function writeBatch(
+  writer: ByteWriter,
+  { partition, count: records, write, sequence }: Portion,
+  now: number,
+  transactional: boolean,
+): void {
   writer.int32(partition)
   const size = writer.at
   writer.int32(0)

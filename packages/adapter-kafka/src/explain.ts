@@ -110,7 +110,8 @@ function classify(error: Error): Short {
   if (certificates.test(code) && !wrongTls.test(message)) return ['UNAUTHORIZED', false, 'failed']
   if (code === 'EPROTO' || wrongTls.test(message)) return ['INVALID_ARGUMENT', false, 'failed']
   if (name === 'KafkaJSServerDoesNotSupportApiKey') return ['UNSUPPORTED', false, 'failed']
-  if (sockets.test(code) || name === 'AbortError' || /^KafkaJS(?:Connection|RequestTimeout)/.test(name)) return ['UNAVAILABLE', true, 'unknown']
+  if (sockets.test(code) || name === 'AbortError' || /^KafkaJS(?:Connection|RequestTimeout)/.test(name))
+    return ['UNAVAILABLE', true, 'unknown']
   return ['INTERNAL', false, 'unknown']
 }
 

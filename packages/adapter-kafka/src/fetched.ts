@@ -169,6 +169,8 @@ function unpack(bytes: Buffer, codec: number): Buffer {
   const name = names[codec] ?? `codec ${codec}`
   const unpacked = registeredCodec(codec)?.(bytes)
   if (unpacked === undefined)
-    throw new Error(`the messages are compressed by ${name}, for which there is no codec here. register one: CompressionCodecs[CompressionTypes.${name.toUpperCase()}] of kafkajs`)
+    throw new Error(
+      `the messages are compressed by ${name}, for which there is no codec here. register one: CompressionCodecs[CompressionTypes.${name.toUpperCase()}] of kafkajs`,
+    )
   return unpacked
 }

@@ -272,7 +272,11 @@ function refuseOld(versions: Versions, what: string): void {
     const range = versions[apiKeys[api] as number]
     if (range !== undefined && version >= range.minVersion && version <= range.maxVersion) continue
     const has = range === undefined ? 'does not know it' : `takes ${range.minVersion} to ${range.maxVersion}`
-    throw fault('UNSUPPORTED', `${what}is no server for this adapter: it asks ${api} in version ${version}, and the server ${has}. use Kafka 2.4 to 4.x`, 'failed')
+    throw fault(
+      'UNSUPPORTED',
+      `${what}is no server for this adapter: it asks ${api} in version ${version}, and the server ${has}. use Kafka 2.4 to 4.x`,
+      'failed',
+    )
   }
 }
 

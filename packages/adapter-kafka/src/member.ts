@@ -161,7 +161,8 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
     if (reply.errorCode !== 0) return judge(reply.errorCode, 'joining')
     memberId = reply.memberId
     leads = reply.leaderId === memberId
-    const groupAssignment = leads ? assignPartitions(reply.members, (shared = await counts())) : []
+    if (leads) shared = await counts()
+    const groupAssignment = leads ? assignPartitions(reply.members, shared) : []
     const sentAt = clock.monotonic()
     const sync = await connection.request(
       'SyncGroup',
@@ -179,8 +180,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   function judge(code: number, doing: string): null {
     if (codes.notCoordinator.has(code)) cluster.forgetCoordinator(groupId)
     else if (code === codes.unknown || code === codes.fenced) memberId = ''
-    else if (code !== codes.rebalancing && code !== codes.generation && code !== 81)
-      throw serverFault(code, `${doing} group "${groupId}"`)
+    else if (code !== codes.rebalancing && code !== codes.generation && code !== 81) throw serverFault(code, `${doing} group "${groupId}"`)
     return null
   }
 

@@ -183,7 +183,12 @@ export async function commit(
   places: Places,
 ): Promise<number> {
   const connection = await cluster.coordinator(groupId, 'group', purpose)
-  const reply = await connection.request('OffsetCommit', { groupId, groupGenerationId: generation, memberId, topics: writtenPlaces(places) })
+  const reply = await connection.request('OffsetCommit', {
+    groupId,
+    groupGenerationId: generation,
+    memberId,
+    topics: writtenPlaces(places),
+  })
   let worst = 0
   for (const { partitions } of reply.responses) for (const { errorCode } of partitions) if (errorCode !== 0) worst = errorCode
   if (coordinating.has(worst)) cluster.forgetCoordinator(groupId)

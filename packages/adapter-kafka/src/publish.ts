@@ -46,7 +46,7 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
     }
     const fail = (index: number, outcome: Failure['outcome'], error: unknown): void => void failures.push({ index, outcome, error })
     if (signal.aborted) {
-      batch.forEach((_, index) => fail(index, 'failed', fault('CANCELLED', 'kafka: the publish was given up', 'failed')))
+      for (const index of batch.keys()) fail(index, 'failed', fault('CANCELLED', 'kafka: the publish was given up', 'failed'))
       return report
     }
     /** What may be at the server. */
@@ -159,7 +159,10 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
   }
 
   /** What goes where; what cannot leave fails by itself. */
-  async function partsOf(batch: readonly Outgoing[], fail: (index: number, outcome: 'failed', error: unknown) => void): Promise<readonly Part[]> {
+  async function partsOf(
+    batch: readonly Outgoing[],
+    fail: (index: number, outcome: 'failed', error: unknown) => void,
+  ): Promise<readonly Part[]> {
     const open = new Map<string, Part>()
     const parts: Part[] = []
     const spread = new Map<string, number>()
@@ -174,7 +177,11 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
         count = meta.leaders.length
         // The client would answer success for a partition that is not there, and write nothing.
         if (message.partition !== null && message.partition >= count)
-          throw fault('NOT_FOUND', `kafka: topic "${topic}" has ${count} partitions, and none with the number ${message.partition}`, 'failed')
+          throw fault(
+            'NOT_FOUND',
+            `kafka: topic "${topic}" has ${count} partitions, and none with the number ${message.partition}`,
+            'failed',
+          )
       } catch (error) {
         fail(index, 'failed', explain(error).outcome === 'failed' ? error : notSent(topic, error))
         continue

@@ -97,7 +97,9 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       gone: (one) => void gone(one, at, partition),
       refused: failed,
       unreadable: (error) =>
-        failed(fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${error instanceof Error ? error.message : ''}`)),
+        failed(
+          fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${error instanceof Error ? error.message : ''}`),
+        ),
       over(one) {
         fetcher.remove(one)
         queue.withdraw(one)
@@ -207,7 +209,12 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       // Whatever went wrong, this producer is of no use any more.
       transactions.delete(keyOf(at, partition))
       if (!taken.has(codeOf(error) ?? 0)) return 'unknown'
-      context.event('fenced', { topic, group, partition, note: `a successor took over the transactions of "${groupId}"; this member gives up` })
+      context.event('fenced', {
+        topic,
+        group,
+        partition,
+        note: `a successor took over the transactions of "${groupId}"; this member gives up`,
+      })
       member.expelled()
       return 'stale'
     } finally {
@@ -247,7 +254,11 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     const code = explain(error).code
     const shown =
       code === 'UNAUTHORIZED'
-        ? fault('UNAUTHORIZED', `kafka: the right to read "${topic}" as group "${groupId}" is missing: ${(error as Error).message}`, 'failed')
+        ? fault(
+            'UNAUTHORIZED',
+            `kafka: the right to read "${topic}" as group "${groupId}" is missing: ${(error as Error).message}`,
+            'failed',
+          )
         : error
     lost('')
     close()

@@ -5,7 +5,7 @@ import type { Cluster, TopicMeta } from './cluster.ts'
 import { codeOf, fault, serverFault } from './explain.ts'
 import { deadPlace, delayPlace, groupIdOf, retryPlace, topicAt } from './names.ts'
 import { committedOf, startGroup } from './offsets.ts'
-import { topicOptions, type KafkaTopicOptions } from './options.ts'
+import { type KafkaTopicOptions, topicOptions } from './options.ts'
 
 const keyedPartitions = 4
 const unkeyedPartitions = 16
@@ -104,7 +104,10 @@ async function create(cluster: Cluster, wanted: readonly Wanted[], replicas: num
     const reply = await connection.request('CreateTopics', { topics, timeout }, timeout)
     const failed = reply.topicErrors.find(({ errorCode }) => errorCode !== 0 && errorCode !== 36)
     if (failed === undefined) break
-    const error = serverFault(failed.errorCode, `making topic "${failed.topic}"${failed.errorMessage === null ? '' : ` (${failed.errorMessage})`}`)
+    const error = serverFault(
+      failed.errorCode,
+      `making topic "${failed.topic}"${failed.errorMessage === null ? '' : ` (${failed.errorMessage})`}`,
+    )
     if (![5, 7, 41, 60].includes(failed.errorCode) || tries >= 20) throw error
     await cluster.pause(100)
     await cluster.lookAll([failed.topic]).catch(() => {})

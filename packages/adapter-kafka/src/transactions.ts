@@ -4,9 +4,9 @@
 import type { Outgoing } from '@posthorn/core/adapter'
 import type { Connection, Producing } from './client.ts'
 import type { Cluster } from './cluster.ts'
-import { produceBody, type Portion, type Sequence, writeRecord } from './encode.ts'
+import { type Portion, produceBody, type Sequence, writeRecord } from './encode.ts'
 import { fault, serverFault } from './explain.ts'
-import { patiently, type Places, writtenPlaces } from './offsets.ts'
+import { type Places, patiently, writtenPlaces } from './offsets.ts'
 import { readProduced } from './produced.ts'
 
 /** Messages by topic at the server and partition. */
@@ -96,7 +96,12 @@ export async function openTransactions(cluster: Cluster, transactionalId: string
     sequences.set(key, first + messages.length)
     const { producerId, producerEpoch } = who as Producing
     const sequence: Sequence = { producerId: Number(producerId), producerEpoch, first }
-    return { partition, count: messages.length, write: (writer, index) => writeRecord(writer, messages[index] as Outgoing, index), sequence }
+    return {
+      partition,
+      count: messages.length,
+      write: (writer, index) => writeRecord(writer, messages[index] as Outgoing, index),
+      sequence,
+    }
   }
 
   async function writePositions({ groupId, topics }: Positions): Promise<void> {

@@ -9,7 +9,13 @@ const member = (memberId: string, topics: readonly string[]) => ({ memberId, mem
 describe('sharing partitions', () => {
   it('gives every partition to one member that asked for its topic, evenly', () => {
     const members = [member('b', ['t', 'r']), member('a', ['t', 'r']), member('c', ['t'])]
-    const given = assignPartitions(members, new Map([['t', 7], ['r', 3]]))
+    const given = assignPartitions(
+      members,
+      new Map([
+        ['t', 7],
+        ['r', 3],
+      ]),
+    )
     const owned = new Map(given.map(({ memberId, memberAssignment }) => [memberId, readAssignment(memberAssignment)]))
     const all = [...owned.values()].flatMap((topics) => [...topics].flatMap(([topic, list]) => list.map((p) => `${topic}${p}`)))
     expect(all.sort()).toEqual(['r0', 'r1', 'r2', 't0', 't1', 't2', 't3', 't4', 't5', 't6'])

@@ -30,7 +30,17 @@ const message = (over: Partial<Outgoing> = {}): Outgoing => ({
 function batchOf(messages: readonly Outgoing[], write?: (writer: ByteWriter, index: number) => void): Buffer {
   const body = produceBody({
     topics: new Map([
-      ['t', [{ partition: 0, count: messages.length, write: write ?? ((writer, at) => writeRecord(writer, messages[at] as Outgoing, at)), sequence: null }]],
+      [
+        't',
+        [
+          {
+            partition: 0,
+            count: messages.length,
+            write: write ?? ((writer, at) => writeRecord(writer, messages[at] as Outgoing, at)),
+            sequence: null,
+          },
+        ],
+      ],
     ]),
     transactionalId: null,
     timeoutMs: 1000,
@@ -59,7 +69,8 @@ const read = (records: Buffer, dead = false): readonly Received[] => {
   const cache = { last: null }
   return readBatches(part(records), 0).records.map((record) => decode(record, cache, dead).content as Received)
 }
-const plain = (received: Received): unknown => JSON.parse(JSON.stringify({ ...received, body: received.body === null ? null : Buffer.from(received.body).toString() }))
+const plain = (received: Received): unknown =>
+  JSON.parse(JSON.stringify({ ...received, body: received.body === null ? null : Buffer.from(received.body).toString() }))
 
 describe('a message as a record', () => {
   it('has the checksum that the standard gives', () => {
@@ -68,7 +79,11 @@ describe('a message as a record', () => {
   })
 
   it('comes back as it was, many of one sender with one object of attributes', () => {
-    const sent = [message(), message({ id: 'b', key: '', body: Buffer.alloc(0), headers: null, transport: null, time: null }), message({ id: 'c', key: null, body: null })]
+    const sent = [
+      message(),
+      message({ id: 'b', key: '', body: Buffer.alloc(0), headers: null, transport: null, time: null }),
+      message({ id: 'c', key: null, body: null }),
+    ]
     const received = read(batchOf(sent))
     expect(received.map(({ id, key, time }) => [id, key, time])).toEqual([
       ['a', 'k', 1_700_000_000_123],
@@ -84,7 +99,11 @@ describe('a message as a record', () => {
   it('is read by kafkajs as every client reads it', async () => {
     const Decoder = require('kafkajs/src/protocol/decoder.js') as new (bytes: Buffer) => object
     const decodeBatch = require('kafkajs/src/protocol/recordBatch/v0/decoder.js') as (decoder: object) => Promise<{
-      readonly records: readonly { readonly key: Buffer | null; readonly value: Buffer | null; readonly headers: Readonly<Record<string, Buffer>> }[]
+      readonly records: readonly {
+        readonly key: Buffer | null
+        readonly value: Buffer | null
+        readonly headers: Readonly<Record<string, Buffer>>
+      }[]
     }>
     const long = 'x'.repeat(20_000)
     const batch = batchOf([message(), message({ id: 'long', body: Buffer.from(long), headers: null })])
@@ -138,7 +157,9 @@ describe('a message as a record', () => {
       writer.varint(inner.at)
       writer.raw(inner.done())
     })
-    const [content] = read(bad) as unknown as [{ readonly undecodable: string; readonly body: Buffer; readonly headers: Record<string, Buffer> }]
+    const [content] = read(bad) as unknown as [
+      { readonly undecodable: string; readonly body: Buffer; readonly headers: Record<string, Buffer> },
+    ]
     expect(content.undecodable).toContain('bad')
     expect([String(content.body), content.headers['bad']]).toEqual(['body', Buffer.from([0xff, 0xfe])])
   })
@@ -167,7 +188,12 @@ describe('batches as they lie in the log', () => {
 
   it('leave out what was given up in a transaction, and the marks of its end', () => {
     const one = batchOf([message()])
-    const log = Buffer.concat([flagged(at(one, 0), 0x10, 7), flagged(at(one, 1), 0x10, 8), flagged(at(one, 2), 0x30, 7), flagged(at(one, 3), 0x10, 7)])
+    const log = Buffer.concat([
+      flagged(at(one, 0), 0x10, 7),
+      flagged(at(one, 1), 0x10, 8),
+      flagged(at(one, 2), 0x30, 7),
+      flagged(at(one, 3), 0x10, 7),
+    ])
     const { records, next } = readBatches(part(log, { aborted: [{ producerId: 7, firstOffset: 0 }] }), 0)
     expect(records.map(({ offset }) => offset)).toEqual([1, 3])
     expect(next).toBe(4)

@@ -13,9 +13,14 @@ describe('what errors mean', () => {
   })
 
   it('of sockets and the client is read from their names', () => {
-    expect(explain(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))).toMatchObject({ code: 'UNAVAILABLE', outcome: 'unknown' })
+    expect(explain(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))).toMatchObject({
+      code: 'UNAVAILABLE',
+      outcome: 'unknown',
+    })
     expect(explain(Object.assign(new Error('bad'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })).code).toBe('UNAUTHORIZED')
-    expect(explain(Object.assign(new Error('SASL PLAIN authentication failed: no'), { name: 'KafkaJSSASLAuthenticationError' })).code).toBe('UNAUTHORIZED')
+    expect(explain(Object.assign(new Error('SASL PLAIN authentication failed: no'), { name: 'KafkaJSSASLAuthenticationError' })).code).toBe(
+      'UNAUTHORIZED',
+    )
     expect(explain(Object.assign(new Error('Connection timeout'), { name: 'KafkaJSConnectionError' })).retryable).toBe(true)
   })
 
@@ -25,7 +30,8 @@ describe('what errors mean', () => {
         throw new Error('trap')
       },
     })
-    for (const error of [undefined, 'text', new Error('?'), hostile]) expect(explain(error)).toMatchObject({ code: 'INTERNAL', outcome: 'unknown' })
+    for (const error of [undefined, 'text', new Error('?'), hostile])
+      expect(explain(error)).toMatchObject({ code: 'INTERNAL', outcome: 'unknown' })
   })
 
   it('keeps what was said already', () => {

@@ -4,7 +4,9 @@ import { settingsOf } from '../src/options.ts'
 
 describe('options', () => {
   it('come from a URL with several hosts, a user and parameters', async () => {
-    const settings = settingsOf({ url: 'kafka://shop:s%40cret@one:9093,[::1]:9094,three?mechanism=scram-sha-512&tls=true&sessionTimeoutMs=6000' })
+    const settings = settingsOf({
+      url: 'kafka://shop:s%40cret@one:9093,[::1]:9094,three?mechanism=scram-sha-512&tls=true&sessionTimeoutMs=6000',
+    })
     expect(settings.seeds).toEqual([
       { host: 'one', port: 9093 },
       { host: '::1', port: 9094 },

@@ -63,7 +63,8 @@ const harness: Harness = {
   },
 
   unmet: {
-    'LIFE-17': 'Kafka answers the requests of a connection in turn, and a join waits for all members: each group has a connection of its own',
+    'LIFE-17':
+      'Kafka answers the requests of a connection in turn, and a join waits for all members: each group has a connection of its own',
   },
 }
 
