@@ -137,7 +137,8 @@ export class Owned implements Assignment, Reader, Settling {
     this.#offer()
     return answer.then((result) => {
       if (forwards && result === 'settled') for (const offset of finished) this.#progress.finish(offset)
-      if (result !== 'settled' && !this.#over) this.#host.spoiled(this, result)
+      // Where the outputs may be missing nothing may be settled behind them.
+      if ((result === 'stale' || (forwards && result === 'unknown')) && !this.#over) this.#host.spoiled(this, result)
       return result
     })
   }

@@ -2,6 +2,7 @@
 // link is up. A request that may take long (a join, a fetch that waits) holds up what comes behind it on its connection, so each
 // purpose has connections of its own.
 
+import { setMaxListeners } from 'node:events'
 import { type AdapterContext, reconnectDelay } from '@posthorn/core/adapter'
 import type { Address, Connection, OpenConnection } from './client.ts'
 import { fault, serverFault } from './explain.ts'
@@ -58,6 +59,8 @@ export async function openCluster(
   const coordinators = new Map<string, Promise<number>>()
   const connections = new Map<string, Open>()
   const ending = new AbortController()
+  // Everything that waits listens for the end.
+  setMaxListeners(0, ending.signal)
   let mainNow: Connection | null = null
   let controllerNode = -1
   let healing: Promise<void> | null = null
@@ -180,6 +183,7 @@ export async function openCluster(
     const key = `${purpose} ${node}`
     for (;;) {
       if (ending.signal.aborted) throw closedFault()
+      if (purpose === 'main' && nodes.size === 1) return await main()
       if (healing !== null) await healing
       const known = connections.get(key)
       if (known !== undefined) return await known.connection

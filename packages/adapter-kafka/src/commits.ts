@@ -89,39 +89,34 @@ export function createCommits(
     }
     const mine = waiters.filter(({ from }) => !held.has(from))
     waiters = waiters.filter(({ from }) => held.has(from))
-    running = attempt(places, mine).finally(() => {
+    running = attempt(places, given, mine).finally(() => {
       running = null
       schedule(false)
     })
   }
 
-  // A position may be written twice, so what has no answer is asked again, for as long as the partitions are ours.
-  async function attempt(given: Places, mine: readonly Waiter[]): Promise<void> {
+  // What has no answer is not known, and is written again, for as long as the partitions are ours: then the server has it, and
+  // what was settled does not come again.
+  async function attempt(places: Places, given: readonly Settling[], mine: readonly Waiter[]): Promise<void> {
     const answer = (result: SettleResult): void => {
       for (const { resolve } of mine) resolve(result)
     }
-    for (;;) {
-      let code: number
-      try {
-        code = await commit(cluster, purpose, who(), given)
-      } catch {
-        cluster.forgetCoordinator(who().groupId)
-        code = -1
-      }
-      if (code === 0) return answer('settled')
-      if (stale.has(code)) {
-        answer('stale')
-        expelled()
-        return
-      }
-      if (denied.has(code)) {
-        answer('unknown')
-        refused(code)
-        return
-      }
-      if (stopped || cluster.closed || clock.monotonic() >= aliveUntil()) return answer('unknown')
-      await cluster.pause(retryMs)
+    let code = -1
+    try {
+      code = await commit(cluster, purpose, who(), places)
+    } catch {
+      cluster.forgetCoordinator(who().groupId)
     }
+    if (code === 0) return answer('settled')
+    if (stale.has(code)) {
+      answer('stale')
+      expelled()
+      return
+    }
+    answer('unknown')
+    if (denied.has(code)) return refused(code)
+    for (const from of given) dirty.add(from)
+    await cluster.pause(retryMs)
   }
 
   return {
@@ -147,7 +142,7 @@ export function createCommits(
       schedule(false)
     },
     async flush() {
-      while (!stopped && (running !== null || dirty.size > 0)) {
+      while (!stopped && (running !== null || dirty.size > 0) && clock.monotonic() < aliveUntil()) {
         schedule(true)
         if (running === null) break
         await running

@@ -46,6 +46,7 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
   /** Not to be asked for before its timer. */
   const paused = new Map<Reader, () => void>()
   const busy = new Set<string>()
+  const opened = new Set<number>()
   let soon = false
   let stopped = false
 
@@ -73,9 +74,17 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
       else known.push(reader)
     }
     for (const [node, hungry] of byNode) {
+      open(node)
       const lane = waits.findIndex((_, index) => !busy.has(`${node} ${index}`))
       if (lane >= 0) void ask(node, lane, hungry)
     }
+  }
+
+  // Both connections at once: later ones would come when there is least time for them.
+  function open(node: number): void {
+    if (opened.has(node)) return
+    opened.add(node)
+    cluster.connection(node, `${purpose}+`).catch(() => {})
   }
 
   async function ask(node: number, lane: number, hungry: readonly Reader[]): Promise<void> {

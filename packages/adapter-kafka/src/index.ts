@@ -3,6 +3,7 @@
 import type {} from '@posthorn/core'
 import type { Adapter } from '@posthorn/core/adapter'
 import { check, secrets } from '@posthorn/core/adapter'
+import type { Kafka } from 'kafkajs'
 import { capabilities } from './capabilities.ts'
 import { explain } from './explain.ts'
 import type { KafkaConsumerOptions, KafkaOptions, KafkaTopicOptions } from './options.ts'
@@ -17,7 +18,7 @@ declare module '@posthorn/core' {
       connect: KafkaOptions
       topic: KafkaTopicOptions
       consumer: KafkaConsumerOptions
-      client: object
+      client: Kafka
     }
   }
 }

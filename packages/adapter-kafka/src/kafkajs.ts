@@ -2,10 +2,12 @@
 // requests. Its producer, consumer, retries and timers are not: they acknowledge what was never written, restart everything for one
 // error, and take a broker's partitions for one queue. The insides that are used are named below and held by a test.
 
+import { setMaxListeners } from 'node:events'
 import { createRequire } from 'node:module'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { AdapterContext } from '@posthorn/core/adapter'
+import type { Kafka, KafkaConfig } from 'kafkajs'
 import type { Address, Connection, OpenConnection, RawRequest, Replies, Requests } from './client.ts'
 import { cleaned, fault } from './explain.ts'
 import type { Settings } from './options.ts'
@@ -158,6 +160,7 @@ function wrap(
 ): Connection & { open(address: Address): Promise<void> } {
   const { clock } = context
   const lost = new AbortController()
+  setMaxListeners(0, lost.signal)
   // What waits for an answer: until when the server may be silent over it.
   const waiting = new Set<{ readonly patienceMs: number }>()
   let cancel: (() => void) | null = null
@@ -281,6 +284,7 @@ function refuseOld(versions: Versions, what: string): void {
 }
 
 interface Kafkajs {
+  readonly Kafka: new (config: KafkaConfig) => Kafka
   readonly CompressionCodecs: Readonly<Record<number, () => { readonly decompress: (bytes: Buffer) => Buffer | Promise<Buffer> }>>
 }
 
@@ -299,4 +303,17 @@ export function registeredCodec(codec: number): ((bytes: Buffer) => Buffer) | un
     if (!Buffer.isBuffer(plain)) throw new Error('the codec that was given to kafkajs does not answer at once, as it has to here')
     return plain
   }
+}
+
+/** A client of kafkajs with the same settings, for what an application wants of it beside us. It connects when it is used. */
+export async function kafkajsClient(settings: Settings, context: AdapterContext): Promise<Kafka> {
+  const { Kafka: Client } = require('kafkajs') as Kafkajs
+  const [ssl, sasl] = await Promise.all([settings.tls(), settings.login()])
+  return new Client({
+    clientId: context.name,
+    brokers: settings.seeds.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)),
+    logLevel: 0,
+    ...(ssl === null ? {} : { ssl }),
+    ...(sasl === null ? {} : { sasl: sasl as unknown as NonNullable<KafkaConfig['sasl']> }),
+  })
 }

@@ -51,6 +51,8 @@ export interface Member {
 type Why = 'rebalance' | 'lost' | 'leave' | 'stop'
 
 const codes = { notCoordinator: new Set([14, 15, 16]), generation: 22, unknown: 25, rebalancing: 27, memberId: 79, fenced: 82 }
+/** How long a join may take before the member counts as accepted. */
+const patientMs = 1000
 /** How often a leader looks whether topics have grown. */
 const watchMs = 30_000
 
@@ -58,7 +60,8 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   const { clock } = cluster.context
   const { groupId, topics, purpose, sessionMs, handOverMs, leaveMs } = options
   const marginMs = Math.min(2000, sessionMs / 4)
-  const beatMs = Math.max(100, Math.min(1000, sessionMs / 8))
+  // A rebalance is heard of by the next sign of life, and the others wait for it.
+  const beatMs = Math.max(100, Math.min(400, sessionMs / 20))
   const rebalanceMs = handOverMs + 5000
   let memberId = ''
   let generation = -1
@@ -141,7 +144,9 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   async function join(): Promise<ReadonlyMap<string, readonly number[]> | null> {
     const connection = await cluster.coordinator(groupId, 'group', purpose)
     const protocol = { name: 'RoundRobinAssigner', metadata: writeMetadata(topics, cluster.context.instance) }
-    const reply = await connection.request(
+    // The server knows it by now; what it waits for is that others end their handlers. A member without partitions is one.
+    const known = memberId === '' ? () => {} : clock.timer(patientMs, accept)
+    const asked = connection.request(
       'JoinGroup',
       {
         groupId,
@@ -154,6 +159,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
       // The others have as long to end their handlers.
       rebalanceMs + sessionMs + cluster.settings.requestTimeoutMs,
     )
+    const reply = await asked.finally(known)
     if (reply.errorCode === codes.memberId) {
       memberId = reply.memberId
       return null

@@ -7,7 +7,7 @@ import { openCluster } from './cluster.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { warnOfLosses } from './durability.ts'
 import { fault } from './explain.ts'
-import { kafkajsConnections } from './kafkajs.ts'
+import { kafkajsClient, kafkajsConnections } from './kafkajs.ts'
 import { groupIdOf, topicAt } from './names.ts'
 import { lagOf } from './offsets.ts'
 import type { KafkaTopicOptions, Settings } from './options.ts'
@@ -17,6 +17,7 @@ import { declareTopic } from './topology.ts'
 
 /** Connects. Rejects with what the server or the socket said. */
 export async function openSession(settings: Settings, context: AdapterContext, signal: AbortSignal): Promise<Session> {
+  const client = await kafkajsClient(settings, context)
   const cluster = await openCluster(settings, context, kafkajsConnections(settings, context), signal)
   const plans = new Map<string, TopicPlan>()
   const natives = new Map<string, KafkaTopicOptions>()
@@ -90,7 +91,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
 
   return {
     capabilities,
-    client: cluster,
+    client,
     declare: ({ topics }, until) => unlessAborted(() => Promise.all(topics.map(declareOne)), until),
     publish: (batch, until) => publisher.publish(batch, until),
     async subscribe(source, until) {

@@ -256,7 +256,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       code === 'UNAUTHORIZED'
         ? fault(
             'UNAUTHORIZED',
-            `kafka: the right to read "${topic}" as group "${groupId}" is missing: ${(error as Error).message}`,
+            `kafka: the right to read and settle "${topic}" as group "${groupId}" is missing: ${(error as Error).message}`,
             'failed',
           )
         : error

@@ -228,13 +228,15 @@ export interface Relay {
   dropAnswers: boolean
   /** Nothing goes either way; the connections stay open. */
   silent: boolean
+  /** Called with the API number of each request before it goes on; what follows it waits. */
+  before: ((api: number) => Promise<void>) | null
   cut(): void
   close(): Promise<void>
 }
 
 export async function relay(port: number): Promise<Relay> {
   const sockets = new Set<Socket>()
-  const state = { dropAnswers: false, silent: false }
+  const state: { dropAnswers: boolean; silent: boolean; before: Relay['before'] } = { dropAnswers: false, silent: false, before: null }
   const server = createServer((down) => {
     const up = tcp(port, '127.0.0.1')
     for (const each of [down, up]) {
@@ -246,8 +248,19 @@ export async function relay(port: number): Promise<Relay> {
         up.destroy()
       })
     }
+    let rest = Buffer.alloc(0)
+    let passing: Promise<void> = Promise.resolve()
     down.on('data', (bytes) => {
-      if (!state.silent) up.write(bytes)
+      if (state.silent) return
+      rest = Buffer.concat([rest, bytes])
+      while (rest.length >= 8 && rest.length >= 4 + rest.readInt32BE(0)) {
+        const frame = rest.subarray(0, 4 + rest.readInt32BE(0))
+        rest = rest.subarray(frame.length)
+        passing = passing.then(async () => {
+          await state.before?.(frame.readInt16BE(4))
+          up.write(frame)
+        })
+      }
     })
     up.on('data', (bytes) => {
       if (!state.silent && !state.dropAnswers) down.write(bytes)
