@@ -100,7 +100,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   }
 
   const subscription: Subscription = {
-    end() {
+    async end() {
       for (const one of [...assignments]) one.end()
       finish()
     },

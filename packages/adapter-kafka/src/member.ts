@@ -43,7 +43,7 @@ export interface Member {
   rejoin(): void
   /** Hands everything over and leaves. */
   leave(): void
-  /** Ends without a word. */
+  /** Gives everything up at once and leaves. */
   stop(): void
   readonly ended: Promise<void>
 }
@@ -211,7 +211,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
       if (ending !== null) break
       await stay(own)
     }
-    if (ending === 'leave') await goodbye()
+    await goodbye()
   }
 
   async function stay(own: ReadonlyMap<string, readonly number[]>): Promise<void> {

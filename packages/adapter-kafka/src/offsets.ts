@@ -142,6 +142,11 @@ async function startInTransaction(cluster: Cluster, groupId: string, topic: stri
   const { wanted, had } = await missing(cluster, groupId, topic, count, start)
   if (wanted.size === 0) return { created: false, completed: false }
   await transactions.run(new Map(), { groupId, topics: new Map([[topic, wanted]]) })
+  // The end of a transaction is written to the group a moment after it is answered.
+  for (let tries = 0; tries < 200; tries++) {
+    if ((await committedOf(cluster, groupId, topic, count)).size === count) break
+    await cluster.pause(tries < 10 ? 3 : 25)
+  }
   return { created: had === 0, completed: had > 0 }
 }
 

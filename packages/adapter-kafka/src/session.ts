@@ -15,6 +15,9 @@ import { createPublisher } from './publish.ts'
 import { type Subscribing, type Subscription, subscribeGroup } from './subscribe.ts'
 import { declareTopic } from './topology.ts'
 
+// How long a close waits until the server knows that members are gone.
+const leaveMs = 500
+
 /** Connects. Rejects with what the server or the socket said. */
 export async function openSession(settings: Settings, context: AdapterContext, signal: AbortSignal): Promise<Session> {
   const client = await kafkajsClient(settings, context)
@@ -107,9 +110,17 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       const main = at({ topic, role: 'main', group: null })
       return unlessAborted(() => lagOf(cluster, groupIdOf(topic, group, native), main), until)
     },
-    async close() {
+    async close(until) {
       if (cluster.closed) return
-      for (const subscription of [...subscriptions]) subscription.end()
+      const open = [...subscriptions]
+      const left = Promise.all(open.map((subscription) => subscription.end()))
+      if (!until.aborted && open.length > 0) {
+        await Promise.race([
+          left,
+          cluster.pause(leaveMs),
+          new Promise((resolve) => until.addEventListener('abort', resolve, { once: true })),
+        ])
+      }
       cluster.close()
     },
   }

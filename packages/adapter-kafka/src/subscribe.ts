@@ -13,6 +13,7 @@ import { consumerOptions, type KafkaTopicOptions } from './options.ts'
 import type { Place } from './progress.ts'
 import { assignmentQueue } from './queue.ts'
 import { openTransactions, type Transactions } from './transactions.ts'
+import { trimLanes } from './trim.ts'
 
 /** What a subscription needs of its session. */
 export interface Subscribing {
@@ -29,7 +30,8 @@ export interface Subscribing {
 }
 /** As its session ends it. */
 export interface Subscription {
-  end(): void
+  /** Gives everything up at once; resolves when the server was told. */
+  end(): Promise<void>
 }
 
 const taken = new Set([47, 49, 90])
@@ -47,7 +49,6 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   const main = on.topicAt({ topic, role: 'main', group: null })
   const retry = forwards ? '' : on.topicAt(retryPlace(topic, group))
   const delay = on.topicAt(delayPlace(topic))
-  const topics = forwards ? [delay] : [main, retry]
   const purpose = `group${on.number}`
   const owned = new Map<string, Owned>()
   const transactions = new Map<string, Transactions>()
@@ -59,9 +60,11 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   const keyOf = (at: string, partition: number): string => `${at} ${partition}`
   if (signal.aborted) throw fault('CANCELLED', 'kafka: the subscription was given up')
 
-  const found = await cluster.lookAll(topics)
-  const [first] = topics as [string]
-  if (found.get(first) === null) throw fault('NOT_FOUND', `kafka: there is no topic "${first}"`, 'failed')
+  const [first, ...lanes] = forwards ? [delay] : [main, retry]
+  const found = await cluster.lookAll([first as string, ...lanes])
+  if (found.get(first as string) === null) throw fault('NOT_FOUND', `kafka: there is no topic "${first}"`, 'failed')
+  // A topic that was only looked at may have no lanes.
+  const topics = [...found].filter(([, meta]) => meta !== null).map(([at]) => at)
 
   const handOverMs = Math.min(source.handOverMs, settings.handOverMs)
   const member: Member = startMember(
@@ -69,6 +72,14 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     { groupId, topics, purpose, sessionMs: settings.sessionTimeoutMs, handOverMs, leaveMs: source.handOverMs + 1000 },
     { begin, handOver, lost, failed },
   )
+
+  const stopTrimming = trimLanes(cluster, groupId, () => {
+    const lanes = new Map<string, number[]>()
+    for (const { role, source: at, partition } of owned.values()) {
+      if (role !== 'main') lanes.set(at, [...(lanes.get(at) ?? []), partition])
+    }
+    return lanes
+  })
 
   function roleOf(at: string): 'main' | 'retry' | 'delay' {
     return at === main && !forwards ? 'main' : forwards ? 'delay' : 'retry'
@@ -120,6 +131,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       (code) => failed(serverFault(code, `writing the positions of group "${groupId}"`)),
     )
     commits = mine
+    void present(mine)
     const starts: { readonly at: string; readonly partition: number; readonly place: Place }[] = []
     for (const [at, list] of partitions) {
       if (list.length === 0) continue
@@ -141,6 +153,23 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     }
     if (over || commits !== mine) return
     for (const { at, partition, place } of starts) start(at, partition, place)
+  }
+
+  /** What is not there cannot be shared: it is made again from its plan, or waited for, and then shared. */
+  async function present(mine: Commits): Promise<void> {
+    try {
+      const there = [...(await cluster.lookAll(topics))].filter(([, meta]) => meta !== null).map(([at]) => at)
+      if (there.length === topics.length) return
+      context.event('position-lost', { topic, group, note: `the server has lost ${topics.filter((at) => !there.includes(at)).join(', ')}` })
+      while (!over && commits === mine && !cluster.closed) {
+        const made = await on.declareAgain(topic).catch(() => false)
+        if (made || ![...(await cluster.lookAll(topics)).values()].includes(null)) break
+        await cluster.pause(1000)
+      }
+      if (!over && commits === mine) member.rejoin()
+    } catch {
+      // The link ended, and with it the membership.
+    }
   }
 
   function start(at: string, partition: number, place: Place): void {
@@ -269,6 +298,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   function close(): void {
     over = true
     signal.removeEventListener('abort', leave)
+    stopTrimming()
     fetcher.stop()
     cluster.drop(`out${on.number}`)
     on.leave(subscription)
@@ -321,12 +351,14 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
 
   const subscription: Subscription = {
     end() {
-      if (over) return
-      over = true
-      member.stop()
-      lost('')
-      close()
-      queue.end()
+      if (!over) {
+        over = true
+        member.stop()
+        lost('')
+        close()
+        queue.end()
+      }
+      return member.ended
     },
   }
   on.enter(subscription)
@@ -339,7 +371,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   try {
     await member.accepted
   } catch (error) {
-    subscription.end()
+    void subscription.end()
     throw signal.aborted ? fault('CANCELLED', 'kafka: the subscription was given up') : error
   }
   return queue.iterable

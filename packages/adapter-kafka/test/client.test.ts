@@ -13,9 +13,17 @@ describe('the client behind its file', () => {
   })
 
   it('K20: has the requests that are asked, in the versions that are asked', () => {
-    const { requests } = inside('protocol/requests/index.js') as { readonly requests: Readonly<Record<string, { readonly versions: readonly string[] }>> }
+    const { requests } = inside('protocol/requests/index.js') as {
+      readonly requests: Readonly<Record<string, { readonly versions: readonly string[] }>>
+    }
     const most = (api: string): number => Math.max(...(requests[api]?.versions ?? []).map(Number))
-    expect({ join: most('JoinGroup'), sync: most('SyncGroup') >= 2, commit: most('OffsetCommit'), fetched: most('OffsetFetch'), init: most('InitProducerId') }).toEqual({
+    expect({
+      join: most('JoinGroup'),
+      sync: most('SyncGroup') >= 2,
+      commit: most('OffsetCommit'),
+      fetched: most('OffsetFetch'),
+      init: most('InitProducerId'),
+    }).toEqual({
       join: 5,
       sync: true,
       commit: 5,
@@ -33,7 +41,19 @@ describe('the client behind its file', () => {
   })
 
   it('is named in one file of ours', () => {
-    for (const file of ['assignment', 'cluster', 'commits', 'fetcher', 'member', 'offsets', 'publish', 'session', 'subscribe', 'topology', 'transactions'])
+    for (const file of [
+      'assignment',
+      'cluster',
+      'commits',
+      'fetcher',
+      'member',
+      'offsets',
+      'publish',
+      'session',
+      'subscribe',
+      'topology',
+      'transactions',
+    ])
       expect(readFileSync(new URL(`../src/${file}.ts`, import.meta.url), 'utf8')).not.toMatch(/from 'kafkajs|require\('kafkajs/)
   })
 })

@@ -1,12 +1,10 @@
 import { type Client, group, type Place } from '../../compare/client.ts'
 import type { Work } from '../../messages.ts'
-import { clientOf, messageOf, producing, spreader, workIn } from './wire.ts'
+import { clientOf, type Message, messageOf, producing, spreader, workIn } from './wire.ts'
 
 // The client groups the messages of a send in a time that grows with their square, so a send has few.
 const perSend = 500
 const sends = 4
-
-type Message = ReturnType<typeof messageOf>
 
 /** What kafkajs and the server give at most with the same guarantee: sends of 500, four on their way; batches, commits ten times a second. */
 export const tuned: Client = {

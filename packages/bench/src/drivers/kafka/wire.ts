@@ -9,8 +9,16 @@ export const clientOf = (url: string): Kafka =>
 /** Silences a warning of the client that is about something else. */
 export const producing: ProducerConfig = { createPartitioner: Partitioners.DefaultPartitioner, allowAutoTopicCreation: false }
 
+/** A message as kafkajs takes it. */
+export interface Message {
+  readonly partition: number
+  readonly key: string | null
+  readonly value: string
+  readonly headers: Record<string, string>
+}
+
 /** What Posthorn stores for this message, header by header. */
-export function messageOf(topic: string, work: Work, keyed: boolean, partition: number) {
+export function messageOf(topic: string, work: Work, keyed: boolean, partition: number): Message {
   return {
     partition,
     key: keyed ? work.user : null,
