@@ -127,6 +127,10 @@ export const uuid = () => {
   }
 }
 
+/** Lines as Java reads them: nothing but ASCII. */
+const plain = (lines) =>
+  `${lines.join('\n').replace(/[^\n -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`
+
 /** What a node has before its first start: who it is, and the features of its version. */
 async function format(found, { folder }, lines, users, { id, node }) {
   const data = join(folder, 'data')
@@ -137,7 +141,7 @@ async function format(found, { folder }, lines, users, { id, node }) {
   const made = async (target, extra) => {
     mkdirSync(target, { recursive: true })
     const file = join(folder, 'format.properties')
-    writeFileSync(file, `${[...lines, `log.dirs=${target}`].join('\n')}\n`, { mode: 0o600 })
+    writeFileSync(file, plain([...lines, `log.dirs=${target}`]), { mode: 0o600 })
     const args = [
       ...options(false),
       ...quiet,
@@ -282,7 +286,7 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
         writeFileSync(join(folder, 'server.pem'), `${readFileSync(tls.key, 'utf8')}\n${readFileSync(tls.cert, 'utf8')}`, { mode: 0o600 })
       }
       await format(found, at, all, users, { id: cluster?.id ?? uuid(), node })
-      writeFileSync(join(folder, 'server.properties'), `${[...all, `log.dirs=${join(folder, 'data')}`].join('\n')}\n`, { mode: 0o600 })
+      writeFileSync(join(folder, 'server.properties'), plain([...all, `log.dirs=${join(folder, 'data')}`]), { mode: 0o600 })
     },
     command({ folder }) {
       const archive = found.folder === undefined ? undefined : archiveOf(found.folder, found.javaVersion)

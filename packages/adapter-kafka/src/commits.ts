@@ -114,6 +114,10 @@ export function createCommits(
       return
     }
     answer('unknown')
+    // What was about to follow goes the same way: nobody waits for a connection to come back.
+    const others = waiters
+    waiters = []
+    for (const { resolve } of others) resolve('unknown')
     if (denied.has(code)) return refused(code)
     for (const from of given) dirty.add(from)
     await cluster.pause(retryMs)

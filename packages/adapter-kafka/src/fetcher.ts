@@ -23,6 +23,8 @@ export interface Reader {
 }
 
 export interface Fetcher {
+  /** Opens the connections to the nodes that lead the topic: later ones would come when there is least time for them. */
+  prepare(topic: string): void
   add(reader: Reader): void
   remove(reader: Reader): void
   /** It may want something. */
@@ -80,11 +82,10 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
     }
   }
 
-  // Both connections at once: later ones would come when there is least time for them.
   function open(node: number): void {
-    if (opened.has(node)) return
+    if (opened.has(node) || stopped) return
     opened.add(node)
-    cluster.connection(node, `${purpose}+`).catch(() => {})
+    for (const each of [purpose, `${purpose}+`]) cluster.connection(node, each).catch(() => {})
   }
 
   async function ask(node: number, lane: number, hungry: readonly Reader[]): Promise<void> {
@@ -155,6 +156,9 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
   }
 
   return {
+    prepare(topic) {
+      for (const leader of cluster.known(topic)?.leaders ?? []) if (leader !== null) open(leader)
+    },
     add(reader) {
       readers.add(reader)
       pumpSoon()

@@ -162,7 +162,10 @@ function wrap(
   const lost = new AbortController()
   setMaxListeners(0, lost.signal)
   // What waits for an answer: until when the server may be silent over it.
-  const waiting = new Set<{ readonly patienceMs: number }>()
+  const waiting = new Set<{ readonly patienceMs: number; readonly number: number; readonly sentAt: number }>()
+  let sent = 0
+  /** The latest request that has its answer: one before it without an answer will have none. */
+  let answered = 0
   let cancel: (() => void) | null = null
   let movedAt = clock.monotonic()
   let moved = 0
@@ -193,8 +196,11 @@ function wrap(
     }
     let patience = settings.requestTimeoutMs
     for (const each of waiting) patience = Math.max(patience, each.patienceMs)
-    if (waiting.size > 0 && now - movedAt >= patience) {
-      close(fault('UNAVAILABLE', `kafka: the server did not answer for ${Math.round(now - movedAt)} ms`, 'unknown'))
+    const passed = [...waiting].some(
+      ({ number, sentAt, patienceMs }) => number < answered && now - sentAt >= Math.max(settings.requestTimeoutMs, patienceMs),
+    )
+    if (passed || (waiting.size > 0 && now - movedAt >= patience)) {
+      close(fault('UNAVAILABLE', `kafka: the server did not answer for ${patience} ms`, 'unknown'))
       return
     }
     if (waiting.size > 0) cancel = clock.timer(settings.requestTimeoutMs / 4, look)
@@ -202,12 +208,14 @@ function wrap(
 
   async function send(protocol: Protocol, patienceMs: number): Promise<unknown> {
     if (lost.signal.aborted) throw lost.signal.reason
-    const wait = { patienceMs }
-    if (waiting.size === 0) movedAt = clock.monotonic()
+    const wait = { patienceMs, number: ++sent, sentAt: clock.monotonic() }
+    if (waiting.size === 0) movedAt = wait.sentAt
     waiting.add(wait)
     if (cancel === null) look()
     try {
-      return await inner.send({ ...protocol, logResponseError: false })
+      const answer = await inner.send({ ...protocol, logResponseError: false })
+      answered = Math.max(answered, wait.number)
+      return answer
     } catch (error) {
       throw lost.signal.aborted ? lost.signal.reason : cleaned(error)
     } finally {

@@ -66,6 +66,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   // A topic that was only looked at may have no lanes.
   const topics = [...found].filter(([, meta]) => meta !== null).map(([at]) => at)
 
+  for (const at of topics) fetcher.prepare(at)
+
   const handOverMs = Math.min(source.handOverMs, settings.handOverMs)
   const member: Member = startMember(
     cluster,

@@ -60,6 +60,30 @@ class Cutter {
   }
 }
 
+/** Does a Produce request begin with a dead letter's tombstone: a record without a value? `at` is behind its transactional id. */
+function removes(bytes: Buffer, at: number): boolean {
+  // Acknowledgements, time limit, the number of topics.
+  const name = at + 10
+  const length = bytes.readInt16BE(name)
+  if (!bytes.toString('latin1', name + 2, name + 2 + length).endsWith('__dead')) return false
+  // The number of partitions, the partition, the size, the head of the batch.
+  let next = name + 2 + length + 12 + 61
+  const varint = (): number => {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[next++] ?? 0
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) return (value >>> 1) ^ -(value & 1)
+    }
+  }
+  varint()
+  next++
+  varint()
+  varint()
+  next += Math.max(0, varint())
+  return varint() < 0
+}
+
 class KafkaReader implements WireReader {
   readonly ordered = false
   readonly #fromClient = new Cutter()
@@ -91,9 +115,10 @@ class KafkaReader implements WireReader {
     // The first thing that a client asks is what the server speaks.
     if (api === versions) return this.#asked === 1 ? 'connect' : 'renew'
     if (api !== produce) return operations[api]
-    const name = bytes.readInt16BE(12)
+    const transaction = 14 + Math.max(0, bytes.readInt16BE(12))
     // What is written in a transaction is written by settling.
-    return bytes.readInt16BE(14 + Math.max(0, name)) < 0 ? 'publish' : 'settle'
+    if (bytes.readInt16BE(transaction) >= 0) return 'settle'
+    return removes(bytes, transaction + 2) ? 'remove' : 'publish'
   }
 }
 
