@@ -10,8 +10,8 @@ type Texts = Readonly<Record<string, string>>
 
 /** Headers that are addresses and no part of the message. */
 export const slotHeader = 'ph-slot'
-export const keyHeader = 'ph-key'
-export const bodyHeader = 'ph-body'
+export const keyHeader = 'ph-record-key'
+export const bodyHeader = 'ph-record-body'
 
 // ── one message ────────────────────────────────────────────────────────────────────────────────────────────────────
 

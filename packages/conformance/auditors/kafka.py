@@ -188,9 +188,9 @@ class Auditor:
             except (UnicodeDecodeError, AttributeError):
                 undecodable = f"the header {name} is no text"
                 continue
-            if dead and name in ("ph-slot", "ph-key", "ph-body"):
-                key = text if name == "ph-key" else key
-                mark = text if name == "ph-body" else mark
+            if dead and name in ("ph-slot", "ph-record-key", "ph-record-body"):
+                key = text if name == "ph-record-key" else key
+                mark = text if name == "ph-record-body" else mark
             elif name == "content-type":
                 attributes["datacontenttype"] = text
             elif name.startswith("ce_"):
