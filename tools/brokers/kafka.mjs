@@ -128,8 +128,7 @@ export const uuid = () => {
 }
 
 /** Lines as Java reads them: nothing but ASCII. */
-const plain = (lines) =>
-  `${lines.join('\n').replace(/[^\n -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`
+const plain = (lines) => `${lines.join('\n').replace(/[^\n -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`
 
 /** What a node has before its first start: who it is, and the features of its version. */
 async function format(found, { folder }, lines, users, { id, node }) {

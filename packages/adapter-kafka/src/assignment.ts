@@ -136,7 +136,10 @@ export class Owned implements Assignment, Reader, Settling {
     const answer = forwards ? this.#host.forward(this, outputs, new Set(finished)) : this.#host.commit(this)
     this.#offer()
     return answer.then((result) => {
-      if (forwards && result === 'settled') for (const offset of finished) this.#progress.finish(offset)
+      if (forwards && result === 'settled') {
+        for (const offset of finished) this.#progress.finish(offset)
+        this.#offer()
+      }
       // Where the outputs may be missing nothing may be settled behind them.
       if ((result === 'stale' || (forwards && result === 'unknown')) && !this.#over) this.#host.spoiled(this, result)
       return result

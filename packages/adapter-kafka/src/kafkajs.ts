@@ -179,9 +179,8 @@ function wrap(
     inner.rejectRequests(reason)
     const socket = socketNow()
     socket?.on('error', () => {})
-    // While it connects, an error is what ends the client's own waiting.
-    if (socket?.connecting === true) socket.destroy(reason)
-    else socket?.destroy()
+    // An error is what ends the client's own waiting, and its timer.
+    socket?.destroy(reason)
   }
 
   // Bytes that leave or arrive are a sign of life, however slow the way is.
