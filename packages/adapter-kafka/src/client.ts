@@ -46,7 +46,6 @@ export interface Requests {
     readonly memberId: string
     readonly topics: readonly TopicPartitions<{ readonly partition: number; readonly offset: OffsetText; readonly metadata: string }>[]
   }
-  readonly OffsetFetch: { readonly groupId: string; readonly topics: readonly TopicPartitions<{ readonly partition: number }>[] }
   readonly ListOffsets: {
     readonly isolationLevel: 0 | 1
     readonly topics: readonly TopicPartitions<{ readonly partition: number; readonly timestamp: string }>[]
@@ -116,11 +115,6 @@ export interface Replies {
     readonly groups: readonly (Errorful & { readonly groupId: string; readonly members: readonly unknown[] })[]
   }
   readonly OffsetCommit: { readonly responses: readonly TopicPartitions<Errorful & { readonly partition: number }>[] }
-  readonly OffsetFetch: Errorful & {
-    readonly responses: readonly TopicPartitions<
-      Errorful & { readonly partition: number; readonly offset: OffsetText; readonly metadata: string | null }
-    >[]
-  }
   readonly ListOffsets: {
     readonly responses: readonly TopicPartitions<Errorful & { readonly partition: number; readonly offset: OffsetText }>[]
   }
@@ -143,9 +137,9 @@ export interface Replies {
   readonly EndTxn: Errorful
 }
 
-/** The two requests that carry messages, and the sign of life, are built and read here, not by the client. */
+/** The requests that carry messages, the position of a group and the sign of life are built and read here, not by the client. */
 export interface RawRequest {
-  readonly api: 'Produce' | 'Fetch' | 'ApiVersions'
+  readonly api: 'Produce' | 'Fetch' | 'OffsetFetch' | 'ApiVersions'
   readonly version: number
   readonly body: Buffer
 }

@@ -24,7 +24,7 @@ declare module '@posthorn/core' {
 }
 
 /**
- * Apache Kafka, 2.4 to 4.x: partitions handed over inside the rejoin, positions in one piece, dead letters in a compacted topic,
+ * Apache Kafka, 2.5 to 4.x: partitions handed over inside the rejoin, positions in one piece, dead letters in a compacted topic,
  * forwarding in transactions. Opens nothing before `connect`.
  *
  * @throws MessagingError `INVALID_ARGUMENT` for options or a URL that are wrong

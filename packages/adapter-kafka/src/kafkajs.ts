@@ -74,7 +74,7 @@ const fixed: Readonly<Record<string, number>> = {
   LeaveGroup: 2,
   DescribeGroups: 2,
   OffsetCommit: 5,
-  OffsetFetch: 4,
+  OffsetFetch: 7,
   ListOffsets: 3,
   // The same form as version 3, and the server's own number of replicas can be asked for.
   CreateTopics: 4,
@@ -284,7 +284,7 @@ function refuseOld(versions: Versions, what: string): void {
     const has = range === undefined ? 'does not know it' : `takes ${range.minVersion} to ${range.maxVersion}`
     throw fault(
       'UNSUPPORTED',
-      `${what}is no server for this adapter: it asks ${api} in version ${version}, and the server ${has}. use Kafka 2.4 to 4.x`,
+      `${what}is no server for this adapter: it asks ${api} in version ${version}, and the server ${has}. use Kafka 2.5 to 4.x`,
       'failed',
     )
   }

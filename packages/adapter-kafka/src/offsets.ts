@@ -3,6 +3,7 @@
 import type { Start } from '@posthorn/core/adapter'
 import type { Cluster } from './cluster.ts'
 import { codeOf, fault, serverFault } from './explain.ts'
+import { offsetFetchBody, readOffsets } from './offset-fetch.ts'
 import { type Place, readBits } from './progress.ts'
 import { openTransactions } from './transactions.ts'
 
@@ -61,18 +62,23 @@ async function ask(cluster: Cluster, topic: string, time: number): Promise<Map<n
 }
 
 /** Errors of a coordinator that goes away or comes. */
-const coordinating = new Set([14, 15, 16, 88])
+const coordinating = new Set([14, 15, 16])
+/** A transaction is just being ended. */
+const unstable = 88
 
 /** Calls a coordinator again while it moves. @throws what the server says otherwise */
 export async function patiently<T>(cluster: Cluster, key: string, work: () => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries++) {
+  for (let tries = 0, waits = 0; ; ) {
     try {
       return await work()
     } catch (error) {
       const code = codeOf(error)
-      if (code === null || !coordinating.has(code) || tries >= 30 || cluster.closed) throw error
-      cluster.forgetCoordinator(key)
-      await cluster.pause(50 + 20 * tries)
+      if (cluster.closed) throw error
+      if (code === unstable && waits++ < 1000) await cluster.pause(waits < 20 ? 3 : 30)
+      else if (code !== null && coordinating.has(code) && tries++ < 30) {
+        cluster.forgetCoordinator(key)
+        await cluster.pause(50 + 20 * tries)
+      } else throw error
     }
   }
 }
@@ -81,15 +87,13 @@ export async function patiently<T>(cluster: Cluster, key: string, work: () => Pr
 export function committedOf(cluster: Cluster, groupId: string, topic: string, count: number): Promise<ReadonlyMap<number, Place>> {
   return patiently(cluster, groupId, async () => {
     const connection = await cluster.coordinator(groupId, 'group', 'main')
-    const partitions = Array.from({ length: count }, (_, partition) => ({ partition }))
-    const reply = await connection.request('OffsetFetch', { groupId, topics: [{ topic, partitions }] })
-    if (reply.errorCode !== 0) throw serverFault(reply.errorCode, `reading the positions of group "${groupId}"`)
+    const body = offsetFetchBody(groupId, topic, count)
+    const { errorCode, offsets } = readOffsets(await connection.raw({ api: 'OffsetFetch', version: 7, body }))
+    if (errorCode !== 0) throw serverFault(errorCode, `reading the positions of group "${groupId}"`)
     const found = new Map<number, Place>()
-    for (const { partitions: answers } of reply.responses) {
-      for (const { partition, offset, metadata, errorCode } of answers) {
-        if (errorCode !== 0) throw serverFault(errorCode, `reading the positions of group "${groupId}"`)
-        if (Number(offset) >= 0) found.set(partition, { offset: Number(offset), metadata: metadata ?? '' })
-      }
+    for (const { partition, offset, metadata, errorCode: wrong } of offsets) {
+      if (wrong !== 0) throw serverFault(wrong, `reading the positions of group "${groupId}"`)
+      if (offset >= 0) found.set(partition, { offset, metadata })
     }
     return found
   })
@@ -142,11 +146,8 @@ async function startInTransaction(cluster: Cluster, groupId: string, topic: stri
   const { wanted, had } = await missing(cluster, groupId, topic, count, start)
   if (wanted.size === 0) return { created: false, completed: false }
   await transactions.run(new Map(), { groupId, topics: new Map([[topic, wanted]]) })
-  // The end of a transaction is written to the group a moment after it is answered.
-  for (let tries = 0; tries < 200; tries++) {
-    if ((await committedOf(cluster, groupId, topic, count)).size === count) break
-    await cluster.pause(tries < 10 ? 3 : 25)
-  }
+  // Its end reaches the group a moment after it is answered: until then nobody sees the positions.
+  await committedOf(cluster, groupId, topic, count)
   return { created: had === 0, completed: had > 0 }
 }
 

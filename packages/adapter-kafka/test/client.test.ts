@@ -21,13 +21,12 @@ describe('the client behind its file', () => {
       join: most('JoinGroup'),
       sync: most('SyncGroup') >= 2,
       commit: most('OffsetCommit'),
-      fetched: most('OffsetFetch'),
+
       init: most('InitProducerId'),
     }).toEqual({
       join: 5,
       sync: true,
       commit: 5,
-      fetched: 4,
       init: 1,
     })
   })
