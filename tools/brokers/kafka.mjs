@@ -41,12 +41,21 @@ async function java() {
   return await machine
 }
 
-const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+const pom = (artifact) => `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>posthorn</groupId><artifactId>server</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_${scala}</artifactId><version>${wanted}</version></dependency>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>${artifact}</artifactId><version>${wanted}</version></dependency>
 <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>${logging}</version></dependency>
 </dependencies></project>
 `
+
+/** The jars of an artifact and of all that it needs, in a folder. */
+async function fetchJars(artifact, folder, target) {
+  const file = join(folder, `${artifact}.xml`)
+  writeFileSync(file, pom(artifact))
+  const args = ['-q', '-B', '-f', file, 'dependency:copy-dependencies', `-DoutputDirectory=${join(folder, target)}`]
+  const { code, output } = await run(onPath('mvn'), args, { cwd: folder, timeoutMs: 300_000 })
+  if (code !== 0) throw new Error(`mvn ${args.at(-2)} failed:\n${output.trim().split('\n').slice(-8).join('\n')}`)
+}
 
 /** Options of the Java machine: quick to start and small; `fast` is for measurements. */
 const options = (fast) =>
@@ -68,16 +77,16 @@ export const kafka = {
   async identify(file, folder) {
     const version = jar.exec(file.split('/').at(-1))?.[1]
     if (version === undefined) throw new Error(`it is not the jar kafka_${scala}-<version>.jar`)
+    if (folder !== undefined && !existsSync(join(folder, 'tools'))) throw new Error('its programs of administration are missing')
     const { file: program, version: javaVersion } = await java()
     return { file, folder, java: program, javaVersion, version, title: `Kafka ${version}` }
   },
   obstacle: () => (onPath('mvn') === undefined ? 'its jars cannot be fetched without Maven (mvn)' : undefined),
   async unpack(folder) {
     await java()
-    writeFileSync(join(folder, 'pom.xml'), pom)
-    const args = ['-q', '-B', '-f', join(folder, 'pom.xml'), 'dependency:copy-dependencies', `-DoutputDirectory=${join(folder, 'libs')}`]
-    const { code, output } = await run(onPath('mvn'), args, { cwd: folder, timeoutMs: 300_000 })
-    if (code !== 0) throw new Error(`mvn ${args.at(-2)} failed:\n${output.trim().split('\n').slice(-8).join('\n')}`)
+    await fetchJars(`kafka_${scala}`, folder, 'libs')
+    // Beside the server's: one jar more among them, and its kept classes would not be taken.
+    await fetchJars('kafka-tools', folder, 'tools')
   },
   /** Keeps the classes as the machine reads them fastest: that is half of a start. Where it fails, starts are slower. */
   async finish({ file, folder, java: program, javaVersion, version }) {
@@ -261,7 +270,10 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
   const toolCommand = (tool, { extra: [inner] }) => {
     const name = tools[tool]
     if (name === undefined) throw new Error(`known are ${Object.keys(tools).join(', ')}, not "${tool}"`)
-    const machine = [...options(false), ...quiet, ...classPath(found.file)]
+    // What comes with the server itself is not among the others.
+    const inside = found.folder === undefined || name.startsWith('kafka.')
+    const jars = inside ? classPath(found.file) : ['-cp', join(found.folder, 'tools', '*')]
+    const machine = [...options(false), ...quiet, ...jars]
     return [found.java, ...machine, name, '--bootstrap-server', `127.0.0.1:${inner}`]
   }
   return {
@@ -329,7 +341,7 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
 const tools = {
   topics: 'org.apache.kafka.tools.TopicCommand',
   groups: 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
-  acls: 'kafka.admin.AclCommand',
+  acls: 'org.apache.kafka.tools.AclCommand',
   configs: 'kafka.admin.ConfigCommand',
   'producer-perf': 'org.apache.kafka.tools.ProducerPerformance',
   'consumer-perf': 'org.apache.kafka.tools.ConsumerPerformance',
