@@ -84,7 +84,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   function finish(): void {
     if (over) return
     over = true
-    fetcher.stop()
+    void fetcher.stop()
     signal.removeEventListener('abort', leave)
     on.leave(subscription)
     queue.end()
@@ -93,7 +93,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   function failed(error: unknown): void {
     if (over) return
     over = true
-    fetcher.stop()
+    void fetcher.stop()
     on.leave(subscription)
     for (const one of [...assignments]) one.end()
     queue.fail(error)

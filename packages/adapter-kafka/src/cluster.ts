@@ -34,8 +34,8 @@ export interface Cluster {
   look(topic: string): Promise<TopicMeta | null>
   /** The same for many in one question. */
   lookAll(topics: readonly string[]): Promise<ReadonlyMap<string, TopicMeta | null>>
-  /** Closes every connection of a purpose. */
-  drop(purpose: string): void
+  /** Closes every connection of a purpose; resolves when those that are being opened are closed too. */
+  drop(purpose: string): Promise<void>
   /** Resolves after `ms`, or at once when the session closes. */
   pause(ms: number): Promise<void>
   close(): void
@@ -84,7 +84,9 @@ export async function openCluster(
 
   // ── the connection to anybody ────────────────────────────────────────────────────────────────────────────────────
   async function openMain(until: AbortSignal): Promise<Connection> {
-    const candidates = [...settings.seeds, ...[...nodes.values()].map(settings.reach)]
+    const known = new Map<string, Address>()
+    for (const address of [...settings.seeds, ...[...nodes.values()].map(settings.reach)]) known.set(`${address.host} ${address.port}`, address)
+    const candidates = [...known.values()]
     let failure: unknown
     for (let tries = 0; tries < candidates.length; tries++) {
       const address = candidates[seed++ % candidates.length] as Address
@@ -327,15 +329,19 @@ export async function openCluster(
     known: (topic) => topics.get(topic) ?? null,
     look,
     lookAll,
-    drop(purpose) {
+    async drop(purpose) {
+      const closing: Promise<void>[] = []
       for (const [key, open] of [...connections]) {
         if (!key.startsWith(`${purpose} `)) continue
         connections.delete(key)
-        open.connection.then(
-          (each) => each.close(),
-          () => {},
+        closing.push(
+          open.connection.then(
+            (each) => each.close(),
+            () => {},
+          ),
         )
       }
+      await Promise.all(closing)
     },
     pause,
     close() {

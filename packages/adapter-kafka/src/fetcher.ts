@@ -29,7 +29,8 @@ export interface Fetcher {
   remove(reader: Reader): void
   /** It may want something. */
   hungry(reader: Reader): void
-  stop(): void
+  /** Resolves when its connections are closed. */
+  stop(): Promise<void>
 }
 
 // The second question comes back sooner, so that whoever became hungry later does not wait for it.
@@ -171,13 +172,12 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
     hungry(reader) {
       if (!asked.has(reader)) pumpSoon()
     },
-    stop() {
+    async stop() {
       stopped = true
       for (const cancel of paused.values()) cancel()
       paused.clear()
       readers.clear()
-      cluster.drop(purpose)
-      cluster.drop(`${purpose}+`)
+      await Promise.all([cluster.drop(purpose), cluster.drop(`${purpose}+`)])
     },
   }
 }

@@ -269,7 +269,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   }
 
   async function goodbye(): Promise<void> {
-    cluster.drop(purpose)
+    await cluster.drop(purpose)
     if (memberId === '' || cluster.closed) return
     const said = (async () => {
       const connection = await cluster.coordinator(groupId, 'group', 'main')
@@ -293,14 +293,14 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
     refuse(fault('CANCELLED', 'kafka: the subscription was given up'))
     interrupt(how, '')
     // A join waits for the others; nobody waits for it any more.
-    if (!holds) cluster.drop(purpose)
+    if (!holds) void cluster.drop(purpose)
   }
 
   const ended = run().finally(() => {
     refuse(fault('CANCELLED', 'kafka: the subscription was given up'))
     cancelBeat?.()
     cancelWatch?.()
-    cluster.drop(purpose)
+    void cluster.drop(purpose)
   })
 
   return {

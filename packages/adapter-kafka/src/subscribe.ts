@@ -57,6 +57,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   let commits: Commits | null = null
   let over = false
   let waiting: (() => void) | null = null
+  let closing: Promise<unknown> = Promise.resolve()
   const keyOf = (at: string, partition: number): string => `${at} ${partition}`
   if (signal.aborted) throw fault('CANCELLED', 'kafka: the subscription was given up')
 
@@ -301,8 +302,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     over = true
     signal.removeEventListener('abort', leave)
     stopTrimming()
-    fetcher.stop()
-    cluster.drop(`out${on.number}`)
+    closing = Promise.all([fetcher.stop(), cluster.drop(`out${on.number}`)])
     on.leave(subscription)
   }
 
@@ -373,7 +373,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   try {
     await member.accepted
   } catch (error) {
-    void subscription.end()
+    await Promise.all([subscription.end(), closing])
     throw signal.aborted ? fault('CANCELLED', 'kafka: the subscription was given up') : error
   }
   return queue.iterable
