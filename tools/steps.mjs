@@ -56,7 +56,7 @@ const onServers = ['redis', 'rabbitmq', 'kafka'].flatMap((server) => [
     name: `suite:${server}`,
     args: [
       'packages/conformance/dist/main.js',
-      ...['--harness', `packages/adapter-${server}/test/conformance/harness.ts`, '--shards', '5', '--slack', '2'],
+      ...['--harness', `packages/adapter-${server}/test/conformance/harness.ts`, '--shards', '8', '--slack', '4'],
       ...['--report', `reports/faults-${server}.json`, '--brief'],
     ],
     files: ['packages/conformance/dist/main.js'],

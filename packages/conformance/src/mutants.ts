@@ -230,7 +230,7 @@ async function judgeUnchanged(
     )
     const failed = results.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const passed = broke === undefined && failed.length === 0
-    const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}`).join(', ')
+    const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}: ${clause.reason ?? clause.verdict}`).join('; ')
     return {
       passed,
       line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${server ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
@@ -257,14 +257,14 @@ async function judgeUnchangedTests(mutants: readonly Mutant[], server: Server): 
   }
 }
 
-/** Runs jobs, some at a time, and reports each as it ends. */
+/** Runs jobs, some at a time, reports each as it ends, and answers in their order. */
 async function inLanes(jobs: readonly (() => Promise<Verdict>)[], lanes: number): Promise<readonly Verdict[]> {
   const verdicts: Verdict[] = []
-  let next = 0
+  const left = jobs.entries()
   const lane = async (): Promise<void> => {
-    for (let job = jobs[next++]; job !== undefined; job = jobs[next++]) {
+    for (const [index, job] of left) {
       const verdict = await job()
-      verdicts.push(verdict)
+      verdicts[index] = verdict
       process.stdout.write(`${verdict.line}\n`)
     }
   }
@@ -277,7 +277,7 @@ async function main(): Promise<void> {
     options: {
       only: { type: 'string' },
       seeds: { type: 'string' },
-      jobs: { type: 'string', default: '2' },
+      jobs: { type: 'string' },
       whole: { type: 'boolean', default: false },
       each: { type: 'boolean', default: false },
       server: { type: 'string' },
@@ -301,21 +301,18 @@ async function main(): Promise<void> {
       `skipped   ${id.padEnd(7)}            ${what}  (a bug of the adapter of ${on.join(', ')}; ${killedBy.join(', ')})\n`,
     )
   }
-  const jobs = Math.max(1, Number(values.jobs))
+  // With a server most of the time is spent waiting for it.
+  const jobs = Math.max(1, Number(values.jobs ?? (server === undefined ? 2 : 5)))
   const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
-  const unchanged = await inLanes(
-    [
-      ...profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
-      ...(server !== undefined && mutants.some(({ killedByTest }) => killedByTest !== undefined)
-        ? [() => judgeUnchangedTests(mutants, server)]
-        : []),
-    ],
-    jobs,
-  )
-  const verdicts = await inLanes(
-    mutants.map((mutant) => () => judge(mutant, { seeds, whole: values.whole, server })),
-    jobs,
-  )
+  const clean = [
+    ...profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
+    ...(server !== undefined && mutants.some(({ killedByTest }) => killedByTest !== undefined)
+      ? [() => judgeUnchangedTests(mutants, server)]
+      : []),
+  ]
+  const bugs = mutants.map((mutant) => () => judge(mutant, { seeds, whole: values.whole, server }))
+  const results = await inLanes([...clean, ...bugs], jobs)
+  const [unchanged, verdicts] = [results.slice(0, clean.length), results.slice(clean.length)]
   const killed = verdicts.filter((verdict) => verdict.passed).length
   const unclean = unchanged.filter((verdict) => !verdict.passed).length
   const score = verdicts.length === 0 ? 0 : (100 * killed) / verdicts.length
