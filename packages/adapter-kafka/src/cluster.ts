@@ -85,7 +85,8 @@ export async function openCluster(
   // ── the connection to anybody ────────────────────────────────────────────────────────────────────────────────────
   async function openMain(until: AbortSignal): Promise<Connection> {
     const known = new Map<string, Address>()
-    for (const address of [...settings.seeds, ...[...nodes.values()].map(settings.reach)]) known.set(`${address.host} ${address.port}`, address)
+    for (const address of [...settings.seeds, ...[...nodes.values()].map(settings.reach)])
+      known.set(`${address.host} ${address.port}`, address)
     const candidates = [...known.values()]
     let failure: unknown
     for (let tries = 0; tries < candidates.length; tries++) {

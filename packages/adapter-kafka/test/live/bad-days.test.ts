@@ -4,7 +4,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Broker, type ConnectOptions, connect, topic, unchecked } from '@posthorn/core'
+import { canary, collect, jobs, sendAll, sorted, until, upTo, type Witness, witness } from '@posthorn/conformance/live'
+import { type Broker, type ConnectOptions, connect } from '@posthorn/core'
 import { type KafkaOptions, kafka } from '@posthorn/kafka'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -16,28 +17,14 @@ import {
   startKafkaCluster,
   type TlsFiles,
 } from '../../../../tools/brokers/index.mjs'
-import { until } from './server.ts'
-import { type Witness, witness } from './witness.ts'
 
-interface Order {
-  readonly n: number
-  readonly text?: string
-}
-
-// What may stand in a line of the server's configuration, and must be encoded in a URL.
-const canary = 'Canary:7%2Fä@x'
 const found = await findBroker('kafka')
 const where = found.available ? found.title : `skipped: ${found.reason}`
 const skip = !found.available
 
-let made = 0
 let server: RunningBroker
 let seen: Witness
 const open: Broker[] = []
-
-const jobs = (name: string, maxBytes = 900_000) =>
-  topic(`${name}-${++made}`, { schema: unchecked<Order>(), groups: ['workers'], maxBytes, partitions: 2 })
-type Jobs = ReturnType<typeof jobs>
 
 async function connected(options: KafkaOptions = {}, more: ConnectOptions = {}): Promise<Broker> {
   const broker = await connect(kafka({ url: server.url, sessionTimeoutMs: 3000, ...options }), { ...seen.options, ...more })
@@ -64,16 +51,6 @@ function onServer(title: string, options: () => BrokerOptions, tests: () => void
   })
 }
 
-/** Handles everything and keeps the numbers. */
-async function collect(broker: Broker, from: Jobs): Promise<number[]> {
-  const numbers: number[] = []
-  await broker.consume(from, { group: 'workers' }, ({ value }) => void numbers.push(value.n))
-  return numbers
-}
-const sendAll = (broker: Broker, to: Jobs, from: number, count: number): Promise<unknown> =>
-  Promise.all(Array.from({ length: count }, (_, n) => broker.producer(to).send({ n: from + n })))
-const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
-const sorted = (numbers: readonly number[]): number[] => [...new Set(numbers)].sort((a, b) => a - b)
 async function works(broker: Broker): Promise<void> {
   const orders = jobs('works')
   const numbers = await collect(broker, orders)

@@ -1,6 +1,7 @@
 // What Kafka and its client do to those who do not know it, each under the name it has among us.
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { until } from '@posthorn/conformance/live'
 import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
 import { kafka } from '@posthorn/kafka'
 import type { Admin } from 'kafkajs'
@@ -24,7 +25,6 @@ import {
   source,
   stored,
   take,
-  until,
   within,
   witness,
 } from './server.ts'
