@@ -135,7 +135,7 @@ export async function openCluster(
   }
 
   function pulse(connection: Connection): void {
-    cancelPulse = clock.timer(settings.requestTimeoutMs / 5, () => {
+    cancelPulse = clock.timer(settings.requestTimeoutMs / 10, () => {
       connection.raw({ api: 'ApiVersions', version: 0, body: Buffer.alloc(0) }).then(
         () => {
           if (mainNow === connection && !ending.signal.aborted) pulse(connection)

@@ -138,7 +138,7 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
   }
 
   function rest(reader: Reader, ms: number): void {
-    if (paused.has(reader) || stopped) return
+    if (paused.has(reader) || stopped || !readers.has(reader)) return
     paused.set(
       reader,
       clock.timer(ms, () => {

@@ -202,7 +202,7 @@ function wrap(
       close(fault('UNAVAILABLE', `kafka: the server did not answer for ${patience} ms`, 'unknown'))
       return
     }
-    if (waiting.size > 0) cancel = clock.timer(settings.requestTimeoutMs / 4, look)
+    if (waiting.size > 0) cancel = clock.timer(settings.requestTimeoutMs / 10, look)
   }
 
   async function send(protocol: Protocol, patienceMs: number): Promise<unknown> {

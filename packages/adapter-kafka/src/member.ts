@@ -67,6 +67,8 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   const rebalanceMs = handOverMs + 5000
   let memberId = ''
   let generation = -1
+  /** Counts the times that it held partitions: a server that lost everything begins with the same generation again. */
+  let turn = 0
   let alive = Number.NEGATIVE_INFINITY
   let leads = false
   /** How many partitions were shared. */
@@ -93,7 +95,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   // The next sign does not wait for the answer to this one: on a slow way an answer is old when it comes.
   function beat(mine: number): void {
     cancelBeat = null
-    if (ending === 'stop' || generation !== mine || !holds) return
+    if (ending === 'stop' || turn !== mine || !holds) return
     const sentAt = clock.monotonic()
     if (sentAt >= alive) {
       interrupt('lost', 'its signs of life were not answered in time')
@@ -104,9 +106,9 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
     unanswered++
     cluster
       .coordinator(groupId, 'group', purpose)
-      .then((connection) => connection.request('Heartbeat', { groupId, groupGenerationId: mine, memberId }))
+      .then((connection) => connection.request('Heartbeat', { groupId, groupGenerationId: generation, memberId }))
       .then(({ errorCode }) => {
-        if (generation !== mine) return
+        if (turn !== mine) return
         if (errorCode === 0 || errorCode === codes.rebalancing) prove(sentAt)
         if (errorCode === 0) return
         if (errorCode === codes.rebalancing) interrupt('rebalance', '')
@@ -125,14 +127,14 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
 
   function watch(mine: number): void {
     cancelWatch = clock.timer(watchMs, () => {
-      if (!leads || generation !== mine || !holds) return
+      if (!leads || turn !== mine || !holds) return
       counts()
         .then((now) => {
           if ([...now].some(([topic, count]) => shared.get(topic) !== count)) interrupt('rebalance', '')
         })
         .catch(() => {})
         .finally(() => {
-          if (generation === mine) watch(mine)
+          if (turn === mine && holds) watch(mine)
         })
     })
   }
@@ -218,7 +220,7 @@ export function startMember(cluster: Cluster, options: MemberOptions, hooks: Mem
   }
 
   async function stay(own: ReadonlyMap<string, readonly number[]>): Promise<void> {
-    const mine = generation
+    const mine = ++turn
     let why: Why | null = null
     let note = ''
     const over = new AbortController()
