@@ -28,6 +28,7 @@ from kafka.protocol.group import LeaveGroupRequest  # noqa: E402
 from common import Missing, Unsupported, attributes_of, is_transport, partition_of, serve, stored  # noqa: E402
 
 PATIENCE = 60.0
+MECHANISM = "SCRAM-SHA-256"  # by which the adapter logs in: one change at a time is all that the server takes
 BITS = "ph1:"  # before the bits of what is finished behind a position
 FLEETING = (Errors.KafkaError, OSError, AssertionError, ValueError)
 
@@ -327,8 +328,7 @@ class Auditor:
             raise Unsupported("the adapter is not connected as a user of its own, whose rights could be changed")
         self.denied.append((operation, topic))
         if operation == "connect":
-            mechanisms = "SCRAM-SHA-256,SCRAM-SHA-512".split(",")
-            self.change(*[word for each in mechanisms for word in ("--delete-config", each)])
+            self.change("--delete-config", MECHANISM)
             return
         for kind, name, pattern, right in self.resources(operation, topic):
             resource = ResourcePattern(kind, name, pattern)
@@ -367,8 +367,7 @@ class Auditor:
 
     def call_allow(self):
         if any(operation == "connect" for operation, _ in self.denied):
-            secret = f"password={self.password}"
-            self.change("--add-config", f"SCRAM-SHA-256=[{secret}],SCRAM-SHA-512=[{secret}]")
+            self.change("--add-config", f"{MECHANISM}=[password={self.password}]")
         if any(operation != "connect" for operation, _ in self.denied):
             everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY))
             self.lasting(lambda: self.asking().delete_acls([everything]))
