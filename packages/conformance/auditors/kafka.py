@@ -30,7 +30,7 @@ from common import Missing, Unsupported, attributes_of, is_transport, partition_
 PATIENCE = 60.0
 MECHANISM = "SCRAM-SHA-256"  # by which the adapter logs in: one change at a time is all that the server takes
 BITS = "ph1:"  # before the bits of what is finished behind a position
-FLEETING = (Errors.KafkaError, OSError, AssertionError, ValueError)
+FLEETING = (Errors.KafkaError, OSError, AssertionError, AttributeError, ValueError)
 
 
 def bits_of(place):
@@ -152,8 +152,20 @@ class Auditor:
         body = message.get("body")
         if message.get("undecodable") is not None and not message.get("rawHeaders"):
             headers.append(("unreadable", b"\xff\xfe"))
+        if key is None and body is None:
+            return self.write_nothing(topic, partition, headers)
         record = self.writing().send(topic, key=None if key is None else key.encode(), value=body, headers=headers, partition=partition)
         return f"{partition}:{record.get(timeout=PATIENCE).offset}"
+
+    def write_nothing(self, topic, partition, headers):
+        """Neither key nor value: the client's own check forbids it, and the server does not."""
+        producer = self.writing()
+        producer._wait_on_metadata(topic, 10_000)
+        part = TopicPartition(topic, partition)
+        future, _, _ = producer._accumulator.append(part, int(time.time() * 1000), None, None, headers)
+        producer._sender.wakeup()
+        producer.flush(10)
+        return f"{partition}:{future.get(timeout=PATIENCE).offset}"
 
     def records(self, topic):
         """All that is committed, in stored order per partition."""

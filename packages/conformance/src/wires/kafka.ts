@@ -80,7 +80,8 @@ function removes(bytes: Buffer, at: number): boolean {
   next++
   varint()
   varint()
-  next += Math.max(0, varint())
+  const key = varint()
+  next += Math.max(0, key)
   return varint() < 0
 }
 
