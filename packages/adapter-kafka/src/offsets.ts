@@ -99,6 +99,9 @@ export function committedOf(cluster: Cluster, groupId: string, topic: string, co
   })
 }
 
+/** Another one began with the same transactional id, or is just ending. */
+const contended = new Set([47, 48, 49, 51, 90])
+
 /** What was there, and whether the group was made by this call. */
 export interface GroupStart {
   readonly created: boolean
@@ -119,9 +122,11 @@ export async function startGroup(cluster: Cluster, groupId: string, topic: strin
     } catch (error) {
       const code = codeOf(error)
       if (code === 53) return await startPlainly(cluster, groupId, topic, count, start)
-      // Somebody else is at it.
-      if ((code !== 47 && code !== 90 && code !== 51 && code !== 48 && code !== 49) || tries >= 20) throw error
-      await cluster.pause(20 + 30 * cluster.context.random())
+      if (code === null || !contended.has(code)) throw error
+      if (tries >= 40) throw fault('UNAVAILABLE', `kafka: too many give group "${groupId}" its first positions at once`, 'failed')
+      // Somebody else is at it: most likely there is nothing left to do in a moment, and whoever began is not to be disturbed.
+      await cluster.pause(30 + cluster.context.random() * 60 * Math.min(10, 1 + tries))
+      if ((await committedOf(cluster, groupId, topic, count)).size === count) return { created: false, completed: false }
     }
   }
 }
