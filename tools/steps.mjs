@@ -51,7 +51,7 @@ const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profi
  * The suite, its planted bugs and the example on real servers. What the faults did is kept in reports/. The first two take twenty
  * minutes for each server and are run by name until they have passed again and again: `npm test -- suite:redis`.
  */
-const onServers = ['redis', 'rabbitmq'].flatMap((server) => [
+const onServers = ['redis', 'rabbitmq', 'kafka'].flatMap((server) => [
   {
     name: `suite:${server}`,
     args: [
@@ -102,6 +102,7 @@ export const steps = [
   { name: 'check:brokers', args: testing('tools/test/brokers.test.mjs'), counts: 'tap' },
   { name: 'check:brokers:redis', args: testing('tools/test/brokers-redis.test.mjs'), counts: 'tap', server: 'redis' },
   { name: 'check:brokers:rabbitmq', args: testing('tools/test/brokers-rabbitmq.test.mjs'), counts: 'tap', server: 'rabbitmq' },
+  { name: 'check:brokers:kafka', args: testing('tools/test/brokers-kafka.test.mjs'), counts: 'tap', server: 'kafka' },
   { name: 'format', args: [bin('@biomejs/biome/bin/biome'), 'check', '--max-diagnostics=40', '.'], counts: 'exit' },
   ...unitTests,
   ...conformance,

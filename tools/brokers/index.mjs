@@ -1,11 +1,13 @@
 // Real servers by name, for tests, demo, benchmark and people. docs of each name: index.d.mts.
 import { findKind } from './find.mjs'
 import { startInstance } from './instance.mjs'
+import { kafka, kafkaServer } from './kafka.mjs'
 import { BrokerMissing } from './missing.mjs'
 import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
 import { answerText, redisCommands } from './resp.mjs'
 
+export { startKafkaCluster } from './kafka-cluster.mjs'
 export { BrokerMissing } from './missing.mjs'
 export { pythonWith } from './python.mjs'
 export { makeTls } from './tls.mjs'
@@ -21,6 +23,13 @@ const kinds = {
     server: rabbitmqServer,
     control: async () => {
       throw new Error('rabbitmqctl reaches only servers that were started here')
+    },
+  },
+  kafka: {
+    find: kafka,
+    server: kafkaServer,
+    control: async () => {
+      throw new Error("Kafka's programs reach only servers that were started here")
     },
   },
 }
@@ -44,6 +53,8 @@ function external(name, kind, found) {
     port: Number(new URL(found.url).port),
     profile: found.profile,
     pid: undefined,
+    extra: [],
+    command: () => [],
     folder: '',
     start: async () => {},
     signal: refuse('signalled'),

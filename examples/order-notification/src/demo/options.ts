@@ -22,8 +22,8 @@ Replays ${allOrders.toLocaleString('en')} real purchases through an order servic
 
   --orders N     only the first N purchases (1 to ${allOrders})
   --rate N       N orders per second; without it as fast as they are taken
-  --broker NAME  memory (the embedded broker), redis or rabbitmq (a real server, started for this run and taken away afterwards);
-                 or the URL of a server that runs: redis://host, amqp://user:password@host. Kafka and MQTT come with the next release
+  --broker NAME  memory (the embedded broker), redis, rabbitmq or kafka (a real server, started for this run and taken away afterwards);
+                 or the URL of a server that runs: redis://host, amqp://user:password@host, kafka://host. MQTT comes with the next release
   --keep         leave the services running afterwards and show where they are, until Ctrl-C
   --json         only the report, for programs, on stdout
   --help         this text
@@ -35,9 +35,9 @@ const names = ['--orders', '--rate', '--broker', '--keep', '--json', '--help']
 const realBrokers = [
   { name: 'redis', title: 'Redis', schemes: ['redis', 'rediss'] },
   { name: 'rabbitmq', title: 'RabbitMQ', schemes: ['amqp', 'amqps'] },
+  { name: 'kafka', title: 'Kafka', schemes: ['kafka'] },
 ]
 const laterBrokers = [
-  { name: 'kafka', title: 'Kafka', schemes: ['kafka'] },
   { name: 'mqtt', title: 'MQTT', schemes: ['mqtt', 'mqtts'] },
 ]
 

@@ -1,6 +1,7 @@
+import { kafka } from '../drivers/kafka/index.ts'
 import { rabbitmq } from '../drivers/rabbitmq/index.ts'
 import { redis } from '../drivers/redis/index.ts'
 import type { ComparedBroker } from './client.ts'
 
 /** Every real broker that can be named on the command line. */
-export const comparedBrokers: readonly ComparedBroker[] = [redis, rabbitmq]
+export const comparedBrokers: readonly ComparedBroker[] = [redis, rabbitmq, kafka]

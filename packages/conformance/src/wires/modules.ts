@@ -17,3 +17,8 @@ export function redisWire(options: RedisWireOptions = {}): WireModule {
 export function amqpWire(options: AmqpWireOptions = {}): WireModule {
   return builtIn('amqp', options)
 }
+
+/** How the fault proxy reads Kafka. */
+export function kafkaWire(): WireModule {
+  return builtIn('kafka', {})
+}
