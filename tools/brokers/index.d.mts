@@ -23,6 +23,8 @@ export interface BrokerUser {
   readonly rules?: string
   /** RabbitMQ: regular expressions over the names in the virtual host, each by default `.*`. */
   readonly permissions?: { readonly configure?: string; readonly write?: string; readonly read?: string }
+  /** Mosquitto: lines of its access control list, by default everything is allowed. */
+  readonly acl?: readonly string[]
   /** RabbitMQ: for example `administrator`. By default none. */
   readonly tags?: readonly string[]
 }
@@ -30,7 +32,8 @@ export interface BrokerUser {
 export interface BrokerOptions {
   /**
    * `durable` (the default): what was acknowledged survives `kill -9`. Redis: `appendonly yes`, `appendfsync always`; RabbitMQ as it
-   * comes, where queues and messages decide. `stock`: the settings that the distribution ships.
+   * comes, where queues and messages decide; Mosquitto nearly so: it saves every second or two, drops nothing for want of room, and says
+   * `graceful`. `stock`: the settings that the distribution ships.
    */
   readonly profile?: 'durable' | 'stock'
   /** More lines for the server's configuration; the last line wins. */

@@ -2,6 +2,7 @@
 import { findKind } from './find.mjs'
 import { startInstance } from './instance.mjs'
 import { BrokerMissing } from './missing.mjs'
+import { mqtt, mqttServer } from './mqtt.mjs'
 import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
 import { answerText, redisCommands } from './resp.mjs'
@@ -21,6 +22,13 @@ const kinds = {
     server: rabbitmqServer,
     control: async () => {
       throw new Error('rabbitmqctl reaches only servers that were started here')
+    },
+  },
+  mqtt: {
+    find: mqtt,
+    server: mqttServer,
+    control: async () => {
+      throw new Error('MQTT has no commands of administration')
     },
   },
 }
