@@ -1,13 +1,18 @@
 // A first word with an MQTT server: CONNECT, and what its CONNACK says.
-import { connect } from 'node:net'
+
 import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
 const text = (value) => Buffer.concat([Buffer.from([value.length >> 8, value.length & 255]), Buffer.from(value)])
 
 function connectPacket({ user, password }) {
   const flags = 2 | (user === undefined ? 0 : 0x80) | (password === undefined ? 0 : 0x40)
-  const parts = [text('MQTT'), Buffer.from([5, flags, 0, 10, 0]), text(`ph-launcher-${process.pid}-${Math.random().toString(36).slice(2, 10)}`)]
+  const parts = [
+    text('MQTT'),
+    Buffer.from([5, flags, 0, 10, 0]),
+    text(`ph-launcher-${process.pid}-${Math.random().toString(36).slice(2, 10)}`),
+  ]
   if (user !== undefined) parts.push(text(user))
   if (password !== undefined) parts.push(text(password))
   const body = Buffer.concat(parts)
@@ -19,7 +24,8 @@ export function mqttHello(address, { tls, timeoutMs = 5_000 } = {}) {
   const url = new URL(address)
   const port = Number(url.port || (url.protocol === 'mqtts:' ? 8883 : 1883))
   const options = { host: url.hostname, port }
-  const socket = url.protocol === 'mqtts:' ? connectTls({ ...options, ...(tls === undefined ? {} : { ca: readFileSync(tls.ca) }) }) : connect(options)
+  const socket =
+    url.protocol === 'mqtts:' ? connectTls({ ...options, ...(tls === undefined ? {} : { ca: readFileSync(tls.ca) }) }) : connect(options)
   const known = (value) => (value === '' ? undefined : decodeURIComponent(value))
   return new Promise((resolve, reject) => {
     const end = (finish) => {

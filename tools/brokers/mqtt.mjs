@@ -86,7 +86,9 @@ export function mqttServer(found, { profile = 'durable', settings = [], tls, use
     }),
     container: ({ folder }) => ({
       entrypoint: ['mosquitto', '-c', file(folder, 'mosquitto.conf')],
-      files: ['mosquitto.conf', 'passwords', 'rights'].map((name) => file(folder, name)).concat(tls === undefined ? [] : [tls.ca, tls.cert, tls.key]),
+      files: ['mosquitto.conf', 'passwords', 'rights']
+        .map((name) => file(folder, name))
+        .concat(tls === undefined ? [] : [tls.ca, tls.cert, tls.key]),
     }),
     ping: ({ port }) => mqttHello(address(port, admin), { tls, timeoutMs: 2_000 }),
     async control() {

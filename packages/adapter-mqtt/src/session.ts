@@ -1,0 +1,168 @@
+// A live connection: one link for everything that is sent and looked at, and the members and broadcasts that live beside it.
+
+import { type Adapter, type AdapterContext, check, type Session } from '@posthorn/core/adapter'
+import { subscribeBroadcast } from './broadcast.ts'
+import { capabilitiesOf } from './capabilities.ts'
+import type { Core, Tenant } from './core.ts'
+import { browse, remove } from './dead.ts'
+import { watchServer } from './doctor.ts'
+import { fault } from './explain.ts'
+import { type Link, openLink } from './link.ts'
+import type { Settings } from './options.ts'
+import { createPublish } from './publish.ts'
+import { createRecords } from './records.ts'
+import { subscribeGroup } from './subscribe.ts'
+import { countMembers, declareTopic } from './topology.ts'
+
+/** Connects. Rejects with what the server or the socket said. */
+export async function openSession(settings: Settings, context: AdapterContext, signal: AbortSignal): ReturnType<Adapter['open']> {
+  const { clock, random } = context
+  const tenants = new Set<Tenant>()
+  const down = new Set<string>()
+  const turns = new Map<string, Promise<unknown>>()
+  let members = 0
+  let closed = false
+  let main: Link | null = null
+  let cancelBeat = (): void => {}
+
+  const records = createRecords({
+    id: context.instance,
+    current: () => main?.wire ?? null,
+    timer: (ms, run) => clock.timer(ms, run),
+    changed(topic, before, after) {
+      context.event('partitions-changed', { topic, note: `it had ${before} partitions, and the server says ${after ?? 'that it is gone'}` })
+    },
+  })
+  const server = watchServer(context, settings)
+
+  function state(name: string, up: boolean, error?: unknown): void {
+    if (closed) return
+    const before = down.size
+    if (up) down.delete(name)
+    else {
+      down.add(name)
+      return context.report('recovering', error)
+    }
+    if (before > 0 && down.size === 0) context.report('connected')
+  }
+
+  main = await openLink(
+    {
+      settings,
+      clock,
+      random,
+      clientId: `ph!c!${context.instance}`,
+      clean: true,
+      expirySeconds: 0,
+      receiveMaximum: 1000,
+      acknowledge: 'at-once',
+      onMessage(packet) {
+        if (!server.take(packet)) records.take(packet)
+        return true
+      },
+      async greet(wire) {
+        server.check(wire)
+        await records.greet(wire)
+        server.greet(wire)
+      },
+      onUp: () => state('main', true),
+      onDown: (error) => state('main', false, error),
+    },
+    signal,
+  )
+  beat()
+
+  /** A server that does not answer is gone, whatever its socket says. */
+  function beat(): void {
+    cancelBeat = clock.timer(settings.keepAliveMs / 2, beat)
+    const wire = main?.wire
+    if (wire === null || wire === undefined) return
+    let answered = false
+    wire.ping().then(
+      () => {
+        answered = true
+      },
+      () => {
+        answered = true
+      },
+    )
+    clock.timer(settings.keepAliveMs, () => {
+      if (!answered && main?.wire === wire) main.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
+    })
+  }
+
+  const core: Core = {
+    context,
+    settings,
+    main,
+    records,
+    get closed() {
+      return closed
+    },
+    enter: (tenant) => void tenants.add(tenant),
+    leave: (tenant) => void tenants.delete(tenant),
+    member() {
+      members++
+      return members === 1 ? context.instance : `${context.instance}~${members}`
+    },
+    state,
+  }
+  const publish = createPublish(core)
+
+  /** Declarations of one topic follow each other. */
+  function inTurn<T>(topic: string, work: () => Promise<T>): Promise<T> {
+    const before = turns.get(topic) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    const quiet = mine.catch(() => {})
+    turns.set(topic, quiet)
+    void quiet.then(() => {
+      if (turns.get(topic) === quiet) turns.delete(topic)
+    })
+    return mine
+  }
+
+  async function ready(until: AbortSignal): Promise<void> {
+    if (closed) throw fault('CLOSED', 'mqtt: the session is closed', 'failed')
+    if (!(await core.main.ready(until))) throw fault('CANCELLED', 'mqtt: given up')
+  }
+
+  function unlessAborted<T>(work: () => Promise<T>, until: AbortSignal): Promise<T> {
+    if (until.aborted) return Promise.reject(fault('CANCELLED', 'mqtt: given up'))
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(fault('CANCELLED', 'mqtt: given up'))
+      until.addEventListener('abort', abort, { once: true })
+      ready(until)
+        .then(work)
+        .then(resolve, reject)
+        .finally(() => until.removeEventListener('abort', abort))
+    })
+  }
+
+  const first = core.main.wire
+  return {
+    capabilities: capabilitiesOf(settings.version, first?.maximumPacketSize ?? 0xffff_ffff),
+    get client() {
+      return core.main.wire?.client ?? first?.client
+    },
+    declare: ({ topics }, until) =>
+      unlessAborted(() => Promise.all(topics.map((plan) => inTurn(plan.name, () => declareTopic(core, plan, until)))), until),
+    publish,
+    async subscribe(source, until) {
+      if (source.kind === 'forwarder') throw check.invalid(`cannot consume "${source.topic}"`, 'this adapter delays by itself')
+      await ready(until)
+      return source.kind === 'broadcast' ? subscribeBroadcast(core, source, until) : subscribeGroup(core, source, until)
+    },
+    browse: (place, after, max, until) => unlessAborted(() => browse(core, place, after, max), until),
+    remove: (place, entries, until) => unlessAborted(() => remove(core, place, entries), until),
+    inspect: (topic, group, until) =>
+      unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group) }), until),
+    async close(until) {
+      if (closed) return
+      closed = true
+      cancelBeat()
+      const now = until.aborted
+      await Promise.all([...tenants].map((tenant) => tenant.end(now)))
+      await core.main.close(now)
+    },
+  } satisfies Session
+}
