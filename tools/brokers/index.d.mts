@@ -23,9 +23,7 @@ export interface BrokerUser {
   readonly rules?: string
   /** RabbitMQ: regular expressions over the names in the virtual host, each by default `.*`. */
   readonly permissions?: { readonly configure?: string; readonly write?: string; readonly read?: string }
-  /** Mosquitto: lines of its access control list, by default everything is allowed. */
-  readonly acl?: readonly string[]
-  /** RabbitMQ: for example `administrator`. By default none. */
+  /** RabbitMQ and Mosquitto: for example `administrator`. By default none. */
   readonly tags?: readonly string[]
 }
 

@@ -1,7 +1,7 @@
 // Mosquitto, the MQTT server that is nearest at hand.
 
 import { pbkdf2Sync, randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from '../lib/process.mjs'
 import { libraryPath, onPath } from './apt.mjs'
@@ -30,15 +30,36 @@ export const mqtt = {
   },
 }
 
-/** A line of the password file: PBKDF2 with SHA-512, as the server itself would write it. */
-function passwordLine({ name, password }) {
-  const salt = randomBytes(12)
-  const hash = pbkdf2Sync(password, salt, 101, 64, 'sha512')
-  return `${name}:$7$101$${salt.toString('base64')}$${hash.toString('base64')}`
+const plugin = 'mosquitto_dynamic_security.so'
+
+/** The server's own plugin for users and their rights, which may be changed while it runs. */
+function pluginOf(found) {
+  if (found.source === 'docker') return join('/usr/lib', plugin)
+  const libraries = found.folder === undefined ? '/usr/lib:/usr/local/lib' : libraryPath(found.folder)
+  const folders = libraries.split(':').flatMap((base) => [base, ...(existsSync(base) ? readdirSync(base).map((name) => join(base, name)) : [])])
+  const file = folders.map((folder) => join(folder, plugin)).find((path) => existsSync(path))
+  if (file === undefined) throw new Error(`${found.title} has no ${plugin}, without which it has no users here`)
+  return file
 }
 
-const everything = ['topic readwrite #', 'topic read $SYS/#']
-const rightsOf = ({ name, acl = everything }) => [`user ${name}`, ...acl, ''].join('\n')
+const kinds = ['publishClientSend', 'publishClientReceive', 'subscribePattern', 'unsubscribePattern']
+const everything = kinds.map((acltype) => ({ acltype, topic: '#', priority: -1, allow: true }))
+const administration = kinds.flatMap((acltype) => ['$CONTROL/#', '$SYS/#'].map((topic) => ({ acltype, topic, priority: -1, allow: true })))
+
+/** Everybody has a role of the same name, which may do everything; an administrator may change it. */
+function dynamicSecurity(users) {
+  const clients = users.map(({ name, password }) => {
+    const salt = randomBytes(12)
+    const hash = pbkdf2Sync(password, salt, 101, 64, 'sha512').toString('base64')
+    return { username: name, password: hash, salt: salt.toString('base64'), iterations: 101, roles: [{ rolename: name }] }
+  })
+  const roles = users.map(({ name, tags = [] }) => ({
+    rolename: name,
+    acls: tags.includes('administrator') ? [...everything, ...administration] : [...everything, ...administration.filter(({ topic }) => topic === '$SYS/#')],
+  }))
+  const defaultACLAccess = { publishClientSend: false, publishClientReceive: false, subscribe: false, unsubscribe: true }
+  return { clients, groups: [], roles, defaultACLAccess }
+}
 
 /** As the distribution ships it, apart from the address: limits that drop, and half an hour between two savings. */
 const stock = ['persistence true']
@@ -70,10 +91,10 @@ export function mqttServer(found, { profile = 'durable', settings = [], tls, use
       if (tls !== undefined) lines.push(`cafile ${tls.ca}`, `certfile ${tls.cert}`, `keyfile ${tls.key}`)
       if (admin === undefined) lines.push('allow_anonymous true')
       else {
-        const all = [admin, ...users]
-        writeFileSync(file(folder, 'passwords'), `${all.map(passwordLine).join('\n')}\n`, { mode: 0o600 })
-        writeFileSync(file(folder, 'rights'), all.map(rightsOf).join('\n'), { mode: 0o600 })
-        lines.push('allow_anonymous false', `password_file ${file(folder, 'passwords')}`, `acl_file ${file(folder, 'rights')}`)
+        const rights = file(folder, 'rights.json')
+        // The server writes into it what is changed.
+        if (!existsSync(rights)) writeFileSync(rights, JSON.stringify(dynamicSecurity([{ ...admin, tags: ['administrator'] }, ...users])), { mode: 0o600 })
+        lines.push('allow_anonymous false', `plugin ${pluginOf(found)}`, `plugin_opt_config_file ${rights}`)
       }
       lines.push(...(profile === 'durable' ? generous : stock), ...settings)
       writeFileSync(file(folder, 'mosquitto.conf'), `${lines.join('\n')}\n`, { mode: 0o600 })

@@ -13,6 +13,8 @@ export interface Prover {
   readonly proof: number
   /** Since when a question waits for its answer; null: none does. */
   readonly askedAt: number | null
+  /** Asks whether we are still here. */
+  beat(): void
   /** Asks. Resolves with true when everything said before has surely arrived, with false when that will not be known. */
   confirm(): Promise<boolean>
   /** The connection is over. */
@@ -25,8 +27,6 @@ export interface Echoes {
   prover(wire: Wire, sentAt: number): Prover
   /** One came back. */
   heard(payload: Uint8Array): void
-  /** The control connection is back: what was asked while it was away is asked again. */
-  again(): void
 }
 
 interface Waiting {
@@ -35,12 +35,14 @@ interface Waiting {
   readonly resolve: (known: boolean) => void
 }
 
-/** Makes the echoes of one control connection; `up` says whether it is there. */
-export function createEchoes(clock: Clock, id: string, up: () => boolean): Echoes {
+const beatKind = 'b'
+const settleKind = 's'
+
+/** Makes the echoes of one control connection. */
+export function createEchoes(clock: Clock, id: string): Echoes {
   const topic = echoTopic(id)
   const bytes = topicBytes(topic)
-  const listeners = new Map<number, (nth: number) => void>()
-  const again = new Set<() => void>()
+  const listeners = new Map<number, (kind: string, nth: number) => void>()
   let provers = 0
 
   return {
@@ -49,74 +51,74 @@ export function createEchoes(clock: Clock, id: string, up: () => boolean): Echoe
       const number = ++provers
       let proof = sentAt
       let asked = 0
-      let waiting: Waiting[] = []
+      const waiting: Record<string, Waiting[]> = { [beatKind]: [], [settleKind]: [] }
       let scheduled = false
       let over = false
 
-      function answered(nth: number): void {
+      function answered(kind: string, nth: number): void {
+        const list = waiting[kind]
+        if (list === undefined) return
         let count = 0
-        for (const each of waiting) {
+        for (const each of list) {
           if (each.nth > nth) break
           if (each.at > proof) proof = each.at
           count++
           each.resolve(true)
         }
-        if (count > 0) waiting = waiting.slice(count)
+        if (count > 0) list.splice(0, count)
       }
 
-      // One question for everything of a turn.
-      function ask(): void {
-        scheduled = false
+      // It comes back on the control connection, and the connection's own round trip, which may have to wait behind messages, does too.
+      function ask(kind: string, nth: number): void {
         if (over) return
-        const nth = asked
-        wire.post(bytes, Buffer.from(`${number}:${nth}`))
-        // Without the control connection there is the connection's own round trip, behind all that is on its way.
-        if (!up())
-          wire.ping().then(
-            () => answered(nth),
-            () => {},
-          )
+        wire.post(bytes, Buffer.from(`${number}:${nth}:${kind}`))
+        wire.ping().then(
+          () => answered(kind, nth),
+          () => {},
+        )
       }
 
       listeners.set(number, answered)
-      const repeat = (): void => {
-        if (waiting.length > 0) ask()
-      }
-      again.add(repeat)
       return {
         get proof() {
           return proof
         },
         get askedAt() {
-          return waiting[0]?.at ?? null
+          const beat = waiting[beatKind]?.[0]?.at
+          const settle = waiting[settleKind]?.[0]?.at
+          return beat === undefined ? (settle ?? null) : Math.min(beat, settle ?? beat)
+        },
+        beat() {
+          if (over || !wire.open) return
+          const nth = ++asked
+          waiting[beatKind]?.push({ nth, at: clock.monotonic(), resolve: () => {} })
+          ask(beatKind, nth)
         },
         confirm() {
           if (over || !wire.open) return Promise.resolve(false)
+          // One question for everything of a turn.
           if (!scheduled) {
             scheduled = true
             asked++
-            queueMicrotask(ask)
+            queueMicrotask(() => {
+              scheduled = false
+              ask(settleKind, asked)
+            })
           }
           const nth = asked
-          return new Promise((resolve) => void waiting.push({ nth, at: clock.monotonic(), resolve }))
+          return new Promise((resolve) => void waiting[settleKind]?.push({ nth, at: clock.monotonic(), resolve }))
         },
         stop() {
           if (over) return
           over = true
           listeners.delete(number)
-          again.delete(repeat)
-          const left = waiting
-          waiting = []
-          for (const each of left) each.resolve(false)
+          for (const kind in waiting) for (const each of waiting[kind]?.splice(0) ?? []) each.resolve(false)
         },
       }
     },
     heard(payload) {
-      const [number, nth] = Buffer.from(payload).toString('latin1').split(':')
-      listeners.get(Number(number))?.(Number(nth))
-    },
-    again() {
-      for (const each of again) each()
+      const [number, nth, kind = ''] = Buffer.from(payload).toString('latin1').split(':')
+      listeners.get(Number(number))?.(kind, Number(nth))
     },
   }
 }

@@ -88,7 +88,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
   let lastProof = clock.monotonic()
   let asked = false
 
-  const echoes = createEchoes(clock, id, () => link?.wire !== null && link !== null)
+  const echoes = createEchoes(clock, id)
 
   function take(packet: IPublishPacket): boolean {
     const { topic: name } = packet
@@ -115,6 +115,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
       acknowledge: 'at-once',
       onMessage: take,
       async greet(wire) {
+        machine.afresh(clock.monotonic())
         await wire.subscribe([
           { topic: echoes.topic, retained: false },
           { topic: presences(topic, null), retained: true },
@@ -137,8 +138,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
     prover = echoes.prover(wire, clock.monotonic())
     machine.control(true, clock.monotonic())
     core.state(id, true)
-    echoes.again()
-    void prover.confirm()
+    prover.beat()
     if (link !== null) soon()
   }
 
@@ -246,7 +246,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
       lastProof = Math.max(lastProof, prover.proof)
       if (prover.askedAt !== null && now - prover.askedAt > settings.keepAliveMs)
         link?.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
-      else void prover.confirm()
+      else prover.beat()
     }
     for (const each of [...holdings.values()]) each.probe()
     if (now - saidAt >= settings.keepAliveMs) say()

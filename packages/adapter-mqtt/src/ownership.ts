@@ -64,7 +64,9 @@ export interface Ownership {
   holder(slot: string): string | null
   /** A presence was seen, ours too; null: it ended. `leftMs`: how much longer the server will show it. */
   seen(group: string, member: string, presence: Presence | null, leftMs: number, now: number): void
-  /** The control connection came (what was seen before may be old) or went. */
+  /** From now on everybody is seen again: what was seen before may be old. */
+  afresh(now: number): void
+  /** The control connection is there, or went. */
   control(up: boolean, now: number): void
   opened(slot: string, now: number): void
   /** A slot's connection ended, or was not had: for whatever reason. */
@@ -178,13 +180,16 @@ export function createOwnership(
       members.set(key, { group, id, presence, until: now + Math.min(leftMs, rules.presenceMs) })
       if (known === undefined) viewSince = now
     },
+    afresh(now) {
+      members.clear()
+      viewSince = now
+      heard = 0
+    },
     control(up, now) {
       if (controlled === up) return
       controlled = up
       controlSince = now
       if (!up) return
-      // Whoever went meanwhile has left no trace: all that live are seen again.
-      members.clear()
       viewSince = now
       heard = 0
       said = 0

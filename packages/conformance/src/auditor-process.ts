@@ -27,8 +27,8 @@ export interface AuditorProcess extends Auditor {
   call(name: string, ...args: readonly unknown[]): Promise<unknown>
 }
 
-/** The path of an auditor of this package: `redis` needs redis-py, `rabbitmq` needs pika. */
-export function auditorProgram(name: 'redis' | 'rabbitmq'): string {
+/** The path of an auditor of this package: `redis` needs redis-py, `rabbitmq` needs pika, `mqtt` needs paho-mqtt. */
+export function auditorProgram(name: 'redis' | 'rabbitmq' | 'mqtt'): string {
   return fileURLToPath(new URL(`../auditors/${name}.py`, import.meta.url))
 }
 

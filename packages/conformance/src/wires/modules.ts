@@ -1,4 +1,5 @@
 import type { AmqpWireOptions } from './amqp.ts'
+import type { MqttWireOptions } from './mqtt.ts'
 import type { RedisWireOptions } from './redis.ts'
 import type { WireModule } from './wire.ts'
 
@@ -16,4 +17,9 @@ export function redisWire(options: RedisWireOptions = {}): WireModule {
 /** How the fault proxy reads AMQP 0-9-1. */
 export function amqpWire(options: AmqpWireOptions = {}): WireModule {
   return builtIn('amqp', options)
+}
+
+/** How the fault proxy reads MQTT, 5 and 3.1.1. */
+export function mqttWire(options: MqttWireOptions = {}): WireModule {
+  return builtIn('mqtt', options)
 }
