@@ -3,6 +3,7 @@
 
 import type { IPublishPacket } from 'mqtt'
 import type { Core } from './core.ts'
+import { endedWithin } from './deadline.ts'
 import { createEchoes, type Echoes, type Prover } from './echoes.ts'
 import { explain, fault } from './explain.ts'
 import { memberIn, presences, presenceTopic } from './layout.ts'
@@ -276,10 +277,9 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
     core.state(id, true)
     const wire = link?.wire
     // Whoever says goodbye has no will: its presence is taken away by itself.
-    if (!now && wire?.open === true) await Promise.race([wire.store(own, Buffer.alloc(0), { retain: true }).catch(() => 0), within(500)])
+    if (!now && wire?.open === true) await endedWithin(clock, 500, wire.store(own, Buffer.alloc(0), { retain: true }))
     await link?.close(now)
   }
-  const within = (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve))
 
   beat()
   return {

@@ -5,6 +5,7 @@ import type { Delivery, Received, SettleResult, Source, Undecodable } from '@pos
 import type { IPublishPacket } from 'mqtt'
 import { type Arrived, Owned } from './assignment.ts'
 import type { Core } from './core.ts'
+import { endedWithin } from './deadline.ts'
 import { decode, packetBytes } from './decode.ts'
 import type { Prover } from './echoes.ts'
 import { fault } from './explain.ts'
@@ -149,7 +150,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
 
   async function release(): Promise<void> {
     if (ended || wire === null) return
-    await Promise.race([prover?.confirm(), new Promise((resolve) => void clock.timer(settings.keepAliveMs, () => resolve(false)))])
+    await endedWithin(clock, settings.keepAliveMs, prover?.confirm())
     ended = true
     prover?.stop()
     await wire.close()

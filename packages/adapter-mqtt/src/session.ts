@@ -13,6 +13,7 @@ import { createPublish } from './publish.ts'
 import { createRecords } from './records.ts'
 import { subscribeGroup } from './subscribe.ts'
 import { countMembers, declareTopic } from './topology.ts'
+import type { Wire } from './wire.ts'
 
 /** Connects. Rejects with what the server or the socket said. */
 export async function openSession(settings: Settings, context: AdapterContext, signal: AbortSignal): ReturnType<Adapter['open']> {
@@ -24,6 +25,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   let closed = false
   let main: Link | null = null
   let cancelBeat = (): void => {}
+  let asked: { readonly wire: Wire; readonly at: number } | null = null
 
   const records = createRecords({
     id: context.instance,
@@ -76,19 +78,20 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   function beat(): void {
     cancelBeat = clock.timer(settings.keepAliveMs / 2, beat)
     const wire = main?.wire
-    if (wire === null || wire === undefined) return
-    let answered = false
-    wire.ping().then(
-      () => {
-        answered = true
-      },
-      () => {
-        answered = true
-      },
-    )
-    clock.timer(settings.keepAliveMs, () => {
-      if (!answered && main?.wire === wire) main.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
-    })
+    if (wire === null || wire === undefined) {
+      asked = null
+      return
+    }
+    if (asked !== null && asked.wire === wire) {
+      if (clock.monotonic() - asked.at > settings.keepAliveMs) main?.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
+      return
+    }
+    const mine = { wire, at: clock.monotonic() }
+    asked = mine
+    const answered = (): void => {
+      if (asked === mine) asked = null
+    }
+    wire.ping().then(answered, answered)
   }
 
   const core: Core = {

@@ -97,7 +97,8 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
           if (queue.withdraw(retries.owned)) void retries.owned.release()
           else retries.owned.leave()
           const { owned } = retries
-          core.context.clock.timer(Math.min(source.handOverMs, 600_000) + 1000, () => void owned.release())
+          const cancel = core.context.clock.timer(Math.min(source.handOverMs, 600_000) + 1000, () => void owned.release())
+          owned.lost.addEventListener('abort', cancel, { once: true })
         },
         end() {
           gone = true

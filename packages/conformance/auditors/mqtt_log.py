@@ -62,7 +62,8 @@ class Log:
             return self.count("connect", match.group(1))
         match = SUBSCRIBE.search(line)
         if match is not None:
-            return self.count("subscribe", match.group(1))
+            # A member's or a broadcast's own connection: whoever makes a topic subscribes sessions too.
+            return self.count("subscribe" if match.group(1).startswith(("ph!m!", "ph!b!")) else "declare", match.group(1))
         match = CLOSED.search(line)
         if match is not None:
             self.online.discard(match.group(1) or match.group(2))
