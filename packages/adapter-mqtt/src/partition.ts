@@ -35,16 +35,26 @@ class Handed implements Delivery {
 class Came implements Arrived {
   readonly #packet: IPublishPacket
   readonly bytes: number
+  readonly #ours: boolean
 
-  constructor(packet: IPublishPacket) {
+  constructor(packet: IPublishPacket, ours: boolean) {
     this.#packet = packet
     this.bytes = packetBytes(packet)
+    this.#ours = ours
   }
 
   deliver(): Delivery {
-    return new Handed(this.#packet.messageId ?? 0, decode(this.#packet))
+    const content = decode(this.#packet)
+    return new Handed(this.#packet.messageId ?? 0, this.#ours || 'undecodable' in content ? content : strayed(this.#packet))
   }
 }
+
+// Somebody subscribed our session to something else. It is set aside and seen: left alone it would fill the window for ever.
+const strayed = ({ topic, payload }: IPublishPacket): Undecodable => ({
+  undecodable: `it came from the topic "${topic}", to which somebody else subscribed the session of this partition`,
+  body: typeof payload === 'string' ? Buffer.from(payload) : payload,
+  headers: null,
+})
 
 /** The filters of a partition's session. Those of one session never overlap. */
 export const filtersOf = (topic: string, partition: number): readonly { readonly topic: string; readonly retained: false }[] =>
@@ -82,6 +92,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
   const { clock } = context
   const { topic } = source
   const sentAt = clock.monotonic()
+  const ours = new Set(filtersOf(topic, partition).map((each) => each.topic))
   let ended = false
   /** Messages in hand, by packet id: some servers send one again on the same connection. */
   const out = new Uint8Array(65_536)
@@ -115,7 +126,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
         if (out[id] === 1) return true
         if (id !== 0) out[id] = 1
         // The answer to the subscription comes behind what is stored.
-        return owned.push(new Came(packet)) || prover === null
+        return owned.push(new Came(packet, ours.has(packet.topic))) || prover === null
       },
       onEnd: end,
     },

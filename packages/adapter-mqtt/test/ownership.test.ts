@@ -56,7 +56,7 @@ test('members that start together own every partition once, after at most one ta
     expect(world.server.connects, `seed ${seed}: connections made afterwards`).toBe(before)
     expect(world.problems, `seed ${seed}`).toEqual([])
   }
-})
+}, 120_000)
 
 test('members that come and go politely start every message once', () => {
   for (let seed = 1; seed <= seeds; seed++) {
@@ -72,7 +72,7 @@ test('members that come and go politely start every message once', () => {
     expect(world.starts.length, `seed ${seed}: starts`).toBe(world.server.published)
     expect(world.problems, `seed ${seed}`).toEqual([])
   }
-})
+}, 120_000)
 
 test('whatever happens to members and server, nobody starts what another one may start, and everything is owned in the end', () => {
   for (let seed = 1; seed <= seeds; seed++) {
@@ -106,4 +106,4 @@ test('whatever happens to members and server, nobody starts what another one may
     expect(server.connects, `seed ${seed}: connections made when all is quiet again`).toBe(before)
     expect(world.problems, `seed ${seed}`).toEqual([])
   }
-})
+}, 120_000)
