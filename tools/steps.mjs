@@ -51,7 +51,7 @@ const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profi
  * The suite, its planted bugs and the example on real servers. What the faults did is kept in reports/. The first two take twenty
  * minutes for each server and are run by name until they have passed again and again: `npm test -- suite:redis`.
  */
-const onServers = ['redis', 'rabbitmq'].flatMap((server) => [
+const onServers = ['redis', 'rabbitmq', 'mqtt'].flatMap((server) => [
   {
     name: `suite:${server}`,
     args: [

@@ -36,7 +36,9 @@ const plugin = 'mosquitto_dynamic_security.so'
 function pluginOf(found) {
   if (found.source === 'docker') return join('/usr/lib', plugin)
   const libraries = found.folder === undefined ? '/usr/lib:/usr/local/lib' : libraryPath(found.folder)
-  const folders = libraries.split(':').flatMap((base) => [base, ...(existsSync(base) ? readdirSync(base).map((name) => join(base, name)) : [])])
+  const folders = libraries
+    .split(':')
+    .flatMap((base) => [base, ...(existsSync(base) ? readdirSync(base).map((name) => join(base, name)) : [])])
   const file = folders.map((folder) => join(folder, plugin)).find((path) => existsSync(path))
   if (file === undefined) throw new Error(`${found.title} has no ${plugin}, without which it has no users here`)
   return file
@@ -55,7 +57,9 @@ function dynamicSecurity(users) {
   })
   const roles = users.map(({ name, tags = [] }) => ({
     rolename: name,
-    acls: tags.includes('administrator') ? [...everything, ...administration] : [...everything, ...administration.filter(({ topic }) => topic === '$SYS/#')],
+    acls: tags.includes('administrator')
+      ? [...everything, ...administration]
+      : [...everything, ...administration.filter(({ topic }) => topic === '$SYS/#')],
   }))
   const defaultACLAccess = { publishClientSend: false, publishClientReceive: false, subscribe: false, unsubscribe: true }
   return { clients, groups: [], roles, defaultACLAccess }
@@ -93,7 +97,8 @@ export function mqttServer(found, { profile = 'durable', settings = [], tls, use
       else {
         const rights = file(folder, 'rights.json')
         // The server writes into it what is changed.
-        if (!existsSync(rights)) writeFileSync(rights, JSON.stringify(dynamicSecurity([{ ...admin, tags: ['administrator'] }, ...users])), { mode: 0o600 })
+        if (!existsSync(rights))
+          writeFileSync(rights, JSON.stringify(dynamicSecurity([{ ...admin, tags: ['administrator'] }, ...users])), { mode: 0o600 })
         lines.push('allow_anonymous false', `plugin ${pluginOf(found)}`, `plugin_opt_config_file ${rights}`)
       }
       lines.push(...(profile === 'durable' ? generous : stock), ...settings)

@@ -7,6 +7,8 @@ export interface Feed {
   readonly maxBuffered: number
   readonly maxBytes: number
   aliveUntil(): number
+  /** At the end of this turn of the event loop. */
+  soon(run: () => void): void
   /** There is room again. */
   room(): void
   settle(tokens: readonly unknown[]): Promise<SettleResult>
@@ -117,7 +119,7 @@ export class Owned implements Assignment {
     // At the end of the turn, so that what came together is handed out together.
     if (this.#waiting !== null && !this.#soon) {
       this.#soon = true
-      setImmediate(() => this.#serve())
+      this.#feed.soon(() => this.#serve())
     }
     this.#full = this.#buffer.length - this.#head >= this.#feed.maxBuffered || this.#bytes >= this.#feed.maxBytes
     return !this.#full

@@ -46,6 +46,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
     const mine = new Owned(topic, 'main', null, {
       maxBuffered: Math.max(1, source.maxUnsettled),
       maxBytes: source.maxBytes,
+      soon: (run) => void context.clock.timer(0, run),
       aliveUntil: () => Number.POSITIVE_INFINITY,
       room: () => wire.resume(),
       async settle(tokens): Promise<SettleResult> {

@@ -102,6 +102,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
   const owned = new Owned(topic, 'main', partition, {
     maxBuffered: Math.max(1, source.maxUnsettled),
     maxBytes: source.maxBytes,
+    soon: (run) => void clock.timer(0, run),
     aliveUntil: () => Math.min((prover?.proof ?? sentAt) + settings.lifeMs, host.aliveUntil),
     room: () => wire?.resume(),
     settle,
@@ -142,7 +143,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
   }
   if (!wire.open) throw fault('UNAVAILABLE', 'mqtt: the connection was lost', 'none')
   if (!wire.sessionPresent)
-    context.event('session-lost', {
+    context.event('position-lost', {
       topic,
       group,
       partition,

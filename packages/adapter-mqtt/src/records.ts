@@ -41,7 +41,7 @@ export function createRecords(options: {
   readonly timer: (ms: number, run: () => void) => () => void
   readonly changed: (topic: string, before: number, after: number | null) => void
 }): Records {
-  const topics = new Map<string, { readonly known: Known; readonly looked: Promise<unknown> }>()
+  const topics = new Map<string, { readonly known: Known; looked: Promise<unknown> }>()
   const readers = new Set<(packet: IPublishPacket) => void>()
   const fences = new Map<string, () => void>()
   const echo = echoTopic(`${options.id}~`)
@@ -147,7 +147,14 @@ export function createRecords(options: {
     },
     write: (topic, value) => wire().store(topic, value === null ? Buffer.alloc(0) : Buffer.from(JSON.stringify(value)), { retain: true }),
     async greet(on) {
-      await on.subscribe([{ topic: echo, retained: false }, ...[...topics.keys()].flatMap(filtersOf)])
+      await on.subscribe([{ topic: echo, retained: false }])
+      // The server may have come back with less than it had.
+      for (const [topic, entry] of topics) {
+        entry.known.partitions = null
+        entry.known.groups.clear()
+        entry.looked = on.subscribe(filtersOf(topic)).then(() => fence(on))
+        entry.looked.catch(() => {})
+      }
     },
     take(packet) {
       const { topic } = packet

@@ -39,6 +39,7 @@ export async function holdRetries(
   const owned = new Owned(topic, 'retry', null, {
     maxBuffered: Math.max(1, source.maxUnsettled),
     maxBytes: source.maxBytes,
+    soon: (run) => void clock.timer(0, run),
     aliveUntil: options.aliveUntil,
     room: serve,
     settle,

@@ -1,6 +1,6 @@
 // A live connection: one link for everything that is sent and looked at, and the members and broadcasts that live beside it.
 
-import { type Adapter, type AdapterContext, check, type Session } from '@posthorn/core/adapter'
+import { type Adapter, type AdapterContext, check, type Session, type TopicPlan } from '@posthorn/core/adapter'
 import { subscribeBroadcast } from './broadcast.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import type { Core, Tenant } from './core.ts'
@@ -21,6 +21,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const tenants = new Set<Tenant>()
   const down = new Set<string>()
   const turns = new Map<string, Promise<unknown>>()
+  const ending = new AbortController()
   let members = 0
   let closed = false
   let main: Link | null = null
@@ -36,6 +37,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     },
   })
   const server = watchServer(context, settings)
+  const plans = new Map<string, TopicPlan>()
+  let healing: Promise<void> | null = null
 
   function state(name: string, up: boolean, error?: unknown): void {
     if (closed) return
@@ -67,12 +70,47 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         await records.greet(wire)
         server.greet(wire)
       },
-      onUp: () => state('main', true),
+      onUp() {
+        state('main', true)
+        if (main !== null) heal()
+      },
       onDown: (error) => state('main', false, error),
     },
     signal,
   )
   beat()
+
+  /** The server is back, and may have forgotten what was declared: it is declared again before anything is sent. */
+  function heal(): void {
+    const work = Promise.all([...plans.values()].map((plan) => inTurn(plan.name, () => healTopic(plan)))).then(
+      () => {},
+      () => {},
+    )
+    healing = work
+    void work.then(() => {
+      if (healing === work) healing = null
+    })
+  }
+
+  async function healTopic(plan: TopicPlan): Promise<void> {
+    const { partitions, groups } = await records.look(plan.name)
+    if (partitions !== null && plan.groups.every(({ name }) => groups.has(name))) return
+    const { created } = await declareTopic(core, plan, ending.signal)
+    for (const group of created)
+      context.event('position-lost', {
+        topic: plan.name,
+        group,
+        note: 'the server came back without the group: what was in it is lost; declared again, from now on',
+      })
+  }
+
+  function remember(plan: TopicPlan, partitions: number): void {
+    if (!plan.create) return
+    const before = plans.get(plan.name)
+    const named = new Set(plan.groups.map((group) => group.name))
+    const others = before?.groups.filter((group) => !named.has(group.name)) ?? []
+    plans.set(plan.name, { ...plan, partitions, groups: [...plan.groups, ...others] })
+  }
 
   /** A server that does not answer is gone, whatever its socket says. */
   function beat(): void {
@@ -83,7 +121,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       return
     }
     if (asked !== null && asked.wire === wire) {
-      if (clock.monotonic() - asked.at > settings.keepAliveMs) main?.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
+      if (clock.monotonic() - asked.at > settings.keepAliveMs)
+        main?.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
       return
     }
     const mine = { wire, at: clock.monotonic() }
@@ -141,6 +180,17 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     })
   }
 
+  function unlessGivenUp(work: Promise<void>, until: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        until.removeEventListener('abort', done)
+        resolve()
+      }
+      until.addEventListener('abort', done, { once: true })
+      void work.then(done)
+    })
+  }
+
   const first = core.main.wire
   return {
     capabilities: capabilitiesOf(settings.version, first?.maximumPacketSize ?? 0xffff_ffff),
@@ -148,8 +198,21 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       return core.main.wire?.client ?? first?.client
     },
     declare: ({ topics }, until) =>
-      unlessAborted(() => Promise.all(topics.map((plan) => inTurn(plan.name, () => declareTopic(core, plan, until)))), until),
-    publish,
+      unlessAborted(
+        () =>
+          Promise.all(
+            topics.map(async (plan) => {
+              const declared = await inTurn(plan.name, () => declareTopic(core, plan, until))
+              remember(plan, declared.partitions)
+              return declared
+            }),
+          ),
+        until,
+      ),
+    async publish(batch, until) {
+      if (healing !== null) await unlessGivenUp(healing, until)
+      return publish(batch, until)
+    },
     async subscribe(source, until) {
       if (source.kind === 'forwarder') throw check.invalid(`cannot consume "${source.topic}"`, 'this adapter delays by itself')
       await ready(until)
@@ -162,6 +225,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     async close(until) {
       if (closed) return
       closed = true
+      ending.abort()
       cancelBeat()
       const now = until.aborted
       await Promise.all([...tenants].map((tenant) => tenant.end(now)))

@@ -148,7 +148,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
       // Not from here: the refill of a window inside the acknowledgement writes packet by packet.
       if (rooms.length > 0 && !roomSoon) {
         roomSoon = true
-        setImmediate(makeRoom)
+        clock.timer(0, makeRoom)
       }
     } else if (packet.cmd === 'pingresp') pings.shift()?.resolve()
     else if (packet.cmd === 'disconnect' && (packet.reasonCode ?? 0) > 0)

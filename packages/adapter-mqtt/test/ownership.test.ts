@@ -23,7 +23,8 @@ function runFor(world: World, ms: number): void {
   for (let due = world.clock.nextDue(); due !== null && due <= until; due = world.clock.nextDue()) world.clock.step()
 }
 
-const member = (world: World, nth: number): SimMember => new SimMember(world, `m${nth}-${Math.floor(world.random() * 1e9).toString(36)}`, 'g', slots)
+const member = (world: World, nth: number): SimMember =>
+  new SimMember(world, `m${nth}-${Math.floor(world.random() * 1e9).toString(36)}`, 'g', slots)
 
 function feed(world: World, everyMs: number, forMs: number): void {
   for (let at = 0; at < forMs; at += everyMs)

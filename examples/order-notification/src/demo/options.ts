@@ -22,8 +22,9 @@ Replays ${allOrders.toLocaleString('en')} real purchases through an order servic
 
   --orders N     only the first N purchases (1 to ${allOrders})
   --rate N       N orders per second; without it as fast as they are taken
-  --broker NAME  memory (the embedded broker), redis or rabbitmq (a real server, started for this run and taken away afterwards);
-                 or the URL of a server that runs: redis://host, amqp://user:password@host. Kafka and MQTT come with the next release
+  --broker NAME  memory (the embedded broker), redis, rabbitmq or mqtt (a real server, started for this run and taken away
+                 afterwards); or the URL of a server that runs: redis://host, amqp://user:password@host, mqtt://host. Kafka comes
+                 with the next release
   --keep         leave the services running afterwards and show where they are, until Ctrl-C
   --json         only the report, for programs, on stdout
   --help         this text
@@ -35,11 +36,9 @@ const names = ['--orders', '--rate', '--broker', '--keep', '--json', '--help']
 const realBrokers = [
   { name: 'redis', title: 'Redis', schemes: ['redis', 'rediss'] },
   { name: 'rabbitmq', title: 'RabbitMQ', schemes: ['amqp', 'amqps'] },
-]
-const laterBrokers = [
-  { name: 'kafka', title: 'Kafka', schemes: ['kafka'] },
   { name: 'mqtt', title: 'MQTT', schemes: ['mqtt', 'mqtts'] },
 ]
+const laterBrokers = [{ name: 'kafka', title: 'Kafka', schemes: ['kafka'] }]
 
 /** `started`: the server that was started for this run, as `npm run demo` says it in `POSTHORN_DEMO_SERVER`. */
 export function parseCommand(args: readonly string[], started: string | undefined = undefined): Command {

@@ -1,10 +1,10 @@
 // A real server for a file of tests, and a session on it at the level of the contract.
 
+import { readFileSync } from 'node:fs'
 import { createServer, type Socket, connect as tcp } from 'node:net'
+import { join as joinPath } from 'node:path'
 import type { Adapter, AdapterContext, Assignment, Content, Delivery, Outgoing, Session, Source, TopicPlan } from '@posthorn/core/adapter'
 import { type MqttOptions, mqtt } from '@posthorn/mqtt'
-import { readFileSync } from 'node:fs'
-import { join as joinPath } from 'node:path'
 import { describe } from 'vitest'
 import { findBroker, type RunningBroker } from '../../../../tools/brokers/index.mjs'
 

@@ -79,7 +79,12 @@ describeLive('traps of MQTT, its servers and its client', () => {
     clients.push(client)
     return client
   }
-  async function wire(url: string, onMessage: (packet: IPublishPacket) => boolean, clientId = `raw-${++topics}`, clean = true): Promise<Wire> {
+  async function wire(
+    url: string,
+    onMessage: (packet: IPublishPacket) => boolean,
+    clientId = `raw-${++topics}`,
+    clean = true,
+  ): Promise<Wire> {
     const one = await openWire(
       {
         settings: settingsOf({ url }),
@@ -262,7 +267,10 @@ describeLive('traps of MQTT, its servers and its client', () => {
       numbers(100).map((id) => message(topic, id)),
       never,
     )
-    await until('the server to have them', () => logged(broker, new RegExp(`Received PUBLISH .*'${partitionTopic(topic, 0)}'`)).length >= 100)
+    await until(
+      'the server to have them',
+      () => logged(broker, new RegExp(`Received PUBLISH .*'${partitionTopic(topic, 0)}'`)).length >= 100,
+    )
     path.dropAnswers = false
     path.cut()
     const { failures } = await within(10_000, 'the outcome', publishing)

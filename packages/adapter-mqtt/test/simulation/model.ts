@@ -147,7 +147,11 @@ export class Server {
       return
     }
     if (this.#controls.get(member.id) === connection) this.#controls.delete(member.id)
-    if (withWill) this.#wills.set(member.id, clock.timer(willMs, () => this.store(member.id, null)))
+    if (withWill)
+      this.#wills.set(
+        member.id,
+        clock.timer(willMs, () => this.store(member.id, null)),
+      )
   }
 
   store(id: string, presence: Presence | null): void {
