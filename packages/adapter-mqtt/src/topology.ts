@@ -93,7 +93,7 @@ async function completeGroup(core: Core, topic: string, group: string, partition
   const made = new Set<number>()
   for (let tries = 0; tries < mostTries; tries++) {
     const members = await membersOf(core, topic, group)
-    const held = new Set([...members.values()].flatMap((holds) => holds))
+    const held = new Set([...members.values()].flat())
     const missing = Array.from({ length: partitions }, (_, at) => at).filter((at) => !held.has(String(at)) && !made.has(at))
     if (missing.length === 0) return
     if (members.size > 0 && clock.monotonic() < until) {
