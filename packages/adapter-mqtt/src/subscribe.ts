@@ -69,7 +69,10 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
         refused: host.refused,
       }
       let main: Holding | null = null
-      main = await holdPartition({ ...first, host: inner }, ending.signal)
+      // Core has both when both are there.
+      let ready: Owned | null = null
+      const later = { yield: (owned: Owned) => void (ready = owned), withdraw: (owned: Owned) => owned === ready || first.withdraw(owned) }
+      main = await holdPartition({ ...first, ...later, host: inner }, ending.signal)
       if (source.kind === 'group' && !gone) {
         try {
           retries = await holdRetries(
@@ -85,10 +88,13 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
           throw error
         }
         if (gone) retries.end()
-        else {
-          open++
-          queue.push(retries.owned)
-        }
+        else open++
+      }
+      if (!gone) {
+        const owned: Owned | null = ready
+        ready = null
+        if (owned !== null) queue.push(owned)
+        if (retries !== null) queue.push(retries.owned)
       }
       return {
         leave() {

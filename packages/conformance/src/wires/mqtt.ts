@@ -25,6 +25,8 @@ class MqttReader implements WireReader {
   /** What the round trips are for, in order. */
   readonly #pings: Operation[] = []
   #version = 4
+  /** An answer to a round trip vanished: those that follow cannot be told from it, so they vanish too. */
+  #deaf = false
   /** The next round trip tells whether what was settled has arrived. */
   #settling = false
 
@@ -118,8 +120,12 @@ class MqttReader implements WireReader {
         this.#subscribed.delete(id)
         return answered(operation)
       }
-      case kinds.pingresp:
-        return answered(this.#pings.shift())
+      case kinds.pingresp: {
+        if (this.#deaf) return { bytes, operation: 'renew', requests: 0, lost: 0 }
+        const frame = answered(this.#pings.shift())
+        this.#deaf = frame.lost !== undefined
+        return frame
+      }
       case kinds.publish: {
         const { topic, payload } = publishOf(packet, this.#version)
         const own = topic.startsWith(this.#root)
