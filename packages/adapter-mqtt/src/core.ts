@@ -23,6 +23,8 @@ export interface Core {
   leave(tenant: Tenant): void
   /** A name for a member of this process: never the same twice. */
   member(): string
+  /** The server did not have a session any more: the group is completed, and then it is told. */
+  sessionLost(topic: string, group: string): void
   /** A connection other than the main one is there, or is away. */
   state(name: string, up: boolean, error?: unknown): void
 }

@@ -142,13 +142,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
     throw error
   }
   if (!wire.open) throw fault('UNAVAILABLE', 'mqtt: the connection was lost', 'none')
-  if (!wire.sessionPresent)
-    context.event('position-lost', {
-      topic,
-      group,
-      partition,
-      note: 'the server did not have the session of this partition any more: what was in it is lost; made again, from now on',
-    })
+  if (!wire.sessionPresent) core.sessionLost(topic, group)
   prover = host.echoes.prover(wire, sentAt)
   options.yield(owned)
 

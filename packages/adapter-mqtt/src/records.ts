@@ -40,6 +40,8 @@ export function createRecords(options: {
   readonly current: () => Wire | null
   readonly timer: (ms: number, run: () => void) => () => void
   readonly changed: (topic: string, before: number, after: number | null) => void
+  /** A group's record was taken away. */
+  readonly groupGone: (topic: string, group: string) => void
 }): Records {
   const topics = new Map<string, { readonly known: Known; looked: Promise<unknown> }>()
   const readers = new Set<(packet: IPublishPacket) => void>()
@@ -167,10 +169,12 @@ export function createRecords(options: {
         known.partitions = partitions
         if (before !== null && before !== partitions) options.changed(name, before, partitions)
       } else if (topic.startsWith('posthorn/group/')) {
-        const known = knownOf(topic.slice(topic.indexOf('/', 'posthorn/group/'.length) + 1))
+        const name = topic.slice(topic.indexOf('/', 'posthorn/group/'.length) + 1)
+        const known = knownOf(name)
         const partitions = numberIn(packet)
-        if (partitions === null) known.groups.delete(groupIn(topic))
-        else known.groups.set(groupIn(topic), partitions)
+        if (partitions === null) {
+          if (known.groups.delete(groupIn(topic))) options.groupGone(name, groupIn(topic))
+        } else known.groups.set(groupIn(topic), partitions)
       } else for (const reader of readers) reader(packet)
     },
   }

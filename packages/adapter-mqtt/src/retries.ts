@@ -12,6 +12,8 @@ import { openWire, type Wire } from './wire.ts'
 /** What a group's retries are read by. */
 export interface Retries {
   readonly owned: Owned
+  /** A sign of life is due. */
+  probe(): void
   end(): void
   /** Gone without a word. */
   readonly ended: boolean
@@ -125,8 +127,22 @@ export async function holdRetries(
     list.stop()
   }
 
+  let askedAt: number | null = null
   return {
     owned,
+    probe() {
+      if (ended || wire === null) return
+      const now = clock.monotonic()
+      if (askedAt !== null) {
+        if (now - askedAt > settings.lifeMs) wire.destroy()
+        return
+      }
+      askedAt = now
+      const answered = (): void => {
+        askedAt = null
+      }
+      wire.ping().then(answered, answered)
+    },
     get ended() {
       return ended
     },

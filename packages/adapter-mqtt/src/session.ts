@@ -35,6 +35,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     changed(topic, before, after) {
       context.event('partitions-changed', { topic, note: `it had ${before} partitions, and the server says ${after ?? 'that it is gone'}` })
     },
+    groupGone: (topic, group) => restore(topic, group),
   })
   const server = watchServer(context, settings)
   const plans = new Map<string, TopicPlan>()
@@ -82,26 +83,55 @@ export async function openSession(settings: Settings, context: AdapterContext, s
 
   /** The server is back, and may have forgotten what was declared: it is declared again before anything is sent. */
   function heal(): void {
-    const work = Promise.all([...plans.values()].map((plan) => inTurn(plan.name, () => healTopic(plan)))).then(
+    for (const plan of plans.values())
+      healed(
+        inTurn(plan.name, async () => {
+          const { partitions, groups } = await records.look(plan.name)
+          if (partitions !== null && plan.groups.every(({ name }) => groups.has(name))) return
+          const { created } = await declareTopic(core, plan, ending.signal)
+          for (const group of created) tellLost(plan.name, group)
+        }),
+      )
+  }
+
+  /** Publishes wait for it. */
+  function healed(work: Promise<unknown>): void {
+    const all = Promise.all([healing, work]).then(
       () => {},
       () => {},
     )
-    healing = work
-    void work.then(() => {
-      if (healing === work) healing = null
+    healing = all
+    void all.then(() => {
+      if (healing === all) healing = null
     })
   }
 
-  async function healTopic(plan: TopicPlan): Promise<void> {
-    const { partitions, groups } = await records.look(plan.name)
-    if (partitions !== null && plan.groups.every(({ name }) => groups.has(name))) return
-    const { created } = await declareTopic(core, plan, ending.signal)
-    for (const group of created)
+  const tellLost = (topic: string, group: string): void => {
+    if (!closed)
       context.event('position-lost', {
-        topic: plan.name,
+        topic,
         group,
-        note: 'the server came back without the group: what was in it is lost; declared again, from now on',
+        note: 'the server lost sessions of the group, with what was in them; made again, from now on',
       })
+  }
+
+  const losing = new Set<string>()
+  /** A session or a record is gone: the whole group is looked after, and then it is told once. */
+  function restore(topic: string, group: string): void {
+    const key = `${group}/${topic}`
+    const plan = plans.get(topic)
+    if (losing.has(key) || closed) return
+    if (plan === undefined) return tellLost(topic, group)
+    losing.add(key)
+    const work = inTurn(topic, () => declareTopic(core, plan, ending.signal)).then(
+      () => {},
+      () => {},
+    )
+    healed(work)
+    void work.then(() => {
+      losing.delete(key)
+      tellLost(topic, group)
+    })
   }
 
   function remember(plan: TopicPlan, partitions: number): void {
@@ -148,6 +178,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       return members === 1 ? context.instance : `${context.instance}~${members}`
     },
     state,
+    sessionLost: restore,
   }
   const publish = createPublish(core)
 

@@ -112,7 +112,10 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
           if (retries !== null) queue.withdraw(retries.owned)
           retries?.end()
         },
-        probe: () => main.probe(),
+        probe() {
+          main.probe()
+          retries?.probe()
+        },
       }
     }
   }

@@ -344,7 +344,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         })
       },
       destroy() {
-        end(fault('CLOSED', 'mqtt: the connection is closed'))
+        end(fault('UNAVAILABLE', 'mqtt: the connection was given up', 'unknown'))
         client.stream.destroy()
       },
     }
