@@ -70,8 +70,11 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
       }
       let main: Holding | null = null
       // Core has both when both are there.
-      let ready: Owned | null = null
-      const later = { yield: (owned: Owned) => void (ready = owned), withdraw: (owned: Owned) => owned === ready || first.withdraw(owned) }
+      const ready: Owned[] = []
+      const later = {
+        yield: (owned: Owned) => void ready.push(owned),
+        withdraw: (owned: Owned) => ready.includes(owned) || first.withdraw(owned),
+      }
       main = await holdPartition({ ...first, ...later, host: inner }, ending.signal)
       if (source.kind === 'group' && !gone) {
         try {
@@ -91,9 +94,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
         else open++
       }
       if (!gone) {
-        const owned: Owned | null = ready
-        ready = null
-        if (owned !== null) queue.push(owned)
+        for (const owned of ready.splice(0)) queue.push(owned)
         if (retries !== null) queue.push(retries.owned)
       }
       return {

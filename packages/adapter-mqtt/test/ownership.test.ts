@@ -1,6 +1,6 @@
 // The ownership protocol under races: many seeds, each another order of the same few troubles.
 
-import { expect, test } from 'vitest'
+import { expect, it } from 'vitest'
 import type { Slot } from '../src/ownership.ts'
 import { createWorld, SimMember, type World } from './simulation/model.ts'
 
@@ -44,7 +44,7 @@ function everyMessageStarted(world: World, what: string): void {
   for (const { queue } of world.server.sessions.values()) expect(queue, `${what}: messages left`).toEqual([])
 }
 
-test('members that start together own every partition once, after at most one takeover of each', () => {
+it('members that start together own every partition once, after at most one takeover of each', () => {
   for (let seed = 1; seed <= seeds; seed++) {
     const world = createWorld(generator(seed), slots)
     const count = 2 + (seed % 4)
@@ -59,7 +59,7 @@ test('members that start together own every partition once, after at most one ta
   }
 }, 120_000)
 
-test('members that come and go politely start every message once', () => {
+it('members that come and go politely start every message once', () => {
   for (let seed = 1; seed <= seeds; seed++) {
     const world = createWorld(generator(seed), slots)
     feed(world, 25, 15_000)
@@ -75,7 +75,7 @@ test('members that come and go politely start every message once', () => {
   }
 }, 120_000)
 
-test('whatever happens to members and server, nobody starts what another one may start, and everything is owned in the end', () => {
+it('whatever happens to members and server, nobody starts what another one may start, and everything is owned in the end', () => {
   for (let seed = 1; seed <= seeds; seed++) {
     const world = createWorld(generator(seed), slots)
     const { random, server, clock } = world

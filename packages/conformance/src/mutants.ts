@@ -29,6 +29,7 @@ const sources = {
   suite: 'conformance/src',
   redis: 'adapter-redis/src',
   rabbitmq: 'adapter-rabbitmq/src',
+  mqtt: 'adapter-mqtt/src',
 } as const
 const builds = {
   core: 'core/dist',
@@ -36,9 +37,10 @@ const builds = {
   suite: 'conformance/dist',
   redis: 'redis/dist',
   rabbitmq: 'rabbitmq/dist',
+  mqtt: 'mqtt/dist',
 } as const
 /** What an adapter's package and its harness import besides the project's own. */
-const clients = { redis: 'ioredis', rabbitmq: 'amqplib' } as const
+const clients = { redis: 'ioredis', rabbitmq: 'amqplib', mqtt: 'mqtt' } as const
 const childMs = 180_000
 const serverMs = 420_000
 
@@ -113,7 +115,8 @@ function plant(mutant: Mutant, folder: string): string | undefined {
   if (typeof patched === 'string') return patched
   for (const { where, file, text } of patched) {
     // A harness may read the adapter's source.
-    if (where === 'redis' || where === 'rabbitmq') writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
+    if (where === 'redis' || where === 'rabbitmq' || where === 'mqtt')
+      writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
     const compilerOptions = {
       module: compiler.ModuleKind.ESNext,
       target: compiler.ScriptTarget.ES2023,
@@ -283,7 +286,8 @@ async function main(): Promise<void> {
   const wanted = values.only?.split(',')
   const asked = ({ id }: { readonly id: string }): boolean => wanted === undefined || wanted.includes(id)
   const { server } = values
-  if (server !== undefined && server !== 'redis' && server !== 'rabbitmq') throw new Error('--server must be redis or rabbitmq')
+  if (server !== undefined && server !== 'redis' && server !== 'rabbitmq' && server !== 'mqtt')
+    throw new Error('--server must be redis, rabbitmq or mqtt')
   const seeds = values.seeds ?? (server === undefined ? '5' : '1')
   const chosen = (server === undefined ? allMutants : serverMutants.filter(({ where }) => where === server)).filter(asked)
   const mutants = values.each

@@ -10,6 +10,7 @@ const places = {
   suite: '../src',
   redis: '../../adapter-redis/src',
   rabbitmq: '../../adapter-rabbitmq/src',
+  mqtt: '../../adapter-mqtt/src',
 } as const
 const planted = [...allMutants, ...serverMutants]
 const read = (where: keyof typeof places, file: string): string =>
@@ -49,7 +50,7 @@ it('plants in an adapter only what is listed as needing a server, once for each'
 
 it('plants in both adapters all that makes sense there', () => {
   const wanted = needServers.flatMap(({ id, on }) =>
-    on.filter((where) => where === 'redis' || where === 'rabbitmq').map((where) => `${id} ${where}`),
+    on.filter((where) => where === 'redis' || where === 'rabbitmq' || where === 'mqtt').map((where) => `${id} ${where}`),
   )
   expect(serverMutants.map(({ id, where }) => `${id} ${where}`).sort()).toEqual(wanted.sort())
 })
@@ -58,7 +59,7 @@ it('names for each bug what notices it: clauses, or a test of the adapter that i
   const wrong = planted.flatMap(({ id, where, killedBy, killedByTest }) => {
     if ((killedByTest === undefined) === (killedBy.length === 0)) return [`${id} ${where}: neither, or both`]
     if (killedByTest === undefined) return []
-    if (where !== 'redis' && where !== 'rabbitmq') return [`${id}: a test is not run for a bug of ${where}`]
+    if (where !== 'redis' && where !== 'rabbitmq' && where !== 'mqtt') return [`${id}: a test is not run for a bug of ${where}`]
     const { file, name } = killedByTest
     const text = readFileSync(new URL(`${places[where]}/../${file}`, import.meta.url), 'utf8')
     const titles = text.split('\n').filter((line) => /^\s*it\(/.test(line) && new RegExp(`\\b${name}\\b`).test(line))

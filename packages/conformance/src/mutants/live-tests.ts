@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, syml
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
-export type Server = 'redis' | 'rabbitmq'
+export type Server = 'redis' | 'rabbitmq' | 'mqtt'
 
 /** A test of an adapter's package. */
 export interface LiveTest {

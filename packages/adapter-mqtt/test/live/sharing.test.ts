@@ -1,0 +1,115 @@
+// Members of a group share its partitions, on a real server.
+
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
+import {
+  assignment,
+  describeLive,
+  idsOf,
+  join,
+  type Membership,
+  message,
+  never,
+  type Opened,
+  open,
+  plan,
+  source,
+  take,
+  until,
+} from './server.ts'
+
+vi.setConfig({ testTimeout: 30_000 })
+
+describeLive('members of a group on MQTT', () => {
+  let broker: RunningBroker
+  const opened: Opened[] = []
+  let topics = 0
+
+  beforeAll(async () => {
+    broker = await startBroker('mqtt')
+  }, 120_000)
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map(({ session }) => session.close(AbortSignal.abort())))
+  })
+  afterAll(async () => {
+    await broker?.stop()
+  })
+
+  async function start(over: Parameters<typeof open>[0] = {}): Promise<Opened> {
+    const one = await open({ url: broker.url, ...over })
+    opened.push(one)
+    return one
+  }
+  const held = (member: Membership): (number | null)[] =>
+    member.all
+      .filter(({ role, lost }) => role === 'main' && !lost.aborted)
+      .map(({ partition }) => partition)
+      .sort()
+
+  it('RBL-15: one that comes gets its share, and what is left behind is taken over', async () => {
+    const topic = `sharing.t${++topics}`
+    const wide = plan(topic, { partitions: 4 })
+    const first = await start()
+    await first.session.declare({ topics: [wide] }, never)
+    const one = await join(first.session, source(topic))
+    await until('all partitions at the first', () => held(one).length === 4)
+    const second = await start()
+    await second.session.declare({ topics: [wide] }, never)
+    const two = await join(second.session, source(topic))
+    await until('two partitions each', () => held(one).length === 2 && held(two).length === 2)
+    expect([...held(one), ...held(two)].sort()).toEqual([0, 1, 2, 3])
+    await one.leave()
+    await until('all partitions at the second', () => held(two).length === 4)
+  })
+
+  it('a delayed message comes when it is due, once, whoever is chosen to move it', async () => {
+    const topic = `sharing.t${++topics}`
+    const members = await Promise.all([start(), start()])
+    for (const { session } of members) await session.declare({ topics: [plan(topic)] }, never)
+    const joined = await Promise.all(members.map(({ session }) => join(session, source(topic))))
+    const owner = await until('an owner', () => joined.flatMap(({ all }) => all).find(({ role, lost }) => role === 'main' && !lost.aborted))
+    const { session } = members[0] as Opened
+    const due = Date.now() + 700
+    expect((await session.publish([message(topic, 'later', { delayMs: 700 }), message(topic, 'now')], never)).failures).toEqual([])
+    expect(idsOf(await take(owner, 1))).toEqual(['now'])
+    expect(idsOf(await take(owner, 1))).toEqual(['later'])
+    expect(Date.now()).toBeGreaterThanOrEqual(due)
+    await session.publish([message(topic, 'fence')], never)
+    expect(idsOf(await take(owner, 1))).toEqual(['fence'])
+  })
+
+  it('a parked message waits, is marked, and is gone when it is settled', async () => {
+    const topic = `sharing.t${++topics}`
+    const one = await start()
+    await one.session.declare({ topics: [plan(topic)] }, never)
+    const place = { topic, role: 'retry' as const, group: 'workers' }
+    await one.session.publish([message(topic, 'parked', { place, delayMs: 300, transport: { 'ph-attempt': '2' } })], never)
+    const member = await join(one.session, source(topic))
+    const retries = await assignment(member, 'retry')
+    const [delivery] = await take(retries, 1)
+    expect(delivery).toMatchObject({ parked: true, content: { id: 'parked', transport: { 'ph-attempt': '2' } } })
+    expect(await retries.settle([delivery?.token])).toBe('settled')
+    await member.leave()
+    const again = await start()
+    await again.session.declare({ topics: [plan(topic)] }, never)
+    const next = await join(again.session, source(topic))
+    const later = await assignment(next, 'retry')
+    await again.session.publish([message(topic, 'fence', { place, delayMs: 0 })], never)
+    expect(idsOf(await take(later, 1))).toEqual(['fence'])
+  })
+
+  it('works with version 3.1.1 of the protocol', async () => {
+    const topic = `sharing.t${++topics}`
+    const one = await start({ protocol: '3.1.1' })
+    expect(one.session.capabilities).toMatchObject({ headers: 'envelope', unroutable: 'silent' })
+    await one.session.declare({ topics: [plan(topic)] }, never)
+    const envelope = Object.freeze({ datacontenttype: 'application/cloudevents+json; charset=UTF-8' })
+    const ids = ['a', 'b', 'c']
+    await one.session.publish(
+      ids.map((id) => message(topic, id, { body: Buffer.from(`{"id":"${id}"}`), attributes: envelope })),
+      never,
+    )
+    const taken = await take(await assignment(await join(one.session, source(topic))), 3)
+    expect(taken.map(({ content }) => Buffer.from(content.body ?? []).toString())).toEqual(ids.map((id) => `{"id":"${id}"}`))
+  })
+})
