@@ -85,7 +85,12 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
     const id = wire.begin((reason) => {
       if (reason === 0 || (reason === unrouted && isRetained)) told('stored', null)
       else if (reason === null) told('unknown', fault('UNAVAILABLE', 'mqtt: the connection was lost before the answer', 'unknown'))
-      else {
+      else if (reason === unrouted && core.records.known(message.place.topic)?.groups.size) {
+        // The server has the records and not the sessions: they are made again, and the message, which was not stored, may come again.
+        const { topic } = message.place
+        for (const group of core.records.known(topic)?.groups.keys() ?? []) core.sessionLost(topic, group)
+        told('failed', fault('UNAVAILABLE', `mqtt: the server lost the sessions of all groups of "${topic}"; making them again`, 'failed'))
+      } else {
         const error = refusal(`cannot publish to "${message.place.topic}"`, reason)
         told(explain(error).outcome === 'failed' ? 'failed' : 'unknown', error)
       }

@@ -224,11 +224,12 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     })
   })
 
-  // What a port with TLS does to whoever speaks without.
+  // What a port with TLS does to whoever speaks without, and one without it to whoever begins it.
   function withHint(error: Error): Error {
-    return settings.tls === null && /ECONNRESET|EPIPE|closed the connection/i.test(error.message)
-      ? fault('UNAVAILABLE', `${error.message}. a port with TLS is reached by mqtts://`)
-      : error
+    if (!/ECONNRESET|EPIPE|closed the connection|disconnected before/i.test(error.message)) return error
+    const hint =
+      settings.tls === null ? 'a port with TLS is reached by mqtts://' : 'TLS was begun there; a port without TLS is reached by mqtt://'
+    return fault('UNAVAILABLE', `${error.message}. ${hint}`)
   }
 
   function take(told: (reason: number | null) => void): number {

@@ -402,7 +402,8 @@ class Auditor:
     def call_trim(self, topic, partition):
         self.partitions(topic)
         for group in self.groups(topic):
-            self.forget_session(f"ph!{group}!{topic}!{partition}")
+            client = f"ph!{group}!{topic}!{partition}"
+            self.take_over(client, lambda: not self.store().waiting.get(client))
 
     def call_expel(self, instance):
         self.fence()
@@ -414,20 +415,21 @@ class Auditor:
                 if hold.isdigit():
                     self.take_over(f"ph!{group}!{topic}!{hold}")
 
-    def take_over(self, client_id):
-        """Connects under a session's name and leaves it as it was."""
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+    def take_over(self, client_id, until=None):
+        """Connects under a session's name, takes what it is sent where something is waited for, and leaves the session."""
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=until is None)
         if self.url.username:
             client.username_pw_set(unquote(self.url.username), unquote(self.url.password or ""))
         ready = threading.Event()
         client.on_connect = lambda *_: ready.set()
-        client.manual_ack_set(True)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0xFFFFFFFF
-        properties.ReceiveMaximum = 1
         client.connect(self.url.hostname, self.url.port or 1883, clean_start=False, properties=properties)
         client.loop_start()
         ready.wait(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while until is not None and not until() and time.monotonic() < deadline:
+            time.sleep(0.02)
         client.disconnect()
         client.loop_stop()
 
