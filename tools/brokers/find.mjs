@@ -3,7 +3,8 @@
 // A kind of server says how to look: `name`; `variable`, what its environment variables begin with; `identify(file, folder)`, which
 // answers `{ file, folder, version, title }` for a program that works (`folder` is what it was unpacked into, or undefined) and throws
 // otherwise; `inFolder(folder)` and `inSystem()`, the paths where the program may be; `packages`, Debian's names; `prepare(folder, target)`,
-// what must be changed in unpacked files; `image`; `external(url)`, which answers `{ version, title }` of a server that runs elsewhere.
+// what must be changed in unpacked files; `unpack(folder)` and `obstacle()` where its program comes from elsewhere than Debian's
+// packages, and `finish(found)` for what is done once with an unpacked one; `image`; `external(url)`, which answers `{ version, title }` of a server that runs elsewhere.
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { aptObstacle, unpackPackages } from './apt.mjs'
@@ -43,7 +44,7 @@ async function provision(kind, progress) {
     const parent = cacheFolder('brokers', kind.name)
     progress(`${kind.name}: fetching ${kind.packages.join(' ')} …`)
     const folder = await fill(parent, async (fresh) => {
-      await unpackPackages(kind.packages, fresh)
+      await (kind.unpack?.(fresh) ?? unpackPackages(kind.packages, fresh))
       const tried = []
       const candidates = kind.inFolder(fresh).map((file) => ({ file, folder: fresh }))
       const found = await firstThatWorks(kind, candidates, tried)
@@ -54,6 +55,7 @@ async function provision(kind, progress) {
     })
     const [file] = kind.inFolder(folder).filter((path) => existsSync(path))
     const found = await kind.identify(file, folder)
+    await kind.finish?.(found)
     progress(`${kind.name}: ${found.title} is in the cache after ${((performance.now() - started) / 1000).toFixed(1)} s`)
     return found
   })
@@ -102,7 +104,7 @@ async function search(kind, progress) {
     return undefined
   }
   const packages = async () => {
-    const obstacle = aptObstacle()
+    const obstacle = kind.unpack === undefined ? aptObstacle() : kind.obstacle?.()
     if (obstacle !== undefined) tried.push(obstacle)
     else {
       try {

@@ -1,7 +1,7 @@
 // Real servers by name, for tests, demo, benchmark and people.
 
-/** The servers that Posthorn has adapters for. */
-export type BrokerName = 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'
+/** The servers that Posthorn has adapters for; `mqtt` is Mosquitto, `hivemq` another one for the same adapter. */
+export type BrokerName = 'redis' | 'rabbitmq' | 'kafka' | 'mqtt' | 'hivemq'
 
 /** Files of a throwaway certificate authority, for encrypted connections; each is the path of a PEM file. */
 export interface TlsFiles {

@@ -1,5 +1,6 @@
 // Real servers by name, for tests, demo, benchmark and people. docs of each name: index.d.mts.
 import { findKind } from './find.mjs'
+import { hivemq, hivemqServer } from './hivemq.mjs'
 import { startInstance } from './instance.mjs'
 import { BrokerMissing } from './missing.mjs'
 import { mqtt, mqttServer } from './mqtt.mjs'
@@ -22,6 +23,13 @@ const kinds = {
     server: rabbitmqServer,
     control: async () => {
       throw new Error('rabbitmqctl reaches only servers that were started here')
+    },
+  },
+  hivemq: {
+    find: hivemq,
+    server: hivemqServer,
+    control: async () => {
+      throw new Error('MQTT has no commands of administration')
     },
   },
   mqtt: {

@@ -63,7 +63,7 @@ class Auditor:
             if reason == 0:
                 with self.lock:
                     self.retained = {}
-                filters = [(f"posthorn/{folder}/#", 1) for folder in FOLDERS] + [("auditor/fence", 1), (f"{CONTROL}/response", 1)]
+                filters = [(f"posthorn/{folder}/#", 1) for folder in FOLDERS] + [("auditor/fence", 1)] + ([(f"{CONTROL}/response", 1)] if self.user else [])
                 one.subscribe(filters)
 
         def subscribed(*_):

@@ -9,10 +9,15 @@ import { describe } from 'vitest'
 import { findBroker, type RunningBroker } from '../../../../tools/brokers/index.mjs'
 
 const found = await findBroker('mqtt')
+const hive = await findBroker('hivemq')
 
 /** Tests that need a server; without one they are skipped, and their title says why. */
 export const describeLive: (name: string, body: () => void) => void = (name, body) =>
   describe.skipIf(!found.available)(found.available ? name : `${name} [no server: ${found.reason.split('\n')[0] ?? ''}]`, body)
+
+/** The same on the other kind of server. */
+export const describeHive: (name: string, body: () => void) => void = (name, body) =>
+  describe.skipIf(!hive.available)(hive.available ? name : `${name} [no server: ${hive.reason.split('\n')[0] ?? ''}]`, body)
 
 export interface Seen {
   readonly name: string
