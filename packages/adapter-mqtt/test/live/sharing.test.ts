@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
 import {
   assignment,
+  describeHive,
   describeLive,
   idsOf,
   join,
