@@ -123,6 +123,8 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
       cancel = context.clock.timer(settings.keepAliveMs / 4, tick)
       const { wire } = link
       if (wire === null) asked = null
+      else if (asked !== null && context.clock.monotonic() - asked > settings.lifeMs)
+        link.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
       else if (asked === null) {
         asked = context.clock.monotonic()
         wire.ping().then(

@@ -241,16 +241,18 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
 
   // ── signs of life ────────────────────────────────────────────────────────────────────────────────────────────────
   function beat(): void {
-    cancelBeat = clock.timer(settings.keepAliveMs / 4, beat)
+    // Where answers are long under way questions follow each other sooner, because each answer is older when it comes.
+    const isSlow = prover !== null && prover.askedAt !== null
+    cancelBeat = clock.timer(settings.keepAliveMs / (isSlow ? 8 : 4), beat)
     const now = clock.monotonic()
     if (prover !== null) {
       lastProof = Math.max(lastProof, prover.proof)
-      if (prover.askedAt !== null && now - prover.askedAt > settings.keepAliveMs)
+      if (prover.askedAt !== null && now - prover.askedAt > settings.lifeMs)
         link?.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
       else prover.beat()
     }
     for (const each of [...holdings.values()]) each.probe()
-    if (now - saidAt >= settings.keepAliveMs) say()
+    if (now - saidAt >= settings.keepAliveMs / 2) say()
     soon()
   }
 

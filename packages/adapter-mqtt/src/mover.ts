@@ -147,7 +147,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
       if (ended || wire === null) return
       const now = clock.monotonic()
       if (prover.askedAt !== null && now - prover.askedAt > settings.lifeMs) wire.destroy()
-      else if (prover.askedAt === null || now - prover.askedAt < settings.keepAliveMs) prover.beat()
+      else prover.beat()
     },
   }
 }

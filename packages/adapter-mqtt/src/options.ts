@@ -55,7 +55,7 @@ export interface Settings {
   readonly willMs: number
   /** A view of the members is acted on when it did not change for so long; a lost partition is left alone for so long. */
   readonly viewMs: number
-  /** How long ownership is believed from a proof on. */
+  /** How long ownership is believed from a proof on: the server cuts off after one and a half of `keepAliveMs`, and tells the others after `willMs`. */
   readonly lifeMs: number
   readonly connectMs: number
   readonly window: number
@@ -91,6 +91,7 @@ export function settingsOf(options: unknown): Settings {
   const keepAliveMs = given.keepAliveMs ?? 5_000
   const version = given.protocol === '3.1.1' ? 4 : 5
   const viewMs = keepAliveMs / 5
+  const willMs = version === 5 ? 2000 : 0
   return {
     host: url?.host ?? '127.0.0.1',
     port: url?.port ?? (url?.secure === true ? 8883 : 1883),
@@ -99,9 +100,9 @@ export function settingsOf(options: unknown): Settings {
     tls: tlsOf(given.tls, url?.secure ?? false),
     version,
     keepAliveMs,
-    willMs: version === 5 ? 2000 : 0,
+    willMs,
     viewMs,
-    lifeMs: keepAliveMs * 1.5 - viewMs,
+    lifeMs: keepAliveMs * 1.5 + willMs - viewMs,
     connectMs: given.connectMs ?? 5_000,
     window: given.window ?? 2_000,
   }

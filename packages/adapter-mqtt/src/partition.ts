@@ -200,7 +200,7 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
         wire.destroy()
         return
       }
-      if (prover.askedAt === null || now - prover.askedAt < settings.keepAliveMs) prover.beat()
+      prover.beat()
     },
   }
 }

@@ -62,7 +62,11 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
     const now = context.clock.now()
     const name =
       place.role === 'dead'
-        ? deadTopic(place, slot ?? digest(id), `${String(now).padStart(15, '0')}-${context.instance.slice(-12)}-${++stamps}`)
+        ? deadTopic(
+            place,
+            slot ?? digest(id),
+            `${String(now).padStart(15, '0')}-${String(++stamps).padStart(9, '0')}-${context.instance.slice(-12)}`,
+          )
         : waitingTopic(
             place.role === 'main' ? { ...place, role: 'delay' } : place,
             digest(JSON.stringify([attributes.source ?? null, id])),

@@ -45,8 +45,9 @@ describe('options', () => {
 
   it('give times that follow from one another', () => {
     const { keepAliveMs, viewMs, lifeMs, willMs } = settingsOf({ keepAliveMs: 5000 })
-    expect([keepAliveMs, viewMs, lifeMs, willMs]).toEqual([5000, 1000, 6500, 2000])
-    // The server cuts a silent client after one and a half; our belief ends before.
-    expect(lifeMs).toBeLessThan(keepAliveMs * 1.5)
+    expect([keepAliveMs, viewMs, lifeMs, willMs]).toEqual([5000, 1000, 8500, 2000])
+    // The server cuts a silent client off after one and a half, and tells the others after the delay of the will; our belief ends before.
+    expect(lifeMs).toBeLessThan(keepAliveMs * 1.5 + willMs)
+    expect(settingsOf({ keepAliveMs: 5000, protocol: '3.1.1' }).lifeMs).toBe(6500)
   })
 })

@@ -6,8 +6,8 @@ import { createOwnership, type Ownership, type Presence, type Slot } from '../..
 
 export const keepAliveMs = 2000
 export const viewMs = keepAliveMs / 5
-const lifeMs = keepAliveMs * 1.5 - viewMs
 const willMs = 2000
+const lifeMs = keepAliveMs * 1.5 + willMs - viewMs
 const presenceMs = keepAliveMs * 3
 const handleMs = 40
 const window = 8
@@ -411,8 +411,8 @@ export class SimMember {
           this.#proof = Math.max(this.#proof, at)
         }),
       )
-      if (at - this.#proof > keepAliveMs * 1.5) this.#drop(control)
-      if (at - this.#saidAt >= keepAliveMs) this.#say()
+      if (at - this.#proof > lifeMs) this.#drop(control)
+      if (at - this.#saidAt >= keepAliveMs / 2) this.#say()
     }
     for (const [slot, held] of [...this.#held]) {
       if (at > this.#aliveUntil(held) + viewMs) this.#drop(held.connection)
