@@ -317,7 +317,8 @@ class Auditor:
         return sorted([int(slot), member] for slot, member in self.held(topic, group).items() if slot.isdigit())
 
     def call_members(self, topic, group):
-        return [cut(member) for member in self.presences(topic, group)]
+        members = [cut(member) for member in self.presences(topic, group)]
+        return members if f"{group}/{topic}" in self.records("group") else []
 
     def call_settles(self, topic, group):
         clients = self.group(topic, group)

@@ -282,8 +282,10 @@ export class SimMember {
     this.#look()
   }
 
+  /** The server ends connections, and says so. (One that cannot be told, because its network is away as well, believes its last proof: the window on the page.) */
   cut(whom: 'control' | 'slots'): void {
     const { server } = this.#world
+    if (this.silent) return
     if (whom === 'control') {
       if (this.#control !== null) server.close(this.#control, true)
     } else for (const { connection } of this.#held.values()) server.close(connection, true)
