@@ -2,7 +2,6 @@
 // (members, dead letters), which are read once.
 
 import type { IPublishPacket } from 'mqtt'
-import { topicBytes } from './encode.ts'
 import { fault } from './explain.ts'
 import { echoTopic, groupIn, groupRecords, presences, topicRecord } from './layout.ts'
 import type { Filter, Wire } from './wire.ts'
@@ -45,9 +44,8 @@ export function createRecords(options: {
 }): Records {
   const topics = new Map<string, { readonly known: Known; looked: Promise<unknown> }>()
   const readers = new Set<(packet: IPublishPacket) => void>()
-  const fences = new Map<string, () => void>()
+  const fences = new Map<string, (isMine: boolean) => void>()
   const echo = echoTopic(`${options.id}~`)
-  const echoBytes = topicBytes(echo)
   let fenceNumber = 0
 
   const wire = (): Wire => {
@@ -71,12 +69,16 @@ export function createRecords(options: {
         if (error === null) resolve()
         else reject(error)
       }
-      fences.set(name, () => {
+      let arrived = false
+      // From then on whatever still comes puts it off.
+      fences.set(name, (isMine) => {
+        if (isMine) arrived = true
+        if (!arrived) return
         cancel()
         cancel = options.timer(quietMs, () => done(null))
       })
-      on.post(echoBytes, Buffer.from(name))
-      on.ping().catch((error: unknown) => done(error as Error))
+      // Acknowledged, so that it takes its place behind what waits for acknowledgements.
+      on.store(echo, Buffer.from(name), { retain: false }).catch((error: unknown) => done(error as Error))
     })
   }
 
@@ -160,8 +162,9 @@ export function createRecords(options: {
     },
     take(packet) {
       const { topic } = packet
-      if (topic === echo) fences.get(packet.payload.toString())?.()
-      else if (topic.startsWith('posthorn/topic/')) {
+      if (topic === echo) return fences.get(packet.payload.toString())?.(true)
+      for (const each of fences.values()) each(false)
+      if (topic.startsWith('posthorn/topic/')) {
         const name = topic.slice('posthorn/topic/'.length)
         const known = knownOf(name)
         const partitions = numberIn(packet)
