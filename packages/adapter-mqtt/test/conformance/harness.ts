@@ -77,6 +77,8 @@ function processOf(broker: RunningBroker): BrokerProcess {
     profile: broker.profile,
     recoverMs: 5000,
     leaseMs,
+    // A control connection, one per partition, one for retries, one that moves delayed messages.
+    connectionsPerConsumer: 7,
     wire: mqttWire(),
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('MQTT tells nobody an address')
