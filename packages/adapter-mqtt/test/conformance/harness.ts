@@ -38,6 +38,10 @@ async function openAuditor(): Promise<Awaited<ReturnType<typeof auditorProcess>>
 }
 
 const harness: Harness = {
+  unmet: {
+    'ERR-8': 'Mosquitto ends the connections of a user whose rights are changed: what was in hand comes again, and its attempts begin anew',
+  },
+
   adapter: (address, options = {}) => mqtt({ url: address, keepAliveMs, ...options }),
 
   async isolate(clause) {
