@@ -37,9 +37,7 @@ const realBrokers = [
   { name: 'rabbitmq', title: 'RabbitMQ', schemes: ['amqp', 'amqps'] },
   { name: 'kafka', title: 'Kafka', schemes: ['kafka'] },
 ]
-const laterBrokers = [
-  { name: 'mqtt', title: 'MQTT', schemes: ['mqtt', 'mqtts'] },
-]
+const laterBrokers = [{ name: 'mqtt', title: 'MQTT', schemes: ['mqtt', 'mqtts'] }]
 
 /** `started`: the server that was started for this run, as `npm run demo` says it in `POSTHORN_DEMO_SERVER`. */
 export function parseCommand(args: readonly string[], started: string | undefined = undefined): Command {
