@@ -150,8 +150,8 @@ export async function openCluster(
     healing ??= (async () => {
       context.report('recovering', error)
       for (let tries = 0; !ending.signal.aborted; tries++) {
-        // At once, and then never more than twice in a second.
-        await pause(tries === 0 ? Math.ceil(50 * random()) : Math.min(2000, Math.max(550, reconnectDelay(tries, random))))
+        // Soon, and then never more than twice in a second. Not at once: what cut the old connection may still be at it.
+        await pause(tries === 0 ? Math.ceil(200 + 100 * random()) : Math.min(2000, Math.max(550, reconnectDelay(tries, random))))
         if (ending.signal.aborted) break
         try {
           const connection = mainNow ?? (await openMain(ending.signal))

@@ -168,7 +168,9 @@ function wrap(
   let answered = 0
   let cancel: (() => void) | null = null
   let movedAt = clock.monotonic()
-  let moved = 0
+  let read = 0
+  let written = 0
+  let backlog = false
 
   function close(error?: Error): void {
     if (lost.signal.aborted) return
@@ -183,16 +185,18 @@ function wrap(
     socket?.destroy(reason)
   }
 
-  // Bytes that leave or arrive are a sign of life, however slow the way is.
+  // Bytes that arrive are a sign of life, and so are bytes of ours that could leave only now, however slow the way is. What the
+  // system takes off our hands at once says nothing.
   function look(): void {
     cancel = null
     const socket = socketNow()
     const now = clock.monotonic()
-    const sign = socket === null ? 0 : socket.bytesRead + socket.bytesWritten - socket.writableLength
-    if (sign !== moved || waiting.size === 0) {
-      moved = sign
-      movedAt = now
-    }
+    const left = socket === null ? 0 : socket.bytesWritten - socket.writableLength
+    const heard = socket?.bytesRead ?? 0
+    if (heard !== read || (backlog && left !== written) || waiting.size === 0) movedAt = now
+    read = heard
+    written = left
+    backlog = (socket?.writableLength ?? 0) > 0
     let patience = settings.requestTimeoutMs
     for (const each of waiting) patience = Math.max(patience, each.patienceMs)
     const passed = [...waiting].some(

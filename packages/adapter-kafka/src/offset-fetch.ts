@@ -19,7 +19,7 @@ function text(writer: ByteWriter, value: string): void {
 }
 
 /** The body of the request, the end of its head before it. */
-export function offsetFetchBody(groupId: string, topic: string, partitions: number): Buffer {
+export function offsetFetchBody(groupId: string, topic: string, partitions: number, stable: boolean): Buffer {
   const writer = new ByteWriter(256 + 4 * partitions)
   writer.int8(0)
   text(writer, groupId)
@@ -29,7 +29,7 @@ export function offsetFetchBody(groupId: string, topic: string, partitions: numb
   for (let partition = 0; partition < partitions; partition++) writer.int32(partition)
   writer.int8(0)
   // Only what no open transaction is about to change.
-  writer.int8(1)
+  writer.int8(stable ? 1 : 0)
   writer.int8(0)
   return writer.done()
 }

@@ -84,10 +84,16 @@ export async function patiently<T>(cluster: Cluster, key: string, work: () => Pr
 }
 
 /** Where a group is, by partition. @throws what the server says */
-export function committedOf(cluster: Cluster, groupId: string, topic: string, count: number): Promise<ReadonlyMap<number, Place>> {
+export function committedOf(
+  cluster: Cluster,
+  groupId: string,
+  topic: string,
+  count: number,
+  stable = true,
+): Promise<ReadonlyMap<number, Place>> {
   return patiently(cluster, groupId, async () => {
     const connection = await cluster.coordinator(groupId, 'group', 'main')
-    const body = offsetFetchBody(groupId, topic, count)
+    const body = offsetFetchBody(groupId, topic, count, stable)
     const { errorCode, offsets } = readOffsets(await connection.raw({ api: 'OffsetFetch', version: 7, body }))
     if (errorCode !== 0) throw serverFault(errorCode, `reading the positions of group "${groupId}"`)
     const found = new Map<number, Place>()
@@ -114,7 +120,7 @@ export interface GroupStart {
  * of the same id, and whoever comes later ends the earlier one's before it looks.
  */
 export async function startGroup(cluster: Cluster, groupId: string, topic: string, count: number, start: Start): Promise<GroupStart> {
-  const before = await committedOf(cluster, groupId, topic, count)
+  const before = await committedOf(cluster, groupId, topic, count, false)
   if (before.size === count) return { created: false, completed: false }
   for (let tries = 0; ; tries++) {
     try {
@@ -215,7 +221,7 @@ export async function lagOf(
   const meta = await cluster.look(topic)
   if (meta === null) throw fault('NOT_FOUND', `kafka: there is no topic "${topic}"`, 'failed')
   const count = meta.leaders.length
-  const committed = await committedOf(cluster, groupId, topic, count)
+  const committed = await committedOf(cluster, groupId, topic, count, false)
   if (committed.size === 0) throw fault('NOT_FOUND', `kafka: topic "${topic}" has no group with the id "${groupId}"`, 'failed')
   const [starts, ends] = await Promise.all([offsetsAt(cluster, topic, 'earliest'), offsetsAt(cluster, topic, 'latest')])
   let backlog = 0

@@ -69,7 +69,7 @@ async function declareGroup(
 ): Promise<{ readonly created: boolean; readonly completed: boolean }> {
   const id = groupIdOf(plan.name, group.name, native)
   if (plan.create) return await startGroup(cluster, id, main, partitions, group.start)
-  const there = await committedOf(cluster, id, main, partitions)
+  const there = await committedOf(cluster, id, main, partitions, false)
   if (there.size === 0) throw fault('NOT_FOUND', `kafka: topic "${plan.name}" has no group "${group.name}"`, 'failed')
   return { created: false, completed: false }
 }
