@@ -14,7 +14,7 @@ if (!existsSync(script)) {
   process.exit(1)
 }
 const help = args.includes('--help') || args.includes('-h')
-const named = ['redis', 'rabbitmq', 'kafka'].filter((name) => args.includes(name) && !help)
+const named = ['redis', 'rabbitmq', 'kafka', 'mqtt'].filter((name) => args.includes(name) && !help)
 const started = []
 try {
   const servers = {}

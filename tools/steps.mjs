@@ -47,11 +47,11 @@ const conformance = ['default', 'kafka', 'rabbitmq', 'redis', 'mqtt'].map((profi
   show: 2,
 }))
 
-/**
- * The suite, its planted bugs and the example on real servers. What the faults did is kept in reports/. The first two take twenty
- * minutes for each server and are run by name until they have passed again and again: `npm test -- suite:redis`.
- */
-const onServers = ['redis', 'rabbitmq', 'kafka'].flatMap((server) => [
+/** Where every clause has passed again and again. On the others the suite runs by name, and a plain run says so. */
+const proven = new Set(['redis', 'rabbitmq'])
+
+/** The suite, its planted bugs and the example on real servers. What the faults did is kept in reports/. */
+const onServers = ['redis', 'rabbitmq', 'kafka', 'mqtt'].flatMap((server) => [
   {
     name: `suite:${server}`,
     args: [
@@ -66,7 +66,7 @@ const onServers = ['redis', 'rabbitmq', 'kafka'].flatMap((server) => [
     server,
     cores: 2,
     minutes: 30,
-    named: true,
+    named: !proven.has(server),
   },
   {
     name: `mutants:${server}`,
@@ -78,7 +78,7 @@ const onServers = ['redis', 'rabbitmq', 'kafka'].flatMap((server) => [
     server,
     cores: 2,
     minutes: 20,
-    named: true,
+    named: !proven.has(server),
   },
   {
     name: `demo:${server}`,

@@ -1,7 +1,7 @@
 // Real servers by name, for tests, demo, benchmark and people.
 
-/** The servers that Posthorn has adapters for. */
-export type BrokerName = 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'
+/** The servers that Posthorn has adapters for; `mqtt` is Mosquitto, `hivemq` another one for the same adapter. */
+export type BrokerName = 'redis' | 'rabbitmq' | 'kafka' | 'mqtt' | 'hivemq'
 
 /** Files of a throwaway certificate authority, for encrypted connections; each is the path of a PEM file. */
 export interface TlsFiles {
@@ -23,14 +23,15 @@ export interface BrokerUser {
   readonly rules?: string
   /** RabbitMQ: regular expressions over the names in the virtual host, each by default `.*`. */
   readonly permissions?: { readonly configure?: string; readonly write?: string; readonly read?: string }
-  /** RabbitMQ: for example `administrator`. Kafka: `super`, who may do everything whatever is denied. By default none. */
+  /** RabbitMQ and Mosquitto: for example `administrator`. Kafka: `super`, who may do everything whatever is denied. By default none. */
   readonly tags?: readonly string[]
 }
 
 export interface BrokerOptions {
   /**
    * `durable` (the default): what was acknowledged survives `kill -9`. Redis: `appendonly yes`, `appendfsync always`; RabbitMQ as it
-   * comes, where queues and messages decide. `stock`: the settings that the distribution ships.
+   * comes, where queues and messages decide; Mosquitto nearly so: it saves every second or two, drops nothing for want of room, and says
+   * `graceful`. `stock`: the settings that the distribution ships.
    */
   readonly profile?: 'durable' | 'stock'
   /** More lines for the server's configuration; the last line wins. */

@@ -1,8 +1,10 @@
 // Real servers by name, for tests, demo, benchmark and people. docs of each name: index.d.mts.
 import { findKind } from './find.mjs'
+import { hivemq, hivemqServer } from './hivemq.mjs'
 import { startInstance } from './instance.mjs'
 import { kafka, kafkaServer } from './kafka.mjs'
 import { BrokerMissing } from './missing.mjs'
+import { mqtt, mqttServer } from './mqtt.mjs'
 import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
 import { answerText, redisCommands } from './resp.mjs'
@@ -30,6 +32,20 @@ const kinds = {
     server: kafkaServer,
     control: async () => {
       throw new Error("Kafka's programs reach only servers that were started here")
+    },
+  },
+  hivemq: {
+    find: hivemq,
+    server: hivemqServer,
+    control: async () => {
+      throw new Error('MQTT has no commands of administration')
+    },
+  },
+  mqtt: {
+    find: mqtt,
+    server: mqttServer,
+    control: async () => {
+      throw new Error('MQTT has no commands of administration')
     },
   },
 }

@@ -80,11 +80,11 @@ describe('the demo', () => {
   it('refuses options it does not have and brokers that are not there yet', { timeout: 60_000 }, async () => {
     const [unknown, later, help] = await Promise.all([
       run(script, ['--oders', '5']),
-      run(script, ['--broker', 'mqtt://u:secret@h']),
+      run(script, ['--broker', 'kafka://u:secret@h']),
       run(script, ['--help']),
     ])
     expect(unknown).toMatchObject({ code: 2, out: '', err: expect.stringContaining('Did you mean --orders?') })
-    expect(later).toMatchObject({ code: 2, out: '', err: expect.stringContaining('@posthorn/mqtt is not installed') })
+    expect(later).toMatchObject({ code: 2, out: '', err: expect.stringContaining('@posthorn/kafka is not installed') })
     expect(later.err).not.toContain('secret')
     expect(help).toMatchObject({ code: 0, err: '', out: expect.stringContaining('--orders N') })
   })

@@ -27,6 +27,7 @@ function allRight(): Seen {
     retried: { email: trouble.email.once, push: new Set([...trouble.push.once, ...trouble.push.always]) },
     dead: { email: [...trouble.email.always], push: [...trouble.push.always] },
     replayed: { email: trouble.email.always.size, push: trouble.push.always.size },
+    announced: 0,
   }
 }
 const rowOf = (rows: readonly Row[], service: string) => rows.find((row) => row.service === service)
@@ -64,6 +65,13 @@ describe('the ledger', () => {
     expect(wrong(judge({ pushed: allRight().pushed.slice(0, -1) }))).toEqual(['push handled', 'push lost'])
     expect(wrong(judge({ audited: allRight().audited.slice(0, -1) }))).toEqual(['audit handled', 'audit lost'])
     expect(wrong(judge({ booked: allRight().booked.slice(0, -1) }))).toEqual(['inventory handled', 'inventory lost'])
+  })
+
+  it('accepts what was announced to come again, and nothing beyond', () => {
+    const pushed = [ids[0] ?? '', ...allRight().pushed]
+    expect(wrong(judge({ pushed, announced: 1 }))).toEqual([])
+    expect(wrong(judge({ pushed: [ids[0] ?? '', ...pushed], announced: 1 }))).toEqual(['push twice'])
+    expect(wrong(judge({ mailed: [...allRight().mailed, ids[5] ?? ''], announced: 1 }))).toEqual(['email twice'])
   })
 
   it('reports a message that was handled twice', () => {

@@ -38,3 +38,8 @@ export const newUuid = (): string => randomUUID()
 
 /** So many random bytes, as hexadecimal text. */
 export const randomHex = (bytes: number): string => randomBytes(bytes).toString('hex')
+
+/** Runs it at the end of this turn of the event loop. */
+export function soon(run: () => void): void {
+  setImmediate(run)
+}

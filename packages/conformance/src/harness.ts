@@ -53,6 +53,8 @@ export interface BrokerProcess {
   readonly recoverMs: number
   /** The lease that the harness gives its adapter, in milliseconds. A dead member's work is elsewhere within this and 5 s. */
   readonly leaseMs: number
+  /** Connections of one more consumer of a topic with four partitions, at most, where the protocol knows no other way than some for each. @default 0: consumers share those of their broker object */
+  readonly connectionsPerConsumer?: number | undefined
   /** Runs again with what was stored. While it runs, does nothing. */
   start(options?: { readonly advertise?: string | undefined }): Promise<void>
   signal(signal: ProcessSignal): Promise<void>

@@ -14,6 +14,7 @@ import {
   unchecked,
 } from '@posthorn/core'
 import { listen } from './channels.ts'
+import { realClock } from './clock.ts'
 
 /** A password that every URL must encode, and that nothing may show, in neither form. */
 export const canary: string = 'Canary:7/ä?#%@x'
@@ -54,6 +55,8 @@ export interface Latch {
   readonly opened: Promise<void>
   open(): void
 }
+
+/** Closed until `open` is called. */
 export function latch(): Latch {
   let open = (): void => {}
   const opened = new Promise<void>((resolve) => {
@@ -67,12 +70,12 @@ export function latch(): Latch {
  * @throws Error which says what was waited for, after `ms` (20_000)
  */
 export async function until<T>(what: string, condition: () => T | Promise<T>, ms = 20_000): Promise<NonNullable<T>> {
-  const deadline = performance.now() + ms
+  const deadline = realClock.monotonic() + ms
   for (;;) {
     const value = await condition()
     if (value !== undefined && value !== null && value !== false) return value
-    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    if (realClock.monotonic() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
+    await new Promise<void>((resolve) => void realClock.timer(20, resolve))
   }
 }
 

@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { realClock } from './clock.ts'
 import { allMutants, needServers, serverMutants } from './mutants/index.ts'
-import { layOutTests, runTests, type Server } from './mutants/live-tests.ts'
+import { isServer, layOutTests, runTests, type Server, servers } from './mutants/live-tests.ts'
 import type { Mutant } from './mutants/mutant.ts'
 
 const packages = fileURLToPath(new URL('../../', import.meta.url))
@@ -30,6 +30,7 @@ const sources = {
   redis: 'adapter-redis/src',
   rabbitmq: 'adapter-rabbitmq/src',
   kafka: 'adapter-kafka/src',
+  mqtt: 'adapter-mqtt/src',
 } as const
 const builds = {
   core: 'core/dist',
@@ -38,9 +39,10 @@ const builds = {
   redis: 'redis/dist',
   rabbitmq: 'rabbitmq/dist',
   kafka: 'kafka/dist',
+  mqtt: 'mqtt/dist',
 } as const
 /** What an adapter's package and its harness import besides the project's own. */
-const clients = { redis: 'ioredis', rabbitmq: 'amqplib', kafka: 'kafkajs' } as const
+const clients = { redis: 'ioredis', rabbitmq: 'amqplib', kafka: 'kafkajs', mqtt: 'mqtt' } as const
 const childMs = 180_000
 const serverMs = 420_000
 
@@ -115,8 +117,7 @@ function plant(mutant: Mutant, folder: string): string | undefined {
   if (typeof patched === 'string') return patched
   for (const { where, file, text } of patched) {
     // A harness may read the adapter's source.
-    if (where === 'redis' || where === 'rabbitmq' || where === 'kafka')
-      writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
+    if (isServer(where)) writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
     const compilerOptions = {
       module: compiler.ModuleKind.ESNext,
       target: compiler.ScriptTarget.ES2023,
@@ -286,9 +287,7 @@ async function main(): Promise<void> {
   const wanted = values.only?.split(',')
   const asked = ({ id }: { readonly id: string }): boolean => wanted === undefined || wanted.includes(id)
   const { server } = values
-  if (server !== undefined && server !== 'redis' && server !== 'rabbitmq' && server !== 'kafka') {
-    throw new Error('--server must be redis, rabbitmq or kafka')
-  }
+  if (server !== undefined && !isServer(server)) throw new Error(`--server must be one of ${servers.join(', ')}`)
   const seeds = values.seeds ?? (server === undefined ? '5' : '1')
   const chosen = (server === undefined ? allMutants : serverMutants.filter(({ where }) => where === server)).filter(asked)
   const mutants = values.each

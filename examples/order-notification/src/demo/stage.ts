@@ -1,4 +1,5 @@
 // Everything the demo needs to be there: the world outside, the services, and a connection to look at the server with.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { type Broker, connect, type DeadLetter, type LogEntry, type Middleware } from '@posthorn/core'
 import { notificationSent, type Order, orderPlaced } from '../topics.ts'
 import type { Seen, ServiceName } from './ledger.ts'
@@ -15,6 +16,8 @@ export interface Stage {
   readonly services: Services
   /** Answered with 201, in this order. */
   readonly accepted: string[]
+  /** Calls of the push service that it said would come again, behind one that waited. */
+  announced(): number
   /** How much has arrived so far, of everything together. */
   arrived(): number
   deadLetters(group: 'email' | 'push'): Promise<readonly DeadLetter[]>
@@ -41,6 +44,12 @@ export async function setStage(orders: readonly Order[], { target, log, middlewa
   const push = await startPushReceiver(trouble.push)
   const services = createServices({ target, smtpUrl: mail.url, pushUrl: push.url, log, middleware })
   const accepted: string[] = []
+  let announced = 0
+  const behind = (event: unknown): void => {
+    const { group, count } = event as { readonly group?: string; readonly count?: number }
+    if (group === 'push') announced += count ?? 0
+  }
+  subscribe('posthorn:behind-waiting', behind)
   const memberships = [
     ...(['email', 'push', 'inventory', 'audit'] as const).map((group) => [orderPlaced, group] as const),
     [notificationSent, 'audit'] as const,
@@ -52,6 +61,7 @@ export async function setStage(orders: readonly Order[], { target, log, middlewa
     push,
     services,
     accepted,
+    announced: () => announced,
     arrived: () =>
       accepted.length +
       mail.mails.length +
@@ -72,6 +82,7 @@ export async function setStage(orders: readonly Order[], { target, log, middlewa
     },
     async close() {
       await services.stopAll()
+      unsubscribe('posthorn:behind-waiting', behind)
       await operator.close()
       await Promise.all([mail.close(), push.close()])
     },
@@ -100,7 +111,7 @@ export function orderIdOf(letter: DeadLetter): string {
 export type Settled = Pick<Seen, 'dead' | 'replayed'>
 
 /** What was seen, ready to be counted. */
-export function seenOn({ accepted, mail, push, services }: Stage, { dead, replayed }: Settled): Seen {
+export function seenOn({ accepted, announced, mail, push, services }: Stage, { dead, replayed }: Settled): Seen {
   return {
     accepted,
     mailed: mail.mails.map(({ orderId }) => orderId),
@@ -110,5 +121,6 @@ export function seenOn({ accepted, mail, push, services }: Stage, { dead, replay
     retried: { email: mail.deferred, push: push.refused },
     dead,
     replayed,
+    announced: announced(),
   }
 }

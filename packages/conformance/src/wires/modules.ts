@@ -1,4 +1,5 @@
 import type { AmqpWireOptions } from './amqp.ts'
+import type { MqttWireOptions } from './mqtt.ts'
 import type { RedisWireOptions } from './redis.ts'
 import type { WireModule } from './wire.ts'
 
@@ -21,4 +22,9 @@ export function amqpWire(options: AmqpWireOptions = {}): WireModule {
 /** How the fault proxy reads Kafka. */
 export function kafkaWire(): WireModule {
   return builtIn('kafka', {})
+}
+
+/** How the fault proxy reads MQTT, 5 and 3.1.1. */
+export function mqttWire(options: MqttWireOptions = {}): WireModule {
+  return builtIn('mqtt', options)
 }

@@ -1,0 +1,128 @@
+// What errors of MQTT, of its client and of sockets mean. None of the client's errors leaves this package as it is.
+
+import { type Fault, secrets } from '@posthorn/core/adapter'
+
+const mark: unique symbol = Symbol.for('posthorn.mqtt.fault')
+interface Marked extends Error {
+  [mark]?: Fault
+}
+
+/** Makes an error of this adapter. `outcome` speaks of a publish: refused before anything was stored, or not known. */
+export function fault(code: Fault['code'], text: string, outcome: Fault['outcome'] = 'none', retryable?: boolean): Error {
+  const error: Marked = new Error(secrets.redact(text))
+  const may = retryable ?? (code === 'UNAVAILABLE' || code === 'TIMED_OUT')
+  Object.defineProperty(error, mark, { value: Object.freeze({ code, retryable: may, outcome }) })
+  return error
+}
+
+type Verdict = readonly [code: Fault['code'], retryable: boolean, outcome: Fault['outcome']]
+
+/** Reasons of version 5, and of version 3.1.1 where they differ: what the server says before it has done anything. */
+const reasons: ReadonlyMap<number, Verdict> = new Map<number, Verdict>([
+  [1, ['UNSUPPORTED', false, 'failed']],
+  [2, ['INVALID_ARGUMENT', false, 'failed']],
+  [3, ['UNAVAILABLE', true, 'failed']],
+  [4, ['UNAUTHORIZED', false, 'failed']],
+  [5, ['UNAUTHORIZED', false, 'failed']],
+  [0x10, ['NOT_FOUND', false, 'failed']],
+  [0x83, ['UNAVAILABLE', true, 'failed']],
+  [0x84, ['UNSUPPORTED', false, 'failed']],
+  [0x85, ['INVALID_ARGUMENT', false, 'failed']],
+  [0x86, ['UNAUTHORIZED', false, 'failed']],
+  [0x87, ['UNAUTHORIZED', false, 'failed']],
+  [0x88, ['UNAVAILABLE', true, 'failed']],
+  [0x89, ['UNAVAILABLE', true, 'failed']],
+  [0x8a, ['UNAUTHORIZED', false, 'failed']],
+  [0x8c, ['UNAUTHORIZED', false, 'failed']],
+  [0x90, ['INVALID_ARGUMENT', false, 'failed']],
+  [0x95, ['TOO_LARGE', false, 'failed']],
+  [0x97, ['UNAVAILABLE', true, 'failed']],
+  [0x99, ['INVALID_MESSAGE', false, 'failed']],
+  [0x9a, ['UNSUPPORTED', false, 'failed']],
+  [0x9b, ['UNSUPPORTED', false, 'failed']],
+  [0x9c, ['UNAVAILABLE', true, 'failed']],
+  [0x9d, ['UNAVAILABLE', true, 'failed']],
+  [0x9f, ['UNAVAILABLE', true, 'failed']],
+])
+
+/** An error for a reason code that the server gave, with what was attempted. */
+export function refusal(what: string, reason: number): Error {
+  const [code, retryable, outcome] = reasons.get(reason) ?? (['UNAVAILABLE', true, 'failed'] as const)
+  return fault(
+    code,
+    `mqtt: ${what}: the server refuses with reason 0x${reason.toString(16).padStart(2, '0')}${words(reason)}`,
+    outcome,
+    retryable,
+  )
+}
+
+const known: ReadonlyMap<number, string> = new Map([
+  [1, 'it does not speak this version of MQTT: say protocol: "3.1.1"'],
+  [4, 'bad user name or password'],
+  [5, 'not authorized'],
+  [0x10, 'no group takes it'],
+  [0x84, 'it does not speak version 5 of MQTT: say protocol: "3.1.1"'],
+  [0x85, 'it does not take this client id'],
+  [0x86, 'bad user name or password'],
+  [0x87, 'not authorized'],
+  [0x90, 'it does not take this topic'],
+  [0x95, 'the packet is too large for it'],
+  [0x97, 'a quota is used up'],
+  [0x9a, 'it keeps no retained messages, and they are needed'],
+  [0x9b, 'it does not acknowledge messages (QoS 1), and that is needed'],
+])
+const words = (reason: number): string => {
+  const text = known.get(reason)
+  return text === undefined ? '' : ` (${text})`
+}
+
+const certificates = /^(?:CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|ERR_OSSL|ERR_SSL)/
+const wrongTls = /wrong version number|packet length too long|http request|unknown protocol/i
+const sockets = /^(?:E[A-Z]+|ERR_STREAM|ERR_SOCKET)/
+
+const unclassified: Fault = Object.freeze({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
+
+function classify(error: Error): Verdict {
+  const { message } = error
+  const code = 'code' in error ? error.code : undefined
+  if (typeof code === 'number') return reasons.get(code) ?? ['UNAVAILABLE', true, 'unknown']
+  if (wrongTls.test(message)) return ['INVALID_ARGUMENT', false, 'failed']
+  if (typeof code === 'string') {
+    if (certificates.test(code)) return ['UNAUTHORIZED', false, 'failed']
+    if (code === 'EPROTO') return ['INVALID_ARGUMENT', false, 'failed']
+    if (sockets.test(code)) return ['UNAVAILABLE', true, 'unknown']
+  }
+  if (
+    /connack timeout|keepalive timeout|connection closed|socket closed|client disconnecting|disconnected/i.test(message) ||
+    error.name === 'AbortError'
+  )
+    return ['UNAVAILABLE', true, 'unknown']
+  return ['INTERNAL', false, 'unknown']
+}
+
+/** The error as it may be shown: its text without credentials, none of the client's fields, and its meaning. */
+export function cleaned(error: unknown, what = ''): Error {
+  if (error instanceof Error && (error as Marked)[mark] !== undefined) return error
+  const [code, retryable, outcome] = error instanceof Error ? classify(error) : (['INTERNAL', false, 'unknown'] as const)
+  const text = error instanceof Error ? error.message : String(error)
+  const reason = error instanceof Error && 'code' in error && typeof error.code === 'number' ? words(error.code) : ''
+  const hint =
+    error instanceof Error && (wrongTls.test(text) || ('code' in error && error.code === 'EPROTO'))
+      ? '. the server does not speak TLS there: mqtt:// is without TLS, mqtts:// with it'
+      : ''
+  return fault(code, `${what}${text.trimEnd()}${reason}${hint}`, outcome, retryable)
+}
+
+/** Classifies what this adapter threw or reported. Anything it does not know is INTERNAL, and of a publish unknown. Never throws. */
+export function explain(error: unknown): Fault {
+  try {
+    if (!(error instanceof Error)) return unclassified
+    const ours = (error as Marked)[mark]
+    if (ours !== undefined) return ours
+    const [code, retryable, outcome] = classify(error)
+    return Object.freeze({ code, retryable, outcome })
+  } catch {
+    // A proxy whose traps throw is no error of ours.
+    return unclassified
+  }
+}

@@ -1,0 +1,162 @@
+// A connection that comes back by itself, always under the same client id. What was under way when it ended has no answer, and is
+// sent again by nobody but core.
+
+import { cleaned, explain, fault } from './explain.ts'
+import { openWire, type Wire, type WireOptions } from './wire.ts'
+
+/** See the file. */
+export interface Link {
+  /** The connection as it is; null while there is none. */
+  readonly wire: Wire | null
+  /** Resolves when the connection is there: at once, or when it is back. False: `signal` was aborted or the link closed first. */
+  ready(signal: AbortSignal): Promise<boolean>
+  /** Ends the connection at once; it comes back by itself. */
+  drop(error: Error): void
+  /** Another connection is back: this one does not wait out its pause. */
+  hurry(): void
+  /** Ends it. `now`: without a word to the server. Twice is fine. */
+  close(now: boolean): Promise<void>
+}
+
+export interface LinkOptions extends Omit<WireOptions, 'onEnd'> {
+  readonly random: () => number
+  /** The connection is there and not used yet: what has to be said first. A rejection ends it. */
+  greet(wire: Wire, again: boolean): Promise<void>
+  onUp(wire: Wire): void
+  onDown(error: Error): void
+}
+
+// From and to, in milliseconds: growing, so that a server that starts is not run over, and never so long that nobody notices
+// that it is back.
+const pauses = [
+  [500, 1000],
+  [500, 1500],
+  [1000, 2500],
+  [2500, 4000],
+] as const
+// Where nobody is let in, somebody has to do something first.
+const refusedPause = [4000, 7000] as const
+/** How long to wait before the `tries`-th attempt to connect again. */
+export function pauseMs(tries: number, isRefused: boolean, random: () => number): number {
+  const [least, most] = isRefused ? refusedPause : (pauses[Math.min(tries, pauses.length) - 1] ?? [2500, 4000])
+  return Math.round(least + random() * (most - least))
+}
+
+/** Connects once; rejects with what the server or the socket said. Afterwards it connects again by itself until it is closed. */
+export async function openLink(options: LinkOptions, signal: AbortSignal): Promise<Link> {
+  const { clock, random } = options
+  let wire: Wire | null = null
+  let closed = false
+  let connecting = false
+  let tries = 0
+  let cancelRetry: (() => void) | null = null
+  const hoping = new Set<(there: boolean) => void>()
+  const giveUp = new AbortController()
+
+  async function dial(until: AbortSignal, again: boolean): Promise<void> {
+    let ended: Error | null = null
+    let mine: Wire | null = null
+    mine = await openWire(
+      {
+        ...options,
+        onEnd(error) {
+          ended = error
+          if (wire !== null && wire === mine) lost(error)
+        },
+      },
+      until,
+    )
+    try {
+      await options.greet(mine, again)
+    } catch (error) {
+      mine.destroy()
+      throw error
+    }
+    if (ended !== null) throw ended
+    if (closed || until.aborted) {
+      mine.destroy()
+      throw fault('CANCELLED', 'mqtt: connecting was given up')
+    }
+    wire = mine
+    tries = 0
+    options.onUp(mine)
+    for (const each of [...hoping]) each(true)
+    hoping.clear()
+  }
+
+  function lost(error: Error): void {
+    wire = null
+    if (closed) return
+    options.onDown(error)
+    retry(false)
+  }
+
+  function retry(isRefused: boolean): void {
+    if (closed || cancelRetry !== null || connecting) return
+    tries++
+    cancelRetry = clock.timer(pauseMs(tries, isRefused, random), again)
+  }
+
+  function again(): void {
+    cancelRetry?.()
+    cancelRetry = null
+    if (closed || wire !== null || connecting) return
+    connecting = true
+    dial(giveUp.signal, true).then(
+      () => {
+        connecting = false
+      },
+      (error: unknown) => {
+        connecting = false
+        if (closed) return
+        const clean = cleaned(error, 'mqtt: ')
+        options.onDown(clean)
+        retry(!explain(clean).retryable)
+      },
+    )
+  }
+
+  await dial(signal, false)
+
+  return {
+    get wire() {
+      return wire
+    },
+    ready(until) {
+      if (wire !== null) return Promise.resolve(true)
+      if (closed || until.aborted) return Promise.resolve(false)
+      return new Promise((resolve) => {
+        const tell = (there: boolean): void => {
+          until.removeEventListener('abort', abort)
+          hoping.delete(tell)
+          resolve(there)
+        }
+        const abort = (): void => tell(false)
+        until.addEventListener('abort', abort, { once: true })
+        hoping.add(tell)
+      })
+    },
+    drop(error) {
+      const old = wire
+      if (old === null) return
+      wire = null
+      old.destroy()
+      lost(error)
+    },
+    hurry() {
+      if (cancelRetry !== null) again()
+    },
+    async close(now) {
+      if (closed) return
+      closed = true
+      cancelRetry?.()
+      giveUp.abort()
+      for (const each of [...hoping]) each(false)
+      hoping.clear()
+      const old = wire
+      wire = null
+      if (now) old?.destroy()
+      else await old?.close()
+    },
+  }
+}

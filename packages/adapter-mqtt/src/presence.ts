@@ -1,0 +1,25 @@
+// What a member says of itself, as it stands in its retained message.
+
+import type { IPublishPacket } from 'mqtt'
+import type { Presence } from './ownership.ts'
+
+/** A presence as it travels. */
+export const presenceText = ({ seq, holds }: Presence): Buffer => Buffer.from(JSON.stringify({ seq, holds }))
+
+/** What a packet says of a member; null: that it is gone. What cannot be read is said by nobody of ours: null too. */
+export function presenceOf(packet: IPublishPacket): Presence | null {
+  if (packet.payload.length === 0) return null
+  try {
+    const { seq, holds } = JSON.parse(packet.payload.toString()) as { seq?: unknown; holds?: unknown }
+    if (typeof seq !== 'number' || !Array.isArray(holds)) return null
+    return { seq, holds: holds.filter((each): each is string => typeof each === 'string') }
+  } catch {
+    return null
+  }
+}
+
+/** How much longer the server will show it, in milliseconds. */
+export function leftOf(packet: IPublishPacket): number {
+  const seconds = packet.properties?.messageExpiryInterval
+  return seconds === undefined ? Number.POSITIVE_INFINITY : seconds * 1000
+}

@@ -1,0 +1,171 @@
+// Membership in a group: partitions by the protocol of ownership.ts, due retries with the first of them, and the moving of delayed
+// messages, which is one of all groups'.
+
+import type { Assignment, Source } from '@posthorn/core/adapter'
+import type { Owned } from './assignment.ts'
+import type { Core, Tenant } from './core.ts'
+import { fault } from './explain.ts'
+import { type Holding, type Host, join, type Membership } from './membership.ts'
+import { holdMover } from './mover.ts'
+import { checkNative } from './options.ts'
+import type { Slot } from './ownership.ts'
+import { holdPartition } from './partition.ts'
+import { assignmentQueue } from './queue.ts'
+import { holdRetries, type Retries } from './retries.ts'
+
+/** The slot of the moving of delayed messages. */
+export const moverSlot: Slot = Object.freeze({ name: 'delay', group: null, at: 0 })
+
+/** Becomes a member. Resolves when the server has accepted it. */
+export async function subscribeGroup(core: Core, source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>> {
+  const { topic } = source
+  const group = source.group ?? ''
+  checkNative(`cannot consume "${topic}"`, source.native)
+  signal.throwIfAborted()
+  const known = await core.records.look(topic)
+  const { partitions } = known
+  if (partitions === null) throw fault('NOT_FOUND', `mqtt: there is no topic "${topic}"`, 'failed')
+  if (!known.groups.has(group)) throw fault('NOT_FOUND', `mqtt: topic "${topic}" has no group "${group}"`, 'failed')
+  const queue = assignmentQueue<Owned>(() => leave())
+  const ending = new AbortController()
+  let membership: Membership | null = null
+  let over = false
+
+  const slots: Slot[] = [moverSlot]
+  for (let at = 0; at < partitions; at++) slots.push({ name: String(at), group, at })
+
+  const yields = { yield: (owned: Owned) => queue.push(owned), withdraw: (owned: Owned) => queue.withdraw(owned) }
+
+  function hold(slot: Slot, host: Host): Promise<Holding> {
+    if (slot === moverSlot) return holdMover(core, topic, host, ending.signal)
+    const partition = Number(slot.name)
+    const options = { core, source, group, partition, ...yields }
+    return partition === 0 ? holdFirst(options) : holdPartition({ ...options, host }, ending.signal)
+
+    // The first partition's owner has the retries too: it is given back when both are.
+    async function holdFirst(first: typeof options): Promise<Holding> {
+      let open = 1
+      let retries: Retries | null = null
+      let gone = false
+      const part = (): void => {
+        open--
+        if (open === 0 && !gone) host.released()
+      }
+      const lost = (): void => {
+        if (gone) return
+        gone = true
+        retries?.end()
+        main?.end()
+        if (retries !== null) queue.withdraw(retries.owned)
+        host.closed()
+      }
+      const inner: Host = {
+        echoes: host.echoes,
+        get aliveUntil() {
+          return host.aliveUntil
+        },
+        released: part,
+        closed: lost,
+        refused: host.refused,
+      }
+      let main: Holding | null = null
+      // Core has both when both are there.
+      const ready: Owned[] = []
+      const later = {
+        yield: (owned: Owned) => void ready.push(owned),
+        withdraw: (owned: Owned) => ready.includes(owned) || first.withdraw(owned),
+      }
+      main = await holdPartition({ ...first, ...later, host: inner }, ending.signal)
+      if (source.kind === 'group' && !gone) {
+        try {
+          retries = await holdRetries(
+            core,
+            source,
+            group,
+            { host, aliveUntil: () => host.aliveUntil, released: part, closed: lost },
+            ending.signal,
+          )
+        } catch (error) {
+          gone = true
+          main.end()
+          throw error
+        }
+        if (gone) retries.end()
+        else open++
+      }
+      if (!gone) {
+        for (const owned of ready.splice(0)) queue.push(owned)
+        if (retries !== null) queue.push(retries.owned)
+      }
+      return {
+        leave() {
+          main.leave()
+          if (retries === null) return
+          if (queue.withdraw(retries.owned)) void retries.owned.release()
+          else retries.owned.leave()
+          const { owned } = retries
+          const cancel = core.context.clock.timer(Math.min(source.handOverMs, 600_000) + 1000, () => void owned.release())
+          owned.lost.addEventListener('abort', cancel, { once: true })
+        },
+        end() {
+          gone = true
+          main.end()
+          if (retries !== null) queue.withdraw(retries.owned)
+          retries?.end()
+        },
+        probe() {
+          main.probe()
+          retries?.probe()
+        },
+      }
+    }
+  }
+
+  function leave(): void {
+    membership?.leave()
+  }
+
+  function finish(): void {
+    over = true
+    ending.abort()
+    signal.removeEventListener('abort', leave)
+    core.leave(tenant)
+  }
+
+  const tenant: Tenant = {
+    async end(now) {
+      if (over) return
+      finish()
+      await membership?.end(now)
+      queue.end()
+    },
+  }
+
+  membership = await join(
+    core,
+    {
+      topic,
+      group,
+      slots,
+      hold,
+      left() {
+        if (over) return
+        finish()
+        queue.end()
+      },
+      failed(error) {
+        if (over) return
+        finish()
+        queue.fail(error)
+      },
+    },
+    signal,
+  )
+  if (signal.aborted) {
+    await membership.end(false)
+    throw fault('CANCELLED', 'mqtt: the subscription was given up')
+  }
+  signal.addEventListener('abort', leave, { once: true })
+  core.enter(tenant)
+  return queue.iterable
+}
