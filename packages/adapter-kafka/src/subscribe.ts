@@ -63,6 +63,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
 
   const [first, ...lanes] = forwards ? [delay] : [main, retry]
   const found = await cluster.lookAll([first as string, ...lanes])
+  // An abort that came meanwhile is not told again.
+  if (signal.aborted) throw fault('CANCELLED', 'kafka: the subscription was given up')
   if (found.get(first as string) === null) throw fault('NOT_FOUND', `kafka: there is no topic "${first}"`, 'failed')
   // A topic that was only looked at may have no lanes.
   const topics = [...found].filter(([, meta]) => meta !== null).map(([at]) => at)
