@@ -253,7 +253,7 @@ export class Owned implements Assignment, Reader, Settling {
     } else if (moved && this.#held === 0 && this.#chunks.length === 0) this.#host.note(this)
   }
 
-  /** Goes on elsewhere: what was there is gone. */
+  /** Goes on farther ahead in the same log: what was there is gone. */
   moveTo(position: number): void {
     if (this.#over) return
     this.#position = position

@@ -14,6 +14,8 @@ export interface Commits {
   /** Nothing of the partition is written until `free` is called; resolves when nothing is under way. */
   hold(from: Settling): Promise<void>
   free(from: Settling): void
+  /** Nothing of it is written any more: what it says is not where the group is. Its waiters hear `unknown`. */
+  forget(from: Settling): void
   /** Resolves when everything given so far was answered for. */
   flush(): Promise<void>
   /** The membership is over: what is open is not known. */
@@ -54,6 +56,7 @@ export function createCommits(
   const { clock } = cluster.context
   const dirty = new Set<Settling>()
   const held = new Set<Settling>()
+  const forgotten = new WeakSet<Settling>()
   let waiters: Waiter[] = []
   let running: Promise<void> | null = null
   let cancelTimer: (() => void) | null = null
@@ -119,13 +122,14 @@ export function createCommits(
     waiters = []
     for (const { resolve } of others) resolve('unknown')
     if (denied.has(code)) return refused(code)
-    for (const from of given) dirty.add(from)
+    for (const from of given) if (!forgotten.has(from)) dirty.add(from)
     await cluster.pause(retryMs)
   }
 
   return {
     settle(from) {
       if (stopped) return Promise.resolve('stale')
+      if (forgotten.has(from)) return Promise.resolve('unknown')
       dirty.add(from)
       return new Promise((resolve) => {
         waiters.push({ from, resolve })
@@ -133,7 +137,7 @@ export function createCommits(
       })
     },
     note(from) {
-      if (stopped) return
+      if (stopped || forgotten.has(from)) return
       dirty.add(from)
       schedule(false)
     },
@@ -144,6 +148,13 @@ export function createCommits(
     free(from) {
       held.delete(from)
       schedule(false)
+    },
+    forget(from) {
+      forgotten.add(from)
+      dirty.delete(from)
+      const mine = waiters.filter((each) => each.from === from)
+      waiters = waiters.filter((each) => each.from !== from)
+      for (const { resolve } of mine) resolve('unknown')
     },
     async flush() {
       while (!stopped && (running !== null || dirty.size > 0) && clock.monotonic() < aliveUntil()) {

@@ -12,6 +12,7 @@ import { committedOf, offsetsAt } from './offsets.ts'
 import { consumerOptions, type KafkaTopicOptions } from './options.ts'
 import type { Place } from './progress.ts'
 import { assignmentQueue } from './queue.ts'
+import { createRecovery } from './recovery.ts'
 import { openTransactions, type Transactions } from './transactions.ts'
 import { trimLanes } from './trim.ts'
 
@@ -107,10 +108,10 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       spoiled(one, result) {
         one.end()
         // Still ours: what follows is read again from the position that the server has.
-        if (result === 'unknown') void again(at, partition)
+        if (result === 'unknown') void recovery.again(at, partition)
       },
-      outOfRange: (one) => void outOfRange(one, at, partition),
-      gone: (one) => void gone(one, at, partition),
+      outOfRange: (one) => void recovery.outOfRange(one),
+      gone: (one) => void recovery.gone(one),
       refused: failed,
       unreadable: (error) =>
         failed(
@@ -177,29 +178,32 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     }
   }
 
-  function start(at: string, partition: number, place: Place): void {
+  function start(at: string, partition: number, place: Place, write = false): void {
     const one = new Owned(hostOf(at, partition), place)
     owned.set(keyOf(at, partition), one)
+    if (write) commits?.note(one)
     fetcher.add(one)
     queue.push(one)
   }
 
-  /** The partition is still ours, and its assignment is not. */
-  async function again(at: string, partition: number): Promise<void> {
-    const mine = commits
-    for (;;) {
-      try {
-        if (source.atomic) await fence(at, partition)
-        const place = (await committedOf(cluster, groupId, at, partition + 1)).get(partition)
-        const from = place ?? { offset: (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0, metadata: '' }
-        if (over || commits !== mine || mine === null || owned.has(keyOf(at, partition))) return
-        return start(at, partition, from)
-      } catch {
-        await cluster.pause(250)
-        if (over || commits !== mine || cluster.closed) return
-      }
-    }
-  }
+  const recovery = createRecovery<Owned>({
+    cluster,
+    event: (partition, note) => context.event('position-lost', { topic, group, partition, note }),
+    declareAgain: () => on.declareAgain(topic),
+    holder: () => (over ? null : commits),
+    owns: (at, partition) => owned.has(keyOf(at, partition)),
+    async placeOf(at, partition) {
+      if (source.atomic) await fence(at, partition)
+      return (await committedOf(cluster, groupId, at, partition + 1)).get(partition)
+    },
+    async giveUp(one) {
+      const mine = commits
+      mine?.forget(one)
+      one.end()
+      await Promise.all([turns.get(one), mine?.hold(one)])
+    },
+    start,
+  })
 
   async function fence(at: string, partition: number): Promise<void> {
     const id = at === main ? `${groupId}__${partition}` : `${groupId}__${roleOf(at)}__${partition}`
@@ -311,46 +315,6 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   function leave(): void {
     if (over) return
     member.leave()
-  }
-
-  async function outOfRange(one: Owned, at: string, partition: number): Promise<void> {
-    try {
-      const oldest = (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0
-      if (one.ended) return
-      context.event('position-lost', {
-        topic,
-        group,
-        partition,
-        note: `position ${one.position} of "${at}" is not in the log any more; it goes on from ${oldest}, the oldest message`,
-      })
-      one.moveTo(oldest)
-    } catch {
-      // Asked again by the next fetch.
-    }
-  }
-
-  const missing = new Map<string, Promise<void>>()
-  // Partitions of a topic that is not there: it is made again from its plan, or comes back by somebody else.
-  function gone(one: Owned, at: string, partition: number): Promise<void> {
-    const key = keyOf(at, partition)
-    const running = missing.get(key)
-    if (running !== undefined) return running
-    const work = (async () => {
-      if ((await cluster.look(at)) !== null) return
-      await cluster.pause(250)
-      if (one.ended || (await cluster.look(at)) !== null) return
-      context.event('position-lost', { topic, group, partition, note: `topic "${at}" is gone from the server` })
-      while (!one.ended && !cluster.closed) {
-        const made = await on.declareAgain(topic).catch(() => false)
-        if (made || (await cluster.look(at)) !== null) break
-        await cluster.pause(1000)
-      }
-      one.moveTo(0)
-    })()
-      .catch(() => {})
-      .finally(() => missing.delete(key))
-    missing.set(key, work)
-    return work
   }
 
   const subscription: Subscription = {

@@ -1,0 +1,83 @@
+// Positions on their way to a server that is played: its refusals of one partition and its lost answers come on demand.
+
+import type { AdapterContext } from '@posthorn/core/adapter'
+import { expect, it } from 'vitest'
+import type { Cluster } from '../src/cluster.ts'
+import { createCommits, type Settling } from '../src/commits.ts'
+import type { Place } from '../src/progress.ts'
+
+interface Written {
+  readonly topics: readonly {
+    readonly topic: string
+    readonly partitions: readonly { readonly partition: number; readonly offset: string; readonly metadata: string }[]
+  }[]
+}
+
+/** `answer` says the code for a partition, or nothing for an answer that is lost. */
+function played(answer: (partition: number, metadata: string) => number | undefined) {
+  const written: string[] = []
+  const told: string[] = []
+  const connection = {
+    async request(_api: string, { topics }: Written) {
+      const responses = topics.map(({ topic, partitions }) => ({
+        topic,
+        partitions: partitions.map(({ partition, offset, metadata }) => {
+          written.push(`${partition}:${offset}${metadata}`)
+          const errorCode = answer(partition, metadata)
+          if (errorCode === undefined) throw new Error('the link is cut')
+          return { partition, errorCode }
+        }),
+      }))
+      return { responses }
+    },
+  }
+  const clock = {
+    monotonic: () => performance.now(),
+    timer(ms: number, run: () => void) {
+      const timer = setTimeout(run, ms)
+      return () => clearTimeout(timer)
+    },
+  }
+  const cluster = {
+    context: { clock } as unknown as AdapterContext,
+    coordinator: async () => connection,
+    forgetCoordinator() {},
+    pause: () => new Promise((resolve) => setTimeout(resolve, 1)),
+  } as unknown as Cluster
+  const commits = createCommits(
+    cluster,
+    'test',
+    () => ({ groupId: 'g', generation: 1, memberId: 'm' }),
+    () => Number.POSITIVE_INFINITY,
+    () => void told.push('expelled'),
+    (code) => void told.push(`refused ${code}`),
+  )
+  return { commits, written, told }
+}
+const at = (partition: number, place: () => Place): Settling => ({ source: 't', partition, place })
+
+it('what is forgotten is never written again, not even after an answer was lost', async () => {
+  let lost = true
+  const { commits, written } = played((partition) => (partition === 0 && lost ? undefined : 0))
+  const one = at(0, () => ({ offset: 1000, metadata: '' }))
+  const other = at(1, () => ({ offset: 7, metadata: '' }))
+  expect(await commits.settle(one)).toBe('unknown')
+  commits.forget(one)
+  lost = false
+  expect(await commits.settle(one)).toBe('unknown')
+  commits.note(one)
+  expect(await commits.settle(other)).toBe('settled')
+  expect(written).toEqual(['0:1000', '1:7'])
+})
+
+it('whoever waits for a position that is forgotten hears that it is not known', async () => {
+  const { commits, written } = played(() => 0)
+  const one = at(0, () => ({ offset: 1000, metadata: '' }))
+  await commits.hold(one)
+  const waits = commits.settle(one)
+  commits.forget(one)
+  commits.free(one)
+  expect(await waits).toBe('unknown')
+  await commits.flush()
+  expect(written).toEqual([])
+})
