@@ -57,6 +57,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   const fetcher = createFetcher(cluster, `fetch${on.number}`)
   let commits: Commits | null = null
   let over = false
+  /** What is given up now is somebody else's next. */
+  let handing = false
   let waiting: (() => void) | null = null
   let closing: Promise<unknown> = Promise.resolve()
   const keyOf = (at: string, partition: number): string => `${at} ${partition}`
@@ -137,6 +139,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       (code) => failed(serverFault(code, `writing the positions of group "${groupId}"`)),
     )
     commits = mine
+    handing = false
     void present(mine)
     const starts: { readonly at: string; readonly partition: number; readonly place: Place }[] = []
     for (const [at, list] of partitions) {
@@ -190,7 +193,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     cluster,
     event: (partition, note) => context.event('position-lost', { topic, group, partition, note }),
     declareAgain: () => on.declareAgain(topic),
-    holder: () => (over ? null : commits),
+    holder: () => (over || handing ? null : commits),
     owns: (at, partition) => owned.has(keyOf(at, partition)),
     async placeOf(at, partition) {
       if (source.atomic) await fence(at, partition)
@@ -262,6 +265,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
 
   // ── what ends ────────────────────────────────────────────────────────────────────────────────────────────────────
   async function handOver(limit: AbortSignal): Promise<void> {
+    handing = true
     for (const one of [...owned.values()]) {
       if (queue.withdraw(one)) void one.release()
       else one.leave()
