@@ -5,7 +5,7 @@ import type { Outgoing, Place, PublishReport } from '@posthorn/core/adapter'
 import { capabilities } from './capabilities.ts'
 import type { Cluster } from './cluster.ts'
 import { bytesOf, type Portion, produceBody, writeRecord } from './encode.ts'
-import { explain, fault, serverFault } from './explain.ts'
+import { explain, fault, produceFault, serverFault } from './explain.ts'
 import { readProduced } from './produced.ts'
 
 type Failure = PublishReport['failures'][number]
@@ -125,7 +125,7 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
         const error =
           result === undefined || result.errorCode === 0
             ? fault('UNAVAILABLE', `kafka: the server did not say what became of partition ${partition} of "${topic}"`, 'unknown')
-            : serverFault(result.errorCode, `sending to "${topic}"`)
+            : produceFault(result.errorCode, `sending to "${topic}"`)
         if (result !== undefined && moved.has(result.errorCode)) again.add(topic)
         const outcome = explain(error).outcome === 'failed' ? 'failed' : 'unknown'
         for (const index of indexes) fail(index, outcome, error)

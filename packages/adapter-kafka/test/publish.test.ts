@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { ByteWriter } from '../src/bytes.ts'
 import type { Connection } from '../src/client.ts'
 import type { Cluster } from '../src/cluster.ts'
+import { explain } from '../src/explain.ts'
 import { createPublisher } from '../src/publish.ts'
 
 const message = (id: string, partition: number): Outgoing => ({
@@ -89,5 +90,18 @@ describe('what an answer means', () => {
       [1, 'unknown'],
     ])
     expect([report.position(2), report.position(3)]).toEqual(['2:5', '2:6'])
+  })
+
+  it('a leader that lost its lead while the replicas confirmed may have stored it: its refusal is not known, and may be tried again', async () => {
+    const report = await publisher(
+      answer([
+        [0, 6, -1],
+        [1, 3, -1],
+      ]),
+    ).publish([message('a', 0), message('b', 1)], never)
+    expect(report.failures.map(({ index, outcome, error }) => [index, outcome, explain(error).outcome, explain(error).retryable])).toEqual([
+      [0, 'unknown', 'unknown', true],
+      [1, 'unknown', 'unknown', true],
+    ])
   })
 })
