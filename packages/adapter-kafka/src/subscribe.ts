@@ -249,6 +249,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     } catch (error) {
       // Whatever went wrong, this producer is of no use any more.
       transactions.delete(keyOf(at, partition))
+      // It may have moved the position: what this one would write now could move it back.
+      mine.forget(one)
       if (!taken.has(codeOf(error) ?? 0)) return 'unknown'
       context.event('fenced', {
         topic,

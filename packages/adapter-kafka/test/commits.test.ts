@@ -81,3 +81,18 @@ it('whoever waits for a position that is forgotten hears that it is not known', 
   await commits.flush()
   expect(written).toEqual([])
 })
+
+it('after a transaction whose end is not known no plain commit moves the position back, whatever was settled beside it', async () => {
+  const { commits, written } = played(() => 0)
+  const one = at(0, () => ({ offset: 3, metadata: '' }))
+  await commits.hold(one)
+  commits.note(one)
+  const beside = commits.settle(one)
+  // What a failed transaction does.
+  commits.forget(one)
+  commits.free(one)
+  expect(await beside).toBe('unknown')
+  expect(await commits.settle(one)).toBe('unknown')
+  await commits.flush()
+  expect(written).toEqual([])
+})
