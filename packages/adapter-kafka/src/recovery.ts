@@ -34,13 +34,17 @@ export interface Recovering<R extends Reading> {
 }
 
 export interface Recovery<R extends Reading> {
-  /** The partition is still ours, and its assignment is not. */
+  /** The partition is still ours, and its assignment is not. At once for the first time, and then later and later, until it goes well. */
   again(at: string, partition: number): Promise<void>
+  goesWell(at: string, partition: number): void
   /** The position is not in the log. */
   outOfRange(one: R): Promise<void>
   /** The topic of a partition is not there: it is made again from its plan, or comes back by somebody else. */
   gone(one: R): Promise<void>
 }
+
+// A message whose outputs are refused each time is handled again each time.
+const mostPauseMs = 5000
 
 export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R> {
   const { cluster } = on
@@ -63,7 +67,7 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
     return (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0
   }
 
-  const again = (at: string, partition: number, holder = on.holder()): Promise<void> =>
+  const again = (at: string, partition: number, holder: object | null): Promise<void> =>
     begin(
       at,
       partition,
@@ -72,10 +76,19 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
       false,
     )
 
+  const setbacks = new Map<string, number>()
   const missing = new Map<R, Promise<void>>()
 
   return {
-    again: (at, partition) => again(at, partition),
+    async again(at, partition) {
+      const holder = on.holder()
+      const key = `${at} ${partition}`
+      const before = setbacks.get(key) ?? 0
+      setbacks.set(key, before + 1)
+      if (before > 0) await cluster.pause(Math.min(mostPauseMs, 100 * 2 ** before))
+      await again(at, partition, holder)
+    },
+    goesWell: (at, partition) => void setbacks.delete(`${at} ${partition}`),
     async outOfRange(one) {
       const { source: at, partition, position: from } = one
       try {

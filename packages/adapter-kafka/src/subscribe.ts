@@ -245,12 +245,14 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
         list.push(output)
       }
       await own.run(byTopic, { groupId, topics: new Map([[at, new Map([[partition, one.place(finished)]])]]) })
+      recovery.goesWell(at, partition)
       return 'settled'
     } catch (error) {
       // Whatever went wrong, this producer is of no use any more.
       transactions.delete(keyOf(at, partition))
       // It may have moved the position: what this one would write now could move it back.
       mine.forget(one)
+      if (explain(error).code === 'UNAUTHORIZED') failed(error)
       if (!taken.has(codeOf(error) ?? 0)) return 'unknown'
       context.event('fenced', {
         topic,
@@ -300,7 +302,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       code === 'UNAUTHORIZED'
         ? fault(
             'UNAUTHORIZED',
-            `kafka: the right to read and settle "${topic}" as group "${groupId}" is missing: ${(error as Error).message}`,
+            `kafka: a right to read "${topic}", to settle it as group "${groupId}" or to write its outputs is missing: ${(error as Error).message}`,
             'failed',
           )
         : error

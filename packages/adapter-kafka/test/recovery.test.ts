@@ -28,7 +28,7 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
     known: () => meta,
     look: async () => ((over.there?.() ?? true) ? meta : null),
     connection: async () => connection,
-    pause: async () => {},
+    pause: async (ms: number) => void done.push(`waited ${ms}`),
   } as unknown as Cluster
   const one: One = {
     source: 't',
@@ -100,7 +100,7 @@ it('a topic that is gone is given up before it is made again, and the position o
   let looks = 0
   const { one, recovery, done } = played(1000, 0, { there: () => ++looks > 2, group: { offset: 990, metadata: 'ph1:AA' } })
   await recovery.gone(one)
-  expect(done).toEqual(['given up', 'made again', 'began at 990 "ph1:AA"'])
+  expect(done).toEqual(['waited 250', 'given up', 'made again', 'began at 990 "ph1:AA"'])
 })
 
 it('nothing is begun in the middle of a hand-over', async () => {
@@ -109,4 +109,14 @@ it('nothing is begun in the middle of a hand-over', async () => {
   handOver()
   await work
   expect(done).toEqual([])
+})
+
+it('a partition whose outputs are refused for good is begun again later and later, and at once after it went well', async () => {
+  const { recovery, done } = played(5, 0)
+  for (let times = 0; times < 8; times++) await recovery.again('t', 0)
+  recovery.goesWell('t', 0)
+  await recovery.again('t', 0)
+  const began = 'began at 0 ""'
+  const waits = [200, 400, 800, 1600, 3200, 5000, 5000].flatMap((ms) => [`waited ${ms}`, began])
+  expect(done).toEqual([began, ...waits, began])
 })
