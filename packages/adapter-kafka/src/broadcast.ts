@@ -35,6 +35,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
       source: at,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
+      atomic: source.atomic,
       aliveUntil: () => Number.POSITIVE_INFINITY,
       hungry: (reader) => fetcher.hungry(reader),
       commit: () => settled,

@@ -29,6 +29,8 @@ const retryMs = 100
 const stale = new Set([22, 25, 82])
 /** Refused for good, whatever is tried. */
 const denied = new Set([29, 30])
+/** What is kept beside the position is more than the server allows. */
+const tooLarge = 12
 
 interface Waiter {
   readonly from: Settling
@@ -42,7 +44,11 @@ export interface Settling {
   readonly partition: number
   /** What is done now. */
   place(): Place
+  /** From now on only the position. False: there was no more than that, or what is beside it is needed. */
+  leaveOutMarks(): boolean
 }
+
+const keyOf = ({ source, partition }: Pick<Settling, 'source' | 'partition'>): string => `${source} ${partition}`
 
 /** `expelled` is called when the server knows another generation, `refused` when it does not let positions be written. */
 export function createCommits(
@@ -101,29 +107,33 @@ export function createCommits(
   // What has no answer is not known, and is written again, for as long as the partitions are ours: then the server has it, and
   // what was settled does not come again.
   async function attempt(places: Places, given: readonly Settling[], mine: readonly Waiter[]): Promise<void> {
-    const answer = (result: SettleResult): void => {
-      for (const { resolve } of mine) resolve(result)
-    }
-    let code = -1
-    try {
-      code = await commit(cluster, purpose, who(), places)
-    } catch {
-      cluster.forgetCoordinator(who().groupId)
-    }
-    if (code === 0) return answer('settled')
-    if (stale.has(code)) {
-      answer('stale')
-      expelled()
+    const codes = await commit(cluster, purpose, who(), places).then(
+      (unwritten) => new Map(unwritten.map(({ topic, partition, code }) => [keyOf({ source: topic, partition }), code])),
+      () => null,
+    )
+    if (codes === null) cluster.forgetCoordinator(who().groupId)
+    else if ([...codes.values()].some((code) => stale.has(code))) {
+      for (const { resolve } of mine) resolve('stale')
+      if (!stopped) expelled()
       return
     }
-    answer('unknown')
+    // One partition that cannot be written now says nothing of the others.
+    const open = codes === null ? given : given.filter((from) => codes.has(keyOf(from)))
+    const goesOn = (from: Settling): boolean => !stopped && !forgotten.has(from)
+    const shorter = open.filter((from) => codes?.get(keyOf(from)) === tooLarge && goesOn(from) && from.leaveOutMarks())
+    const unknown = new Set(open.filter((from) => !shorter.includes(from)))
+    const written = mine.filter(({ from }) => !open.includes(from))
+    for (const { resolve } of written) resolve('settled')
+    waiters = [...mine.filter(({ from }) => shorter.includes(from)), ...waiters]
     // What was about to follow goes the same way: nobody waits for a connection to come back.
-    const others = waiters
-    waiters = []
-    for (const { resolve } of others) resolve('unknown')
-    if (denied.has(code)) return refused(code)
-    for (const from of given) if (!forgotten.has(from)) dirty.add(from)
-    await cluster.pause(retryMs)
+    const others = waiters.filter(({ from }) => codes === null || unknown.has(from))
+    waiters = waiters.filter((each) => !others.includes(each))
+    for (const { resolve } of [...mine.filter(({ from }) => unknown.has(from)), ...others]) resolve('unknown')
+    if (stopped) return
+    const refusal = [...(codes?.values() ?? [])].find((code) => denied.has(code))
+    if (refusal !== undefined) return refused(refusal)
+    for (const from of open) if (goesOn(from)) dirty.add(from)
+    if (unknown.size > 0) await cluster.pause(retryMs)
   }
 
   return {

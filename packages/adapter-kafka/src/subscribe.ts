@@ -101,6 +101,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       source: at,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
+      atomic: source.atomic,
       aliveUntil: () => member.aliveUntil(),
       hungry: (reader) => fetcher.hungry(reader),
       commit: (one) => (commits === null ? Promise.resolve('stale') : commits.settle(one)),

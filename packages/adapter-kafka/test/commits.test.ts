@@ -54,7 +54,19 @@ function played(answer: (partition: number, metadata: string) => number | undefi
   )
   return { commits, written, told }
 }
-const at = (partition: number, place: () => Place): Settling => ({ source: 't', partition, place })
+function at(partition: number, place: () => Place): Settling {
+  let marks = true
+  return {
+    source: 't',
+    partition,
+    place: () => (marks ? place() : { offset: place().offset, metadata: '' }),
+    leaveOutMarks() {
+      const had = marks
+      marks = false
+      return had
+    },
+  }
+}
 
 it('what is forgotten is never written again, not even after an answer was lost', async () => {
   let lost = true
@@ -95,4 +107,37 @@ it('after a transaction whose end is not known no plain commit moves the positio
   expect(await commits.settle(one)).toBe('unknown')
   await commits.flush()
   expect(written).toEqual([])
+})
+
+it('a partition whose position the server does not take makes no other one unknown', async () => {
+  let there = false
+  const { commits, written } = played((partition) => (partition === 0 && !there ? 3 : 0))
+  const [one, other] = [at(0, () => ({ offset: 5, metadata: '' })), at(1, () => ({ offset: 7, metadata: '' }))]
+  await commits.hold(one)
+  await commits.hold(other)
+  const both = [commits.settle(one), commits.settle(other)]
+  commits.free(one)
+  commits.free(other)
+  expect(await Promise.all(both)).toEqual(['unknown', 'settled'])
+  there = true
+  await commits.flush()
+  expect(written.filter((each) => each === '1:7').length).toBe(1)
+  expect(written.at(-1)).toBe('0:5')
+})
+
+it('a server that allows less beside a position gets the position alone', async () => {
+  const { commits, written } = played((_, metadata) => (metadata === '' ? 0 : 12))
+  const one = at(0, () => ({ offset: 5, metadata: ' marks' }))
+  expect(await commits.settle(one)).toBe('settled')
+  expect(written).toEqual(['0:5 marks', '0:5'])
+})
+
+it('a membership that is over is not told again that it is', async () => {
+  const { commits, told } = played(() => 22)
+  const waits = commits.settle(at(0, () => ({ offset: 5, metadata: '' })))
+  await Promise.resolve()
+  commits.stop()
+  expect(await waits).not.toBe('settled')
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(told).toEqual([])
 })
