@@ -17,6 +17,8 @@ export interface Host {
   readonly source: string
   readonly maxUnsettled: number
   readonly maxBytes: number
+  /** Settled with outputs, both or neither. */
+  readonly atomic: boolean
   aliveUntil(): number
   /** Something changed in what it wants to fetch. */
   hungry(reader: Reader): void
@@ -87,6 +89,7 @@ export class Owned implements Assignment, Reader, Settling {
   #held = 0
   readonly #progress: Progress
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
+  #marks = true
   #over = false
   #released: Promise<void> | null = null
 
@@ -149,7 +152,16 @@ export class Owned implements Assignment, Reader, Settling {
   /** What the server is to be told. */
   place(also?: ReadonlySet<number>): Place {
     if (this.#chunks.length === 0) this.#progress.reach(this.#position)
-    return this.#progress.place(also)
+    const place = this.#progress.place(also)
+    return this.#marks ? place : { offset: place.offset, metadata: '' }
+  }
+
+  // A server with a small limit for it. Without marks a successor repeats what is done behind the position; where outputs and
+  // position are one, that must not be.
+  leaveOutMarks(): boolean {
+    if (!this.#marks || this.#host.atomic) return false
+    this.#marks = false
+    return true
   }
 
   release(): Promise<void> {
@@ -253,7 +265,7 @@ export class Owned implements Assignment, Reader, Settling {
     } else if (moved && this.#held === 0 && this.#chunks.length === 0) this.#host.note(this)
   }
 
-  /** Goes on elsewhere: what was there is gone. */
+  /** Goes on farther ahead in the same log: what was there is gone. */
   moveTo(position: number): void {
     if (this.#over) return
     this.#position = position

@@ -35,6 +35,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
       source: at,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
+      atomic: source.atomic,
       aliveUntil: () => Number.POSITIVE_INFINITY,
       hungry: (reader) => fetcher.hungry(reader),
       commit: () => settled,
@@ -56,10 +57,14 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   }
 
   async function outOfRange(one: Owned, partition: number): Promise<void> {
+    const from = one.position
     const oldest = (await offsetsAt(cluster, at, 'earliest').catch(() => null))?.get(partition)
-    if (oldest === undefined || one.ended) return
-    context.event('position-lost', { topic, partition, note: `position ${one.position} is gone; it goes on from ${oldest}` })
-    one.moveTo(oldest)
+    // Another answer to the same question may have been quicker.
+    if (oldest === undefined || one.ended || one.position !== from || oldest === from) return
+    context.event('position-lost', { topic, partition, note: `position ${from} is gone; it goes on from ${oldest}` })
+    if (oldest > from) return one.moveTo(oldest)
+    one.end()
+    start(partition, oldest)
   }
 
   async function gone(one: Owned, partition: number): Promise<void> {
@@ -67,8 +72,18 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
     if (there !== null) return
     if ((await on.declareAgain(topic).catch(() => false)) && !one.ended) {
       context.event('position-lost', { topic, partition, note: `topic "${at}" was gone from the server; made again` })
-      one.moveTo(0)
+      one.end()
+      start(partition, 0)
     }
+  }
+
+  /** An assignment belongs to one log: one that was made again has another. */
+  function start(partition: number, position: number): void {
+    if (leaving || over) return
+    const one = new Owned(hostOf(partition), { offset: position, metadata: '' })
+    assignments.add(one)
+    fetcher.add(one)
+    queue.push(one)
   }
 
   function leave(): void {
@@ -94,6 +109,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
     if (over) return
     over = true
     void fetcher.stop()
+    signal.removeEventListener('abort', leave)
     on.leave(subscription)
     for (const one of [...assignments]) one.end()
     queue.fail(error)
@@ -107,11 +123,6 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   }
   on.enter(subscription)
   signal.addEventListener('abort', leave, { once: true })
-  for (const [partition, position] of ends) {
-    const one = new Owned(hostOf(partition), { offset: position, metadata: '' })
-    assignments.add(one)
-    fetcher.add(one)
-    queue.push(one)
-  }
+  for (const [partition, position] of ends) start(partition, position)
   return queue.iterable
 }

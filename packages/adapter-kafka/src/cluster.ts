@@ -41,6 +41,9 @@ export interface Cluster {
   close(): void
 }
 
+/** How long the first try to connect again may take; each further one may take twice as long, up to the limit of any other. */
+const firstTryMs = 1000
+
 interface Open {
   readonly connection: Promise<Connection>
   readonly node: number
@@ -83,7 +86,7 @@ export async function openCluster(
   }
 
   // ── the connection to anybody ────────────────────────────────────────────────────────────────────────────────────
-  async function openMain(until: AbortSignal): Promise<Connection> {
+  async function openMain(until: AbortSignal, limitMs = Number.POSITIVE_INFINITY): Promise<Connection> {
     const known = new Map<string, Address>()
     for (const address of [...settings.seeds, ...[...nodes.values()].map(settings.reach)])
       known.set(`${address.host} ${address.port}`, address)
@@ -92,20 +95,38 @@ export async function openCluster(
     for (let tries = 0; tries < candidates.length; tries++) {
       const address = candidates[seed++ % candidates.length] as Address
       try {
-        const connection = await openConnection(address, until)
-        try {
-          await learn(connection)
-        } catch (error) {
-          connection.close()
-          throw error
-        }
-        return connection
+        return await openWithin(address, until, limitMs)
       } catch (error) {
         failure = error
         if (until.aborted) break
       }
     }
     throw failure
+  }
+
+  async function openWithin(address: Address, until: AbortSignal, limitMs: number): Promise<Connection> {
+    const limit = new AbortController()
+    const giveUp = (): void => limit.abort()
+    until.addEventListener('abort', giveUp, { once: true })
+    const cancel = limitMs >= settings.connectTimeoutMs ? () => {} : clock.timer(limitMs, giveUp)
+    try {
+      if (until.aborted) giveUp()
+      const connection = await openConnection(address, limit.signal)
+      const close = (): void => connection.close()
+      limit.signal.addEventListener('abort', close, { once: true })
+      try {
+        await learn(connection)
+      } catch (error) {
+        connection.close()
+        throw error
+      } finally {
+        limit.signal.removeEventListener('abort', close)
+      }
+      return connection
+    } finally {
+      cancel()
+      until.removeEventListener('abort', giveUp)
+    }
   }
 
   /** Nodes, and the leaders of all topics that are in use. */
@@ -154,7 +175,8 @@ export async function openCluster(
         await pause(tries === 0 ? Math.ceil(200 + 100 * random()) : Math.min(2000, Math.max(550, reconnectDelay(tries, random))))
         if (ending.signal.aborted) break
         try {
-          const connection = mainNow ?? (await openMain(ending.signal))
+          // What was silent may be silent still: a try over the same way must not take as long as it takes to notice.
+          const connection = mainNow ?? (await openMain(ending.signal, firstTryMs * 2 ** tries))
           if (ending.signal.aborted) {
             connection.close()
             break

@@ -14,6 +14,8 @@ export interface Commits {
   /** Nothing of the partition is written until `free` is called; resolves when nothing is under way. */
   hold(from: Settling): Promise<void>
   free(from: Settling): void
+  /** Nothing of it is written any more: what it says is not where the group is. Its waiters hear `unknown`. */
+  forget(from: Settling): void
   /** Resolves when everything given so far was answered for. */
   flush(): Promise<void>
   /** The membership is over: what is open is not known. */
@@ -27,6 +29,8 @@ const retryMs = 100
 const stale = new Set([22, 25, 82])
 /** Refused for good, whatever is tried. */
 const denied = new Set([29, 30])
+/** What is kept beside the position is more than the server allows. */
+const tooLarge = 12
 
 interface Waiter {
   readonly from: Settling
@@ -40,7 +44,11 @@ export interface Settling {
   readonly partition: number
   /** What is done now. */
   place(): Place
+  /** From now on only the position. False: there was no more than that, or what is beside it is needed. */
+  leaveOutMarks(): boolean
 }
+
+const keyOf = ({ source, partition }: Pick<Settling, 'source' | 'partition'>): string => `${source} ${partition}`
 
 /** `expelled` is called when the server knows another generation, `refused` when it does not let positions be written. */
 export function createCommits(
@@ -54,6 +62,7 @@ export function createCommits(
   const { clock } = cluster.context
   const dirty = new Set<Settling>()
   const held = new Set<Settling>()
+  const forgotten = new WeakSet<Settling>()
   let waiters: Waiter[] = []
   let running: Promise<void> | null = null
   let cancelTimer: (() => void) | null = null
@@ -98,34 +107,39 @@ export function createCommits(
   // What has no answer is not known, and is written again, for as long as the partitions are ours: then the server has it, and
   // what was settled does not come again.
   async function attempt(places: Places, given: readonly Settling[], mine: readonly Waiter[]): Promise<void> {
-    const answer = (result: SettleResult): void => {
-      for (const { resolve } of mine) resolve(result)
-    }
-    let code = -1
-    try {
-      code = await commit(cluster, purpose, who(), places)
-    } catch {
-      cluster.forgetCoordinator(who().groupId)
-    }
-    if (code === 0) return answer('settled')
-    if (stale.has(code)) {
-      answer('stale')
-      expelled()
+    const codes = await commit(cluster, purpose, who(), places).then(
+      (unwritten) => new Map(unwritten.map(({ topic, partition, code }) => [keyOf({ source: topic, partition }), code])),
+      () => null,
+    )
+    if (codes === null) cluster.forgetCoordinator(who().groupId)
+    else if ([...codes.values()].some((code) => stale.has(code))) {
+      for (const { resolve } of mine) resolve('stale')
+      if (!stopped) expelled()
       return
     }
-    answer('unknown')
+    // One partition that cannot be written now says nothing of the others.
+    const open = codes === null ? given : given.filter((from) => codes.has(keyOf(from)))
+    const goesOn = (from: Settling): boolean => !stopped && !forgotten.has(from)
+    const shorter = open.filter((from) => codes?.get(keyOf(from)) === tooLarge && goesOn(from) && from.leaveOutMarks())
+    const unknown = new Set(open.filter((from) => !shorter.includes(from)))
+    const written = mine.filter(({ from }) => !open.includes(from))
+    for (const { resolve } of written) resolve('settled')
+    waiters = [...mine.filter(({ from }) => shorter.includes(from)), ...waiters]
     // What was about to follow goes the same way: nobody waits for a connection to come back.
-    const others = waiters
-    waiters = []
-    for (const { resolve } of others) resolve('unknown')
-    if (denied.has(code)) return refused(code)
-    for (const from of given) dirty.add(from)
-    await cluster.pause(retryMs)
+    const others = waiters.filter(({ from }) => codes === null || unknown.has(from))
+    waiters = waiters.filter((each) => !others.includes(each))
+    for (const { resolve } of [...mine.filter(({ from }) => unknown.has(from)), ...others]) resolve('unknown')
+    if (stopped) return
+    const refusal = [...(codes?.values() ?? [])].find((code) => denied.has(code))
+    if (refusal !== undefined) return refused(refusal)
+    for (const from of open) if (goesOn(from)) dirty.add(from)
+    if (unknown.size > 0) await cluster.pause(retryMs)
   }
 
   return {
     settle(from) {
       if (stopped) return Promise.resolve('stale')
+      if (forgotten.has(from)) return Promise.resolve('unknown')
       dirty.add(from)
       return new Promise((resolve) => {
         waiters.push({ from, resolve })
@@ -133,7 +147,7 @@ export function createCommits(
       })
     },
     note(from) {
-      if (stopped) return
+      if (stopped || forgotten.has(from)) return
       dirty.add(from)
       schedule(false)
     },
@@ -144,6 +158,13 @@ export function createCommits(
     free(from) {
       held.delete(from)
       schedule(false)
+    },
+    forget(from) {
+      forgotten.add(from)
+      dirty.delete(from)
+      const mine = waiters.filter((each) => each.from === from)
+      waiters = waiters.filter((each) => each.from !== from)
+      for (const { resolve } of mine) resolve('unknown')
     },
     async flush() {
       while (!stopped && (running !== null || dirty.size > 0) && clock.monotonic() < aliveUntil()) {

@@ -1,5 +1,5 @@
 // Looking at places and taking entries out. A dead letter's record key is its slot and what it is: the newest record of a slot is
-// the entry, and to remove one is to write nothing under its own key, which touches no other.
+// the entry, and to remove one is to write nothing under its own key and those of older ones, which touches none that comes later.
 
 import type { Delivery, Place, Received, SettleResult, Undecodable } from '@posthorn/core/adapter'
 import type { Cluster } from './cluster.ts'
@@ -43,6 +43,8 @@ interface Index {
   readonly end: number
   /** Offsets of entries, oldest first. */
   readonly live: readonly number[]
+  /** Keys of older records of an entry's slot, by its offset: without it they would be entries again. */
+  readonly older: ReadonlyMap<number, readonly string[]>
 }
 
 export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => string): DeadLetters {
@@ -83,15 +85,24 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
   async function look(topic: string): Promise<Index> {
     const [first, last] = await Promise.all([offsetsAt(cluster, topic, 'earliest'), offsetsAt(cluster, topic, 'latest')])
     const end = last.get(0) ?? 0
-    const bySlot = new Map<string, { readonly key: string; readonly offset: number }>()
+    const bySlot = new Map<string, { readonly key: string; readonly offset: number; readonly older: readonly string[] }>()
     await scan(topic, first.get(0) ?? 0, end, (record) => {
       const key = keyOf(record)
-      const slot = key.slice(0, key.lastIndexOf('/'))
-      if (record.valueLength >= 0) bySlot.set(slot, { key, offset: record.offset })
-      else if (bySlot.get(slot)?.key === key) bySlot.delete(slot)
+      const slot = slotOf(key)
+      const known = bySlot.get(slot)
+      const without = (keys: readonly string[]): readonly string[] => keys.filter((each) => each !== key)
+      if (record.valueLength >= 0)
+        bySlot.set(slot, { key, offset: record.offset, older: known === undefined ? [] : without([...known.older, known.key]) })
+      else if (known?.key === key) bySlot.delete(slot)
+      else if (known !== undefined) bySlot.set(slot, { ...known, older: without(known.older) })
       return true
     })
-    return { end, live: [...bySlot.values()].map(({ offset }) => offset).sort((a, b) => a - b) }
+    const found = [...bySlot.values()]
+    return {
+      end,
+      live: found.map(({ offset }) => offset).sort((a, b) => a - b),
+      older: new Map(found.map(({ offset, older }) => [offset, older])),
+    }
   }
 
   return {
@@ -130,10 +141,12 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
         const tokens = entries.map((entry) => entry.token as Token)
         const there = tokens.filter(({ offset }) => live.has(offset))
         if (there.length > 0) {
+          // Compaction may take the newest away before the others.
+          const keys = there.flatMap(({ key, offset }) => [key, ...(before.older.get(offset) ?? [])])
           const portion = {
             partition: 0,
-            count: there.length,
-            write: (writer: Parameters<typeof writeTombstone>[0], at: number) => writeTombstone(writer, (there[at] as Token).key, at),
+            count: keys.length,
+            write: (writer: Parameters<typeof writeTombstone>[0], at: number) => writeTombstone(writer, keys[at] as string, at),
             sequence: null,
           }
           const body = produceBody({
@@ -159,3 +172,6 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
 
 const keyOf = (record: RawRecord): string =>
   record.keyLength < 0 ? '' : record.buffer.toString('utf8', record.keyAt, record.keyAt + record.keyLength)
+
+/** What somebody else wrote under a key of another form is a slot of its own. */
+const slotOf = (key: string): string => (key.includes('/') ? key.slice(0, key.lastIndexOf('/')) : key)

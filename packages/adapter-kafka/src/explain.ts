@@ -86,6 +86,18 @@ export function serverFault(errorCode: number, what: string): Error & { readonly
   return Object.assign(fault(code, `kafka: ${what}: ${says} (error ${errorCode})`, outcome, retryable), { kafka: errorCode })
 }
 
+/** After these answers to a Produce request the batch may lie there: its leader appended it, and lost the lead while the replicas confirmed. */
+const afterwards = new Set([3, 6])
+
+/** The same for an answer to a Produce request. */
+export function produceFault(errorCode: number, what: string): Error & { readonly kafka: number } {
+  const [code, , , says] = codes[errorCode] ?? other
+  if (!afterwards.has(errorCode)) return serverFault(errorCode, what)
+  return Object.assign(fault(code, `kafka: ${what}: ${says} (error ${errorCode}); whether it was stored is not known`, 'unknown', true), {
+    kafka: errorCode,
+  })
+}
+
 /** The server's error code behind an error, or null. */
 export function codeOf(error: unknown): number | null {
   return error instanceof Error && 'kafka' in error && typeof error.kafka === 'number' ? error.kafka : null

@@ -119,7 +119,12 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
         if (reader.position !== from) continue
         try {
           const { records, next } = readBatches(answer, from)
-          if (next > from) reader.take(records, next, answer.records.length)
+          if (next > from) {
+            // Only the first with anything in an answer gets a batch that is over its bytes: whoever got something asks last.
+            readers.delete(reader)
+            readers.add(reader)
+            reader.take(records, next, answer.records.length)
+          }
         } catch (error) {
           rest(reader, 1000)
           reader.unreadable(error)

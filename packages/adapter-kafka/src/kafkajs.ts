@@ -38,7 +38,7 @@ interface Definition {
 }
 type Versions = Readonly<Record<number, { readonly minVersion: number; readonly maxVersion: number }>>
 interface KafkajsConnection {
-  readonly requestQueue: { scheduleCheckPendingRequests: () => void; throttledUntil: number; readonly inflight: { readonly size: number } }
+  readonly requestQueue: { scheduleCheckPendingRequests: () => void; maybeThrottle: (ms: number | null) => void }
   connect(): Promise<true>
   authenticate(): Promise<void>
   setVersions(versions: Versions): void
@@ -137,6 +137,8 @@ export function kafkajsConnections(settings: Settings, context: AdapterContext):
     })
     // Its own form of this re-arms a timer of a millisecond for ever.
     inner.requestQueue.scheduleCheckPendingRequests = () => {}
+    // Without it nothing would send what a quota holds back here. The server holds it back itself: it reads no more for that time.
+    inner.requestQueue.maybeThrottle = () => {}
     const connection = wrap(inner, () => socket, settings, context)
     const giveUp = (): void => connection.close(fault('CANCELLED', `kafka: connecting to ${address.host}:${address.port} was given up`))
     signal.addEventListener('abort', giveUp, { once: true })

@@ -166,7 +166,8 @@ async function startInTransaction(cluster: Cluster, groupId: string, topic: stri
 async function startPlainly(cluster: Cluster, groupId: string, topic: string, count: number, start: Start): Promise<GroupStart> {
   const { wanted, had } = await missing(cluster, groupId, topic, count, start)
   if (wanted.size === 0) return { created: false, completed: false }
-  const code = await commit(cluster, 'main', { groupId, generation: -1, memberId: '' }, new Map([[topic, wanted]]))
+  const unwritten = await commit(cluster, 'main', { groupId, generation: -1, memberId: '' }, new Map([[topic, wanted]]))
+  const code = unwritten.at(-1)?.code ?? 0
   if (code !== 0 && code !== 25 && code !== 22 && code !== 27) throw serverFault(code, `giving group "${groupId}" its first positions`)
   return { created: code === 0 && had === 0, completed: had > 0 }
 }
@@ -185,6 +186,13 @@ export function writtenPlaces(places: Places): readonly {
   }))
 }
 
+/** A position that the server did not take. */
+export interface Unwritten {
+  readonly topic: string
+  readonly partition: number
+  readonly code: number
+}
+
 /** In whose name positions are written. */
 export interface Committer {
   readonly groupId: string
@@ -192,13 +200,13 @@ export interface Committer {
   readonly memberId: string
 }
 
-/** Writes positions; answers the first error code, 0 for none. Rejects when the connection ends. */
+/** Writes positions; answers the error codes, of those that are not written. Rejects when the connection ends. */
 export async function commit(
   cluster: Cluster,
   purpose: string,
   { groupId, generation, memberId }: Committer,
   places: Places,
-): Promise<number> {
+): Promise<readonly Unwritten[]> {
   const connection = await cluster.coordinator(groupId, 'group', purpose)
   const reply = await connection.request('OffsetCommit', {
     groupId,
@@ -206,10 +214,11 @@ export async function commit(
     memberId,
     topics: writtenPlaces(places),
   })
-  let worst = 0
-  for (const { partitions } of reply.responses) for (const { errorCode } of partitions) if (errorCode !== 0) worst = errorCode
-  if (coordinating.has(worst)) cluster.forgetCoordinator(groupId)
-  return worst
+  const unwritten: Unwritten[] = []
+  for (const { topic, partitions } of reply.responses)
+    for (const { partition, errorCode } of partitions) if (errorCode !== 0) unwritten.push({ topic, partition, code: errorCode })
+  if (unwritten.some(({ code }) => coordinating.has(code))) cluster.forgetCoordinator(groupId)
+  return unwritten
 }
 
 /** How far a group is behind, as the server counts it. */

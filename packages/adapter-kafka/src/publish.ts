@@ -5,7 +5,7 @@ import type { Outgoing, Place, PublishReport } from '@posthorn/core/adapter'
 import { capabilities } from './capabilities.ts'
 import type { Cluster } from './cluster.ts'
 import { bytesOf, type Portion, produceBody, writeRecord } from './encode.ts'
-import { explain, fault, serverFault } from './explain.ts'
+import { explain, fault, produceFault, serverFault } from './explain.ts'
 import { readProduced } from './produced.ts'
 
 type Failure = PublishReport['failures'][number]
@@ -51,31 +51,37 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
     }
     /** What may be at the server. */
     const left = new Uint8Array(batch.length)
+    /** Places whose earlier part is not stored, or not known to be. */
+    const broken = new Set<string>()
     const work = (async () => {
       const parts = await partsOf(batch, fail)
       if (parts.length === 1) return await send([parts[0] as Part])
-      await Promise.all(nodesOf(parts).map((ofNode) => send(ofNode)))
+      for (const round of roundsOf(parts)) await Promise.all(byNode(round.filter(follows)).map(send))
     })()
 
-    /** Parts that go to one node, and each partition once: a second part of it follows in a request of its own. */
-    function nodesOf(parts: readonly Part[]): readonly Part[][] {
-      const requests: Part[][] = []
-      const rounds = new Map<string, number>()
-      const byKey = new Map<string, Part[]>()
+    /** Nothing is stored behind a gap: whoever sends what is missing again would find the order of a key turned round. */
+    function follows(part: Part): boolean {
+      if (!broken.has(placeOf(part))) return true
+      const text = `kafka: cannot send to "${part.topic}": what was before it in its partition is not stored`
+      for (const index of part.indexes) fail(index, 'failed', fault('UNAVAILABLE', text, 'failed'))
+      return false
+    }
+
+    function failPart(part: Part, outcome: Failure['outcome'], error: unknown): void {
+      broken.add(placeOf(part))
+      for (const index of part.indexes) fail(index, outcome, error)
+    }
+
+    /** What goes to one node leaves in one request. */
+    function byNode(parts: readonly Part[]): readonly Part[][] {
+      const requests = new Map<number | null, Part[]>()
       for (const part of parts) {
-        const place = `${part.topic} ${part.partition}`
-        const round = rounds.get(place) ?? 0
-        rounds.set(place, round + 1)
-        const key = `${leaderOf(part.topic, part.partition)} ${round}`
-        const known = byKey.get(key)
-        if (known !== undefined) known.push(part)
-        else {
-          const list = [part]
-          byKey.set(key, list)
-          requests.push(list)
-        }
+        const leader = leaderOf(part.topic, part.partition)
+        const known = requests.get(leader)
+        if (known === undefined) requests.set(leader, [part])
+        else known.push(part)
       }
-      return requests
+      return [...requests.values()]
     }
 
     async function send(parts: readonly Part[]): Promise<void> {
@@ -109,11 +115,12 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
         if (!signal.aborted) void cluster.look(first).catch(() => {})
         const outcome = asked ? 'unknown' : 'failed'
         const shown = asked || explain(error).outcome === 'failed' ? error : notSent(first, error)
-        for (const { indexes } of parts) for (const index of indexes) fail(index, outcome, shown)
+        for (const part of parts) failPart(part, outcome, shown)
         return
       }
       const again = new Set<string>()
-      for (const { topic, partition, indexes } of parts) {
+      for (const part of parts) {
+        const { topic, partition, indexes } = part
         const result = answered.get(topic)?.get(partition)
         if (result !== undefined && result.errorCode === 0 && result.offset >= 0) {
           indexes.forEach((index, at) => {
@@ -125,10 +132,10 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
         const error =
           result === undefined || result.errorCode === 0
             ? fault('UNAVAILABLE', `kafka: the server did not say what became of partition ${partition} of "${topic}"`, 'unknown')
-            : serverFault(result.errorCode, `sending to "${topic}"`)
+            : produceFault(result.errorCode, `sending to "${topic}"`)
         if (result !== undefined && moved.has(result.errorCode)) again.add(topic)
         const outcome = explain(error).outcome === 'failed' ? 'failed' : 'unknown'
-        for (const index of indexes) fail(index, outcome, error)
+        failPart(part, outcome, error)
       }
       for (const topic of again) await cluster.look(topic).catch(() => {})
     }
@@ -203,6 +210,22 @@ export function createPublisher(cluster: Cluster, topicAt: (place: Place) => str
   }
 
   return { publish }
+}
+
+const placeOf = ({ topic, partition }: Part): string => `${topic} ${partition}`
+
+/** Each partition once in each: a second part of it follows when the first one is stored. */
+function roundsOf(parts: readonly Part[]): readonly Part[][] {
+  const rounds: Part[][] = []
+  const counts = new Map<string, number>()
+  for (const part of parts) {
+    const round = counts.get(placeOf(part)) ?? 0
+    counts.set(placeOf(part), round + 1)
+    const known = rounds[round]
+    if (known === undefined) rounds[round] = [part]
+    else known.push(part)
+  }
+  return rounds
 }
 
 function refuseEarly(message: Outgoing): void {

@@ -115,11 +115,13 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       const open = [...subscriptions]
       const left = Promise.all(open.map((subscription) => subscription.end()))
       if (!until.aborted && open.length > 0) {
-        await Promise.race([
-          left,
-          cluster.pause(leaveMs),
-          new Promise((resolve) => until.addEventListener('abort', resolve, { once: true })),
-        ])
+        let hurry = (): void => {}
+        const hurried = new Promise<void>((resolve) => {
+          hurry = resolve
+        })
+        until.addEventListener('abort', hurry, { once: true })
+        await Promise.race([left, cluster.pause(leaveMs), hurried])
+        until.removeEventListener('abort', hurry)
       }
       cluster.close()
     },

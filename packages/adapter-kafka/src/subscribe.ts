@@ -12,6 +12,7 @@ import { committedOf, offsetsAt } from './offsets.ts'
 import { consumerOptions, type KafkaTopicOptions } from './options.ts'
 import type { Place } from './progress.ts'
 import { assignmentQueue } from './queue.ts'
+import { createRecovery } from './recovery.ts'
 import { openTransactions, type Transactions } from './transactions.ts'
 import { trimLanes } from './trim.ts'
 
@@ -56,6 +57,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   const fetcher = createFetcher(cluster, `fetch${on.number}`)
   let commits: Commits | null = null
   let over = false
+  /** What is given up now is somebody else's next. */
+  let handing = false
   let waiting: (() => void) | null = null
   let closing: Promise<unknown> = Promise.resolve()
   const keyOf = (at: string, partition: number): string => `${at} ${partition}`
@@ -98,6 +101,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       source: at,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
+      atomic: source.atomic,
       aliveUntil: () => member.aliveUntil(),
       hungry: (reader) => fetcher.hungry(reader),
       commit: (one) => (commits === null ? Promise.resolve('stale') : commits.settle(one)),
@@ -107,10 +111,10 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       spoiled(one, result) {
         one.end()
         // Still ours: what follows is read again from the position that the server has.
-        if (result === 'unknown') void again(at, partition)
+        if (result === 'unknown') void recovery.again(at, partition)
       },
-      outOfRange: (one) => void outOfRange(one, at, partition),
-      gone: (one) => void gone(one, at, partition),
+      outOfRange: (one) => void recovery.outOfRange(one),
+      gone: (one) => void recovery.gone(one),
       refused: failed,
       unreadable: (error) =>
         failed(
@@ -136,6 +140,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       (code) => failed(serverFault(code, `writing the positions of group "${groupId}"`)),
     )
     commits = mine
+    handing = false
     void present(mine)
     const starts: { readonly at: string; readonly partition: number; readonly place: Place }[] = []
     for (const [at, list] of partitions) {
@@ -177,29 +182,32 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     }
   }
 
-  function start(at: string, partition: number, place: Place): void {
+  function start(at: string, partition: number, place: Place, write = false): void {
     const one = new Owned(hostOf(at, partition), place)
     owned.set(keyOf(at, partition), one)
+    if (write) commits?.note(one)
     fetcher.add(one)
     queue.push(one)
   }
 
-  /** The partition is still ours, and its assignment is not. */
-  async function again(at: string, partition: number): Promise<void> {
-    const mine = commits
-    for (;;) {
-      try {
-        if (source.atomic) await fence(at, partition)
-        const place = (await committedOf(cluster, groupId, at, partition + 1)).get(partition)
-        const from = place ?? { offset: (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0, metadata: '' }
-        if (over || commits !== mine || mine === null || owned.has(keyOf(at, partition))) return
-        return start(at, partition, from)
-      } catch {
-        await cluster.pause(250)
-        if (over || commits !== mine || cluster.closed) return
-      }
-    }
-  }
+  const recovery = createRecovery<Owned>({
+    cluster,
+    event: (partition, note) => context.event('position-lost', { topic, group, partition, note }),
+    declareAgain: () => on.declareAgain(topic),
+    holder: () => (over || handing ? null : commits),
+    owns: (at, partition) => owned.has(keyOf(at, partition)),
+    async placeOf(at, partition) {
+      if (source.atomic) await fence(at, partition)
+      return (await committedOf(cluster, groupId, at, partition + 1)).get(partition)
+    },
+    async giveUp(one) {
+      const mine = commits
+      mine?.forget(one)
+      one.end()
+      await Promise.all([turns.get(one), mine?.hold(one)])
+    },
+    start,
+  })
 
   async function fence(at: string, partition: number): Promise<void> {
     const id = at === main ? `${groupId}__${partition}` : `${groupId}__${roleOf(at)}__${partition}`
@@ -238,10 +246,14 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
         list.push(output)
       }
       await own.run(byTopic, { groupId, topics: new Map([[at, new Map([[partition, one.place(finished)]])]]) })
+      recovery.goesWell(at, partition)
       return 'settled'
     } catch (error) {
       // Whatever went wrong, this producer is of no use any more.
       transactions.delete(keyOf(at, partition))
+      // It may have moved the position: what this one would write now could move it back.
+      mine.forget(one)
+      if (explain(error).code === 'UNAUTHORIZED') failed(error)
       if (!taken.has(codeOf(error) ?? 0)) return 'unknown'
       context.event('fenced', {
         topic,
@@ -258,6 +270,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
 
   // ── what ends ────────────────────────────────────────────────────────────────────────────────────────────────────
   async function handOver(limit: AbortSignal): Promise<void> {
+    handing = true
     for (const one of [...owned.values()]) {
       if (queue.withdraw(one)) void one.release()
       else one.leave()
@@ -290,7 +303,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       code === 'UNAUTHORIZED'
         ? fault(
             'UNAUTHORIZED',
-            `kafka: the right to read and settle "${topic}" as group "${groupId}" is missing: ${(error as Error).message}`,
+            `kafka: a right to read "${topic}", to settle it as group "${groupId}" or to write its outputs is missing: ${(error as Error).message}`,
             'failed',
           )
         : error
@@ -311,46 +324,6 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   function leave(): void {
     if (over) return
     member.leave()
-  }
-
-  async function outOfRange(one: Owned, at: string, partition: number): Promise<void> {
-    try {
-      const oldest = (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0
-      if (one.ended) return
-      context.event('position-lost', {
-        topic,
-        group,
-        partition,
-        note: `position ${one.position} of "${at}" is not in the log any more; it goes on from ${oldest}, the oldest message`,
-      })
-      one.moveTo(oldest)
-    } catch {
-      // Asked again by the next fetch.
-    }
-  }
-
-  const missing = new Map<string, Promise<void>>()
-  // Partitions of a topic that is not there: it is made again from its plan, or comes back by somebody else.
-  function gone(one: Owned, at: string, partition: number): Promise<void> {
-    const key = keyOf(at, partition)
-    const running = missing.get(key)
-    if (running !== undefined) return running
-    const work = (async () => {
-      if ((await cluster.look(at)) !== null) return
-      await cluster.pause(250)
-      if (one.ended || (await cluster.look(at)) !== null) return
-      context.event('position-lost', { topic, group, partition, note: `topic "${at}" is gone from the server` })
-      while (!one.ended && !cluster.closed) {
-        const made = await on.declareAgain(topic).catch(() => false)
-        if (made || (await cluster.look(at)) !== null) break
-        await cluster.pause(1000)
-      }
-      one.moveTo(0)
-    })()
-      .catch(() => {})
-      .finally(() => missing.delete(key))
-    missing.set(key, work)
-    return work
   }
 
   const subscription: Subscription = {

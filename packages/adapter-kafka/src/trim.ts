@@ -9,6 +9,7 @@ const everyMs = 300_000
 export function trimLanes(cluster: Cluster, groupId: string, owned: () => ReadonlyMap<string, readonly number[]>): () => void {
   const { clock, random } = cluster.context
   let cancel: (() => void) | null = null
+  let stopped = false
 
   async function trim(topic: string, partitions: readonly number[]): Promise<void> {
     const meta = cluster.known(topic)
@@ -24,11 +25,15 @@ export function trimLanes(cluster: Cluster, groupId: string, owned: () => Readon
   }
 
   function later(): void {
+    if (stopped) return
     cancel = clock.timer(everyMs * (0.75 + random() / 2), () => {
       // Without the right to delete, the lane grows as any log does.
       void Promise.all([...owned()].map(([topic, partitions]) => trim(topic, partitions))).then(later, later)
     })
   }
   later()
-  return () => cancel?.()
+  return () => {
+    stopped = true
+    cancel?.()
+  }
 }

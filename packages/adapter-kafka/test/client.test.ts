@@ -36,7 +36,7 @@ describe('the client behind its file', () => {
     for (const name of ['connect', 'authenticate', 'setVersions', 'setSupportAuthenticationProtocol', 'send', 'rejectRequests'])
       expect(typeof Connection.prototype[name], name).toBe('function')
     const Queue = inside('network/requestQueue/index.js') as { readonly prototype: Readonly<Record<string, unknown>> }
-    expect(typeof Queue.prototype['scheduleCheckPendingRequests']).toBe('function')
+    for (const name of ['scheduleCheckPendingRequests', 'maybeThrottle']) expect(typeof Queue.prototype[name], name).toBe('function')
   })
 
   it('is named in one file of ours', () => {

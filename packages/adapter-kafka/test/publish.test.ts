@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { ByteWriter } from '../src/bytes.ts'
 import type { Connection } from '../src/client.ts'
 import type { Cluster } from '../src/cluster.ts'
+import { explain } from '../src/explain.ts'
 import { createPublisher } from '../src/publish.ts'
 
 const message = (id: string, partition: number): Outgoing => ({
@@ -39,11 +40,15 @@ function answer(partitions: readonly (readonly [partition: number, code: number,
   return writer.done()
 }
 
-function publisher(reply: Buffer) {
+/** One answer for all requests, or one for each. */
+function publisher(replies: Buffer | Buffer[], asked: Buffer[] = []) {
   const connection = {
     lost: new AbortController().signal,
     close() {},
-    raw: async () => reply,
+    async raw({ body }: { readonly body: Buffer }) {
+      asked.push(body)
+      return Buffer.isBuffer(replies) ? replies : replies.shift()
+    },
     request: async () => ({}),
   } as unknown as Connection
   const meta = { leaders: [1, 1, 1], replicas: 1 }
@@ -89,5 +94,42 @@ describe('what an answer means', () => {
       [1, 'unknown'],
     ])
     expect([report.position(2), report.position(3)]).toEqual(['2:5', '2:6'])
+  })
+
+  it('a leader that lost its lead while the replicas confirmed may have stored it: its refusal is not known, and may be tried again', async () => {
+    const report = await publisher(
+      answer([
+        [0, 6, -1],
+        [1, 3, -1],
+      ]),
+    ).publish([message('a', 0), message('b', 1)], never)
+    expect(report.failures.map(({ index, outcome, error }) => [index, outcome, explain(error).outcome, explain(error).retryable])).toEqual([
+      [0, 'unknown', 'unknown', true],
+      [1, 'unknown', 'unknown', true],
+    ])
+  })
+
+  it('a part of a partition waits for the one before it: nothing is stored behind what is not', async () => {
+    const large = (id: string, partition: number): Outgoing => ({ ...message(id, partition), body: Buffer.alloc(600_000) })
+    const batch = [large('a', 0), large('b', 0), large('c', 0), large('d', 1), large('e', 1)]
+    const asked: Buffer[] = []
+    const report = await publisher(
+      [
+        answer([
+          [0, 19, -1],
+          [1, 0, 7],
+        ]),
+        answer([[1, 0, 8]]),
+      ],
+      asked,
+    ).publish(batch, never)
+    expect(report.failures.map(({ index, outcome, error }) => [index, outcome, explain(error).retryable])).toEqual([
+      [0, 'failed', true],
+      [1, 'failed', true],
+      [2, 'failed', true],
+    ])
+    expect(String(report.failures[1]?.error)).toContain('what was before it in its partition is not stored')
+    expect([report.position(3), report.position(4)]).toEqual(['1:7', '1:8'])
+    expect(asked.length).toBe(2)
   })
 })
