@@ -23,6 +23,7 @@ from mqtt_store import Store  # noqa: E402
 PATIENCE = 60.0
 HEADER = "h_"
 NULL = "ph-null"
+ESCAPED = "ph-escaped"
 CONTROL = "$CONTROL/dynamic-security/v1"
 BLIND = "the server is not ours, so nobody reads its files, and MQTT cannot tell"
 FOLDERS = ["topic", "group", "member", "dead", "retry", "delay"]
@@ -222,7 +223,15 @@ class Auditor:
     def parsed(self, partition, body, content_type, users, due=None):
         attributes, headers, transport, seen, undecodable = {}, {}, {}, {}, None
         is_event = any(name == "specversion" for name, _ in users)
+        escaped = next((value.split(" ") for name, value in users if name == ESCAPED), [])
         for name, value in users:
+            if name == ESCAPED:
+                continue
+            if name in escaped:
+                value = unquote(value)
+            if name.startswith("created") and name[7:] in ("traceparent", "tracestate", "baggage"):
+                attributes[name[7:]] = value
+                continue
             if name == NULL:
                 body = None if value == "null" else b""
             elif is_transport(name):
