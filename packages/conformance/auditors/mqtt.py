@@ -215,6 +215,8 @@ class Auditor:
             users += [(HEADER + name, value.decode("latin-1")) for name, value in (message.get("rawHeaders") or {}).items()]
         elif body is None:
             users.append((NULL, "null"))
+        if any(len(text.encode()) > 65535 for pair in users for text in pair):
+            raise Unsupported("a property of MQTT holds 65,535 bytes at most")
         if users:
             properties.UserProperty = users
         self.publish(f"{topic.replace('.', '/')}/@{partition}", body or b"", properties=properties)
