@@ -14,13 +14,14 @@ if (!existsSync(script)) {
   process.exit(1)
 }
 const help = args.includes('--help') || args.includes('-h')
-const named = ['redis', 'rabbitmq', 'mqtt'].filter((name) => args.includes(name) && !help)
+const named = ['redis', 'rabbitmq', 'kafka', 'mqtt'].filter((name) => args.includes(name) && !help)
 const started = []
 try {
   const servers = {}
   for (const name of named) {
     const { startBroker } = await import('./brokers/index.mjs')
-    const server = await startBroker(name)
+    // A Java machine is told to compile for speed.
+    const server = await startBroker(name, name === 'kafka' ? { fast: true } : {})
     started.push(server)
     const { url, title, profile, source } = server
     servers[name] = { url, title, profile, source }

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 const usage = `npm run broker NAME
 npm run broker -- NAME [--profile stock] [--port PORT]
 
-  NAME       redis, rabbitmq, mqtt (Mosquitto) or hivemq
+  NAME       redis, rabbitmq, kafka, mqtt (Mosquitto) or hivemq
   --profile  durable (what it acknowledged survives kill -9; the default) or stock (as its distribution ships it)
   --port     by default a free one
 

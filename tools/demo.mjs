@@ -8,7 +8,7 @@ import { root } from './lib/workspace.mjs'
 import { setup } from './setup.mjs'
 
 const script = join(root, 'examples', 'order-notification', 'src', 'demo.ts')
-const startable = ['redis', 'rabbitmq', 'mqtt']
+const startable = ['redis', 'rabbitmq', 'kafka', 'mqtt']
 
 /** Where a broker is given by the name of one that can be started; -1: nowhere. */
 const placeOf = (args) =>

@@ -23,7 +23,7 @@ export interface BrokerUser {
   readonly rules?: string
   /** RabbitMQ: regular expressions over the names in the virtual host, each by default `.*`. */
   readonly permissions?: { readonly configure?: string; readonly write?: string; readonly read?: string }
-  /** RabbitMQ and Mosquitto: for example `administrator`. By default none. */
+  /** RabbitMQ and Mosquitto: for example `administrator`. Kafka: `super`, who may do everything whatever is denied. By default none. */
   readonly tags?: readonly string[]
 }
 
@@ -46,6 +46,8 @@ export interface BrokerOptions {
   readonly sentinel?: boolean
   /** RabbitMQ: more plugins to enable. By default none. Their ports must be set with `settings`. */
   readonly plugins?: readonly string[]
+  /** Kafka: for measurements: a machine with 1 GB that compiles for speed, not for a quick start. */
+  readonly fast?: boolean
   /** RabbitMQ: virtual hosts besides `/`; the URL names the first. */
   readonly vhosts?: readonly string[]
 }
@@ -65,6 +67,10 @@ export interface RunningBroker {
   readonly profile: 'durable' | 'graceful' | 'volatile'
   /** The server's process, while it runs here. */
   readonly pid: number | undefined
+  /** Its further ports. Kafka: a listener without users and encryption for administration, and the controller's. Empty where others run it. */
+  readonly extra: readonly number[]
+  /** The command line of one of the server's own programs, as `control` names them; empty where there is none. */
+  command(tool: string): readonly string[]
   /** Its configuration, data and log (`server.log`); gone after `stop`. */
   readonly folder: string
   /** Starts it again on the same data and port; does nothing while it runs. Resolves when it answers its protocol. */
@@ -79,7 +85,7 @@ export interface RunningBroker {
    * folder, with the users and virtual hosts of the options.
    */
   wipe(): Promise<void>
-  /** One command of administration, without a client library: a Redis command, or arguments of `rabbitmqctl`. Answers what it printed. */
+  /** One command of administration, without a client library: a Redis command, arguments of `rabbitmqctl`, or one of Kafka's programs (`topics`, `groups`, `acls`, `configs`) with its arguments. Answers what it printed. */
   control(args: readonly string[]): Promise<string>
   /** Ends it and removes its folder. */
   stop(): Promise<void>
@@ -119,3 +125,9 @@ export function makeTls(folder: string): Promise<TlsFiles>
  * cache. Throws when there is no Python or the packages cannot be had.
  */
 export function pythonWith(packages: readonly string[]): Promise<string>
+
+/** Several Kafka nodes on this machine, with as many copies of everything. Each may be killed, frozen and started again. */
+export function startKafkaCluster(
+  count?: number,
+  options?: BrokerOptions,
+): Promise<{ readonly nodes: readonly RunningBroker[]; readonly url: string; stop(): Promise<void> }>

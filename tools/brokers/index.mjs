@@ -2,12 +2,14 @@
 import { findKind } from './find.mjs'
 import { hivemq, hivemqServer } from './hivemq.mjs'
 import { startInstance } from './instance.mjs'
+import { kafka, kafkaServer } from './kafka.mjs'
 import { BrokerMissing } from './missing.mjs'
 import { mqtt, mqttServer } from './mqtt.mjs'
 import { rabbitmq, rabbitmqServer } from './rabbitmq.mjs'
 import { redis, redisServer } from './redis.mjs'
 import { answerText, redisCommands } from './resp.mjs'
 
+export { startKafkaCluster } from './kafka-cluster.mjs'
 export { BrokerMissing } from './missing.mjs'
 export { pythonWith } from './python.mjs'
 export { makeTls } from './tls.mjs'
@@ -23,6 +25,13 @@ const kinds = {
     server: rabbitmqServer,
     control: async () => {
       throw new Error('rabbitmqctl reaches only servers that were started here')
+    },
+  },
+  kafka: {
+    find: kafka,
+    server: kafkaServer,
+    control: async () => {
+      throw new Error("Kafka's programs reach only servers that were started here")
     },
   },
   hivemq: {
@@ -60,6 +69,8 @@ function external(name, kind, found) {
     port: Number(new URL(found.url).port),
     profile: found.profile,
     pid: undefined,
+    extra: [],
+    command: () => [],
     folder: '',
     start: async () => {},
     signal: refuse('signalled'),

@@ -13,11 +13,11 @@ import { runFolder } from './runs.mjs'
 const logTail = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').slice(-15).join('\n') : '')
 const portInUse = /address already in use|eaddrinuse/i
 
-/** Starts a server of a kind; `port` is taken as given, or a free one is found. `bind` is the address that it listens at. */
-export async function startInstance(kind, { port: wanted, bind = '127.0.0.1' } = {}) {
+/** Starts a server of a kind; `port` and `extra` are taken as given, or free ones are found. `bind` is the address that it listens at. */
+export async function startInstance(kind, { port: wanted, extra: given, bind = '127.0.0.1' } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const port = wanted ?? (await freePort())
-    const extra = []
+    const extra = [...(given ?? [])]
     while (extra.length < (kind.extraPorts ?? 0)) extra.push(await freePort())
     const folder = mkdtempSync(join(runFolder(), `${kind.name}-`))
     const release = () => {
@@ -48,7 +48,7 @@ function createInstance(kind, at, release) {
   async function boot() {
     if (stopped) throw new Error(`${title} on port ${port} was stopped for good; its data is gone`)
     mkdirSync(folder, { recursive: true })
-    kind.configure(at)
+    await kind.configure(at)
     if (companions.length === 0) {
       const commands = kind.companions?.(at) ?? []
       for (const command of commands) companions.push(await startChild({ ...command, log: join(folder, 'companions.log') }))
@@ -96,6 +96,10 @@ function createInstance(kind, at, release) {
     port,
     folder,
     url: kind.url(port),
+    /** Ports besides its own, as the kind uses them. */
+    extra: at.extra,
+    /** The command of one of the server's own programs, for whoever runs it himself. */
+    command: (tool) => kind.toolCommand?.(tool, at) ?? [],
     get pid() {
       return child === undefined || child.end !== undefined ? undefined : child.pid
     },

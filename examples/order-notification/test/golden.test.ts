@@ -51,7 +51,7 @@ describe('the golden log of the example', () => {
     expect(await goldenLog('memory:golden-again', orders)).toEqual(embedded)
   })
 
-  for (const name of ['redis', 'rabbitmq', 'mqtt'] as const) {
+  for (const name of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
     it(`is the same on ${name}`, { timeout: 120_000 }, async ({ skip }) => {
       const server = await started(name, skip)
       try {

@@ -41,7 +41,7 @@ function open(name: string, env: NodeJS.ProcessEnv): Terminal {
   }
 }
 
-for (const broker of ['redis', 'rabbitmq', 'mqtt'] as const) {
+for (const broker of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
   it(`the services, each started on its own, are one application on ${broker}`, { timeout: 120_000 }, async ({ skip }) => {
     if (process.env.POSTHORN_STRICT !== '1') {
       const found = await findBroker(broker)

@@ -3,9 +3,11 @@
 
 import type { AdapterContext, Assignment, Delivery, SettleResult, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
+import { answered } from './answers.ts'
 import { applied } from './applied.ts'
 import type { Wire } from './connections.ts'
 import { decode, deliveriesOf } from './decode.ts'
+import { explain } from './explain.ts'
 
 /** One message that the channel holds unacknowledged: what core is given, and its own token. Of the client's message it keeps the bytes alone. */
 class Held implements Delivery {
@@ -49,9 +51,6 @@ export interface AssignmentHost {
 
 const nothing: Promise<readonly Delivery[]> = Promise.resolve(Object.freeze([]))
 const closeMs = 5000
-/** A settlement's answer is missed after this long, in milliseconds, and then looked for every so often. */
-const answerMs = 10_000
-const lookMs = 500
 /** So many do not wait for the answer to those before them: the server hands out more only for what it knows to be acknowledged. */
 const ackAtOnce = 100
 const stale: Promise<SettleResult> = Promise.resolve('stale')
@@ -279,29 +278,14 @@ export class QueueAssignment implements Assignment {
     const channel = this.#channel as Channel
     const { wire, context, source } = this.#host
     if (this.#over) return 'unknown'
-    let cancel = (): void => {}
     try {
       this.#acknowledge(due)
-      const { clock } = context
-      const askedAt = clock.monotonic()
-      const answered = channel.prefetch(source.maxUnsettled).then(() => true)
-      const late = new Promise<boolean>((resolve) => {
-        const look = (): void => {
-          // Later questions of the connection were answered, and this one was not: its answer is lost, and with it the channel's order.
-          if (wire.answeredAt > askedAt) resolve(false)
-          else cancel = clock.timer(lookMs, look)
-        }
-        cancel = clock.timer(answerMs, look)
-      })
-      if (await Promise.race([answered, late])) {
-        wire.heard()
-        return 'settled'
-      }
-      void this.release()
-    } catch {
-      // The channel has ended.
-    } finally {
-      cancel()
+      await answered(wire, context.clock, channel.prefetch(source.maxUnsettled))
+      wire.heard()
+      return 'settled'
+    } catch (error) {
+      // Otherwise the channel has ended.
+      if (explain(error).code === 'TIMED_OUT') void this.release()
     }
     return 'unknown'
   }

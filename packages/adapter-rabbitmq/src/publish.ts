@@ -1,6 +1,7 @@
 // Publishing: persistent, mandatory and confirmed, on one channel per topic, so that what a refusal costs is that topic's alone.
 // Nothing is published twice here: what was on its way when a channel ended is unknown, and core repeats it.
 
+import { setMaxListeners } from 'node:events'
 import type { Outgoing, PublishReport } from '@posthorn/core/adapter'
 import { capabilities } from './capabilities.ts'
 import type { Link } from './connections.ts'
@@ -95,7 +96,10 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
       )
     const report = createReport(batch.length)
     signal.addEventListener('abort', report.abort, { once: true })
-    for (const [key, indexes] of byOutlet(batch)) void send(key, indexes, batch, signal, report)
+    const groups = byOutlet(batch)
+    // Each may wait for its channel, and listens meanwhile.
+    if (groups.size > 4) setMaxListeners(0, signal)
+    for (const [key, indexes] of groups) void send(key, indexes, batch, signal, report)
     try {
       return await report.result
     } finally {

@@ -3,6 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import type { AdapterContext, Assignment, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
+import { answered } from './answers.ts'
 import type { AssignmentHost } from './assignment.ts'
 import { QueueAssignment } from './assignment.ts'
 import type { Link, Wire } from './connections.ts'
@@ -99,7 +100,7 @@ export function readQueue(options: ReaderOptions): QueueReader {
       reason = error
       assignment.end()
     })
-    const mine = await unlessLost(wire, stopped.signal, opening).catch((error: unknown) => {
+    const mine = await unlessLost(wire, stopped.signal, answered(wire, clock, opening)).catch((error: unknown) => {
       opening.then((late) => late.close()).catch(() => {})
       throw error
     })
@@ -110,8 +111,8 @@ export function readQueue(options: ReaderOptions): QueueReader {
       const consuming = (async () => {
         const queue = await options.queue(mine)
         if (!options.exclusive && source.kind !== 'broadcast') assignment.consumes(queue)
-        await mine.prefetch(source.maxUnsettled)
-        await mine.consume(
+        await answered(wire, clock, mine.prefetch(source.maxUnsettled))
+        const accepting = mine.consume(
           queue,
           (message) => {
             if (message !== null) return assignment.receive(message)
@@ -125,6 +126,7 @@ export function readQueue(options: ReaderOptions): QueueReader {
             ...(options.priority === undefined ? {} : { priority: options.priority }),
           },
         )
+        await answered(wire, clock, accepting)
       })()
       await unlessLost(wire, stopped.signal, consuming)
     } catch (error) {

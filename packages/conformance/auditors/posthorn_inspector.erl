@@ -43,6 +43,7 @@ serve(Socket) ->
         {ok, Request} ->
             Answer =
                 try
+                    booted(),
                     [Name | Args] = rabbit_json:decode(Request),
                     #{value => ask(Name, Args)}
                 catch
@@ -52,6 +53,13 @@ serve(Socket) ->
             serve(Socket);
         {error, _} ->
             ok
+    end.
+
+%% A node that starts answers before it has found its exchanges and queues.
+booted() ->
+    case rabbit:is_running() of
+        true -> ok;
+        false -> timer:sleep(20), booted()
     end.
 
 text(Chars) -> unicode:characters_to_binary(Chars).

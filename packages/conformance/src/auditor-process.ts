@@ -27,8 +27,8 @@ export interface AuditorProcess extends Auditor {
   call(name: string, ...args: readonly unknown[]): Promise<unknown>
 }
 
-/** The path of an auditor of this package: `redis` needs redis-py, `rabbitmq` needs pika, `mqtt` needs paho-mqtt. */
-export function auditorProgram(name: 'redis' | 'rabbitmq' | 'mqtt'): string {
+/** The path of an auditor of this package: `redis` needs redis-py, `rabbitmq` pika, `kafka` kafka-python, `mqtt` paho-mqtt. */
+export function auditorProgram(name: 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'): string {
   return fileURLToPath(new URL(`../auditors/${name}.py`, import.meta.url))
 }
 

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { MemoryProfile } from '@posthorn/core/testing'
 import { bundled } from './bundle.ts'
+import { realClock } from './clock.ts'
 import { faultLines, faultReport } from './fault-report.ts'
 import { readsTypeScript } from './fork-args.ts'
 import type { Harness } from './harness.ts'
@@ -156,6 +157,8 @@ async function main(): Promise<void> {
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(reports, null, 1)}\n`)
   say([countLine(reports)])
   process.exitCode = reports.some((report) => report.totals.fail + report.totals.vacuous > 0) ? 1 : 0
+  // What a clause that failed has left open must not hold the process.
+  if (file !== undefined && process.exitCode !== 0) realClock.timer(1000, () => process.exit())
 }
 
 try {

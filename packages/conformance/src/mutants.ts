@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { realClock } from './clock.ts'
 import { allMutants, needServers, serverMutants } from './mutants/index.ts'
-import { layOutTests, runTests, type Server } from './mutants/live-tests.ts'
+import { isServer, layOutTests, runTests, type Server, servers } from './mutants/live-tests.ts'
 import type { Mutant } from './mutants/mutant.ts'
 
 const packages = fileURLToPath(new URL('../../', import.meta.url))
@@ -29,6 +29,7 @@ const sources = {
   suite: 'conformance/src',
   redis: 'adapter-redis/src',
   rabbitmq: 'adapter-rabbitmq/src',
+  kafka: 'adapter-kafka/src',
   mqtt: 'adapter-mqtt/src',
 } as const
 const builds = {
@@ -37,10 +38,11 @@ const builds = {
   suite: 'conformance/dist',
   redis: 'redis/dist',
   rabbitmq: 'rabbitmq/dist',
+  kafka: 'kafka/dist',
   mqtt: 'mqtt/dist',
 } as const
 /** What an adapter's package and its harness import besides the project's own. */
-const clients = { redis: 'ioredis', rabbitmq: 'amqplib', mqtt: 'mqtt' } as const
+const clients = { redis: 'ioredis', rabbitmq: 'amqplib', kafka: 'kafkajs', mqtt: 'mqtt' } as const
 const childMs = 180_000
 const serverMs = 420_000
 
@@ -115,8 +117,7 @@ function plant(mutant: Mutant, folder: string): string | undefined {
   if (typeof patched === 'string') return patched
   for (const { where, file, text } of patched) {
     // A harness may read the adapter's source.
-    if (where === 'redis' || where === 'rabbitmq' || where === 'mqtt')
-      writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
+    if (isServer(where)) writeFileSync(join(folder, 'node_modules', '@posthorn', where, 'src', file), text)
     const compilerOptions = {
       module: compiler.ModuleKind.ESNext,
       target: compiler.ScriptTarget.ES2023,
@@ -230,7 +231,7 @@ async function judgeUnchanged(
     )
     const failed = results.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const passed = broke === undefined && failed.length === 0
-    const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}`).join(', ')
+    const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}: ${clause.reason ?? clause.verdict}`).join('; ')
     return {
       passed,
       line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${server ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
@@ -257,14 +258,14 @@ async function judgeUnchangedTests(mutants: readonly Mutant[], server: Server): 
   }
 }
 
-/** Runs jobs, some at a time, and reports each as it ends. */
+/** Runs jobs, some at a time, reports each as it ends, and answers in their order. */
 async function inLanes(jobs: readonly (() => Promise<Verdict>)[], lanes: number): Promise<readonly Verdict[]> {
   const verdicts: Verdict[] = []
-  let next = 0
+  const left = jobs.entries()
   const lane = async (): Promise<void> => {
-    for (let job = jobs[next++]; job !== undefined; job = jobs[next++]) {
+    for (const [index, job] of left) {
       const verdict = await job()
-      verdicts.push(verdict)
+      verdicts[index] = verdict
       process.stdout.write(`${verdict.line}\n`)
     }
   }
@@ -277,7 +278,7 @@ async function main(): Promise<void> {
     options: {
       only: { type: 'string' },
       seeds: { type: 'string' },
-      jobs: { type: 'string', default: '2' },
+      jobs: { type: 'string' },
       whole: { type: 'boolean', default: false },
       each: { type: 'boolean', default: false },
       server: { type: 'string' },
@@ -286,8 +287,7 @@ async function main(): Promise<void> {
   const wanted = values.only?.split(',')
   const asked = ({ id }: { readonly id: string }): boolean => wanted === undefined || wanted.includes(id)
   const { server } = values
-  if (server !== undefined && server !== 'redis' && server !== 'rabbitmq' && server !== 'mqtt')
-    throw new Error('--server must be redis, rabbitmq or mqtt')
+  if (server !== undefined && !isServer(server)) throw new Error(`--server must be one of ${servers.join(', ')}`)
   const seeds = values.seeds ?? (server === undefined ? '5' : '1')
   const chosen = (server === undefined ? allMutants : serverMutants.filter(({ where }) => where === server)).filter(asked)
   const mutants = values.each
@@ -300,21 +300,18 @@ async function main(): Promise<void> {
       `skipped   ${id.padEnd(7)}            ${what}  (a bug of the adapter of ${on.join(', ')}; ${killedBy.join(', ')})\n`,
     )
   }
-  const jobs = Math.max(1, Number(values.jobs))
+  // With a server most of the time is spent waiting for it.
+  const jobs = Math.max(1, Number(values.jobs ?? (server === undefined ? 2 : 5)))
   const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
-  const unchanged = await inLanes(
-    [
-      ...profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
-      ...(server !== undefined && mutants.some(({ killedByTest }) => killedByTest !== undefined)
-        ? [() => judgeUnchangedTests(mutants, server)]
-        : []),
-    ],
-    jobs,
-  )
-  const verdicts = await inLanes(
-    mutants.map((mutant) => () => judge(mutant, { seeds, whole: values.whole, server })),
-    jobs,
-  )
+  const clean = [
+    ...profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
+    ...(server !== undefined && mutants.some(({ killedByTest }) => killedByTest !== undefined)
+      ? [() => judgeUnchangedTests(mutants, server)]
+      : []),
+  ]
+  const bugs = mutants.map((mutant) => () => judge(mutant, { seeds, whole: values.whole, server }))
+  const results = await inLanes([...clean, ...bugs], jobs)
+  const [unchanged, verdicts] = [results.slice(0, clean.length), results.slice(clean.length)]
   const killed = verdicts.filter((verdict) => verdict.passed).length
   const unclean = unchanged.filter((verdict) => !verdict.passed).length
   const score = verdicts.length === 0 ? 0 : (100 * killed) / verdicts.length

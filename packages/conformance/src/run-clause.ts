@@ -201,7 +201,7 @@ function catchStrays(journal: Journal, written: string[], problems: string[], ex
   const rejection = stray('unhandled rejection')
   const exception = stray('uncaught exception')
   const warning = (found: Error): void => {
-    if (found.name === 'MaxListenersExceededWarning') problems.push(`warning: ${found.message}`)
+    if (found.name === 'MaxListenersExceededWarning') problems.push(`warning: ${found.stack ?? found.message}`)
   }
   const write = process.stderr.write
   process.on('unhandledRejection', rejection)

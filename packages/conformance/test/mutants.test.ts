@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { allClauses } from '@posthorn/conformance'
 import { expect, it } from 'vitest'
 import { allMutants, needServers, serverMutants } from '../src/mutants/index.ts'
+import { isServer } from '../src/mutants/live-tests.ts'
 
 const places = {
   core: '../../core/src',
@@ -10,6 +11,7 @@ const places = {
   suite: '../src',
   redis: '../../adapter-redis/src',
   rabbitmq: '../../adapter-rabbitmq/src',
+  kafka: '../../adapter-kafka/src',
   mqtt: '../../adapter-mqtt/src',
 } as const
 const planted = [...allMutants, ...serverMutants]
@@ -48,10 +50,8 @@ it('plants in an adapter only what is listed as needing a server, once for each'
   expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([])
 })
 
-it('plants in both adapters all that makes sense there', () => {
-  const wanted = needServers.flatMap(({ id, on }) =>
-    on.filter((where) => where === 'redis' || where === 'rabbitmq' || where === 'mqtt').map((where) => `${id} ${where}`),
-  )
+it('plants in the adapters all that makes sense there', () => {
+  const wanted = needServers.flatMap(({ id, on }) => on.map((where) => `${id} ${where}`))
   expect(serverMutants.map(({ id, where }) => `${id} ${where}`).sort()).toEqual(wanted.sort())
 })
 
@@ -59,7 +59,7 @@ it('names for each bug what notices it: clauses, or a test of the adapter that i
   const wrong = planted.flatMap(({ id, where, killedBy, killedByTest }) => {
     if ((killedByTest === undefined) === (killedBy.length === 0)) return [`${id} ${where}: neither, or both`]
     if (killedByTest === undefined) return []
-    if (where !== 'redis' && where !== 'rabbitmq' && where !== 'mqtt') return [`${id}: a test is not run for a bug of ${where}`]
+    if (!isServer(where)) return [`${id}: a test is not run for a bug of ${where}`]
     const { file, name } = killedByTest
     const text = readFileSync(new URL(`${places[where]}/../${file}`, import.meta.url), 'utf8')
     const titles = text.split('\n').filter((line) => /^\s*it\(/.test(line) && new RegExp(`\\b${name}\\b`).test(line))

@@ -62,17 +62,17 @@ export async function joinTopic(
         )
         // An adapter that is slow to give up must not hold the caller: what it subscribes after this leaves by its signal.
         const assignments = await Promise.race([asked, unlessAborted(attempt.signal)])
-        cancel()
-        options.signal.removeEventListener('abort', stop)
         if (attempt.signal.aborted) throw givenUp()
         return assignments
       } catch (error) {
-        cancel()
-        options.signal.removeEventListener('abort', stop)
+        leaving.signal.removeEventListener('abort', stop)
         if (options.signal.aborted) throw givenUp()
         const failure = context.wrap(error, plan.attempted)
         if (!failure.retryable || clock.monotonic() >= options.deadline) throw failure
         await pause(Math.min(2_000, firstTryMs * 2 ** Math.min(tries, 5)))
+      } finally {
+        cancel()
+        options.signal.removeEventListener('abort', stop)
       }
     }
   }

@@ -22,9 +22,8 @@ Replays ${allOrders.toLocaleString('en')} real purchases through an order servic
 
   --orders N     only the first N purchases (1 to ${allOrders})
   --rate N       N orders per second; without it as fast as they are taken
-  --broker NAME  memory (the embedded broker), redis, rabbitmq or mqtt (a real server, started for this run and taken away
-                 afterwards); or the URL of a server that runs: redis://host, amqp://user:password@host, mqtt://host. Kafka comes
-                 with the next release
+  --broker NAME  memory (the embedded broker), redis, rabbitmq, kafka or mqtt (a real server, started for this run and taken away
+                 afterwards); or the URL of a server that runs: redis://host, amqp://user:password@host, kafka://host, mqtt://host
   --keep         leave the services running afterwards and show where they are, until Ctrl-C
   --json         only the report, for programs, on stdout
   --help         this text
@@ -36,9 +35,9 @@ const names = ['--orders', '--rate', '--broker', '--keep', '--json', '--help']
 const realBrokers = [
   { name: 'redis', title: 'Redis', schemes: ['redis', 'rediss'] },
   { name: 'rabbitmq', title: 'RabbitMQ', schemes: ['amqp', 'amqps'] },
+  { name: 'kafka', title: 'Kafka', schemes: ['kafka'] },
   { name: 'mqtt', title: 'MQTT', schemes: ['mqtt', 'mqtts'] },
 ]
-const laterBrokers = [{ name: 'kafka', title: 'Kafka', schemes: ['kafka'] }]
 
 /** `started`: the server that was started for this run, as `npm run demo` says it in `POSTHORN_DEMO_SERVER`. */
 export function parseCommand(args: readonly string[], started: string | undefined = undefined): Command {
@@ -95,9 +94,7 @@ function brokerTarget(value: string): { readonly url: string; readonly title: st
     return refuse(
       `${real.title} by its name is started by \`npm run demo -- --broker ${real.name}\`; here --broker takes the URL of a server that runs.`,
     )
-  const later = laterBrokers.find(named)
-  if (later !== undefined) return refuse(`${later.title} comes with the next release: @posthorn/${later.name} is not installed.`)
-  const known = ['memory', ...[...realBrokers, ...laterBrokers].map(({ name }) => name)]
+  const known = ['memory', ...realBrokers.map(({ name }) => name)]
   return refuse(`--broker does not know "${scheme}".${suggest(scheme, known)} There are ${known.join(', ')}.`)
 }
 

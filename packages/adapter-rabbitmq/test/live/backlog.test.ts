@@ -1,7 +1,8 @@
 // Many messages that wait: all of them are handled, each time, whatever the window and however fast the handlers.
 
+import { until } from '@posthorn/conformance/live'
 import { afterEach, expect, it } from 'vitest'
-import { keyed, live, orders, unkeyed, until } from './server.ts'
+import { keyed, live, orders, unkeyed } from './server.ts'
 
 const count = 20_000
 

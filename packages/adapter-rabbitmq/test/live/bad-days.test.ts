@@ -4,6 +4,19 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import {
+  canary,
+  collect,
+  jobs,
+  latch,
+  type NumberedOrder,
+  sendAll,
+  sorted,
+  until,
+  upTo,
+  type Witness,
+  witness,
+} from '@posthorn/conformance/live'
 import { type Broker, type ConnectOptions, connect, topic, unchecked } from '@posthorn/core'
 import { type RabbitmqOptions, rabbitmq } from '@posthorn/rabbitmq'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -15,25 +28,14 @@ import {
   startBroker,
   type TlsFiles,
 } from '../../../../tools/brokers/index.mjs'
-import { canary, until, type Witness, witness } from './witness.ts'
-
-interface Order {
-  readonly n: number
-  readonly text?: string
-}
 
 const found = await findBroker('rabbitmq')
 const where = found.available ? found.title : `skipped: ${found.reason}`
 const skip = !found.available
 
-let made = 0
 let server: RunningBroker
 let seen: Witness
 const open: Broker[] = []
-
-const jobs = (name: string, maxBytes = 1_048_576) =>
-  topic(`${name}-${++made}`, { schema: unchecked<Order>(), groups: ['workers'], maxBytes })
-type Jobs = ReturnType<typeof jobs>
 
 async function connected(options: RabbitmqOptions = {}, more: ConnectOptions = {}): Promise<Broker> {
   const broker = await connect(rabbitmq({ url: server.url, heartbeatMs: 2000, ...options }), { ...seen.options, ...more })
@@ -60,17 +62,19 @@ function onServer(title: string, options: () => BrokerOptions, tests: () => void
   })
 }
 
-/** Handles everything and keeps the numbers. */
-async function collect(broker: Broker, from: Jobs): Promise<number[]> {
-  const numbers: number[] = []
-  await broker.consume(from, { group: 'workers' }, ({ value }) => void numbers.push(value.n))
-  return numbers
+/** Waits until the server has sent so many more frames on each connection: on an idle one these are heartbeats, two in `heartbeatMs`. */
+async function heartbeats(count: number): Promise<void> {
+  const sent = async (): Promise<ReadonlyMap<string, number>> => {
+    const lines = (await server.control(['list_connections', 'pid', 'send_cnt', '--silent'])).trim().split('\n')
+    return new Map(lines.map((line) => line.split('\t')).map(([pid, frames]) => [pid ?? '', Number(frames)]))
+  }
+  const first = await sent()
+  expect(first.size).toBeGreaterThan(1)
+  await until('heartbeats go on', async () => {
+    const now = await sent()
+    return [...first].every(([pid, frames]) => (now.get(pid) ?? Number.NaN) >= frames + count)
+  })
 }
-
-const sendAll = (broker: Broker, to: Jobs, start: number, count: number): Promise<unknown> =>
-  Promise.all(Array.from({ length: count }, (_, n) => broker.producer(to).send({ n: start + n })))
-const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
-const sorted = (numbers: readonly number[]): number[] => [...new Set(numbers)].sort((a, b) => a - b)
 
 const users = [
   { name: 'posthorn', password: canary },
@@ -178,13 +182,10 @@ onServer(
     ] as const)('rides out an alarm of %s: sends wait, consumers finish, nothing is lost', async (_, raise, clear) => {
       const orders = jobs('alarmed')
       const broker = await connected()
-      let release = (): void => {}
-      const gate = new Promise<void>((resolve) => {
-        release = resolve
-      })
+      const gate = latch()
       const numbers: number[] = []
       await broker.consume(orders, { group: 'workers', concurrency: 4 }, async ({ value }) => {
-        await gate
+        await gate.opened
         numbers.push(value.n)
       })
       await sendAll(broker, orders, 0, 100)
@@ -194,11 +195,11 @@ onServer(
         expect(['TIMED_OUT', 'UNAVAILABLE']).toContain(error.code)
         expect(error.messageId).toBe('late')
         await until('it is told', () => seen.events.some(({ event, reason }) => event === 'adapter' && reason === 'blocked'))
-        release()
+        gate.open()
         await until('what is there is handled', () => sorted(numbers.filter((n) => n < 100)).length === 100)
         const waiting = broker.producer(orders, { timeoutMs: 60_000 }).send({ n: 100 })
-        // Longer than the heartbeats of a dead connection: an alarm is no death.
-        await new Promise((resolve) => setTimeout(resolve, 6000))
+        // A connection is dead after four of these: an alarm is no death.
+        await heartbeats(6)
         await server.control([...clear])
         await waiting
       } finally {
@@ -238,7 +239,7 @@ onServer(
 
     it('serves who sends and handles', async () => {
       const orders = jobs('orders')
-      const accounts = `accounts-${++made}`
+      const accounts = jobs('accounts').name
       const rights = permissions('shop', orders.name).map((right, at) => `${right}|${permissions('shop', accounts)[at]}`)
       expect(rights.length).toBe(3)
       await server.control(['add_user', 'shop', canary])
@@ -258,7 +259,7 @@ onServer(
       expect(await broker.lag(orders, 'workers')).toMatchObject({ members: 1, backlog: 0 })
 
       const keyed = topic(accounts, {
-        schema: unchecked<Order>(),
+        schema: unchecked<NumberedOrder>(),
         key: ({ n }) => `${n}`,
         groups: ['workers'],
         partitions: 2,

@@ -1,7 +1,8 @@
 // What consuming has to hold against a real server; each test is named after the trap it walks into.
 
+import { until } from '@posthorn/conformance/live'
 import { afterEach, expect, it } from 'vitest'
-import { keyed, type Live, live, orders, unkeyed, until } from './server.ts'
+import { keyed, type Live, live, orders, unkeyed } from './server.ts'
 
 const partitionQueues = (topic: { readonly name: string }): readonly string[] => [0, 1, 2, 3].map((p) => `${topic.name}__email:${p}`)
 

@@ -94,15 +94,6 @@ export const keyed = (options: { readonly groups?: readonly string[]; readonly p
 export const unkeyed = (options: { readonly groups?: readonly string[] } = {}) =>
   defineTopic(`plain-${++made}.${process.pid}`, { schema: unchecked<Order>(), groups: ['email'], ...options })
 
-/** Waits for a condition, and says what it was when it does not come. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {
-  const deadline = performance.now() + withinMs
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
 /** So many orders of so many keys. */
 export const orders = (count: number, keys = 8, from = 0): readonly Order[] =>
   Array.from({ length: count }, (_, index) => ({ n: from + index, k: `k${(from + index) % keys}` }))

@@ -3,11 +3,12 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { until } from '@posthorn/conformance/live'
 import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
 import { rabbitmq } from '@posthorn/rabbitmq'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { makeTls } from '../../../../tools/brokers/index.mjs'
-import { keyed, live, type Order, orders, unkeyed, until } from './server.ts'
+import { keyed, live, type Order, orders, unkeyed } from './server.ts'
 
 const failure = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(

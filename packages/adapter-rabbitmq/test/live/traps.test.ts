@@ -2,10 +2,11 @@
 
 import { readFileSync } from 'node:fs'
 import { createServer, type Socket, connect as tcp } from 'node:net'
+import { until } from '@posthorn/conformance/live'
 import type { Assignment, Delivery, Outgoing, Session, Source } from '@posthorn/core/adapter'
 import { rabbitmq } from '@posthorn/rabbitmq'
 import { afterEach, expect, it } from 'vitest'
-import { keyed, type Live, live, orders, unkeyed, until } from './server.ts'
+import { keyed, type Live, live, orders, unkeyed } from './server.ts'
 
 const never = new AbortController().signal
 const closers: (() => Promise<unknown>)[] = []

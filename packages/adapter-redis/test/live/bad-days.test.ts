@@ -4,7 +4,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Broker, type ConnectOptions, connect, topic, unchecked } from '@posthorn/core'
+import { canary, collect, jobs, latch, sendAll, sorted, until, upTo, type Witness, witness } from '@posthorn/conformance/live'
+import { type Broker, type ConnectOptions, connect } from '@posthorn/core'
 import { type RedisOptions, redis } from '@posthorn/redis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -15,29 +16,18 @@ import {
   startBroker,
   type TlsFiles,
 } from '../../../../tools/brokers/index.mjs'
-import { canary, until, type Witness, witness } from './witness.ts'
-
-interface Order {
-  readonly n: number
-  readonly text?: string
-}
 
 const found = await findBroker('redis')
 const where = found.available ? found.title : `skipped: ${found.reason}`
 const skip = !found.available
+const leaseMs = 2000
 
-let made = 0
 let server: RunningBroker
 let seen: Witness
 const open: Broker[] = []
 
-const jobs = (name: string, maxBytes = 1_048_576) =>
-  topic(`${name}-${++made}`, { schema: unchecked<Order>(), groups: ['workers'], maxBytes })
-
-type Jobs = ReturnType<typeof jobs>
-
 async function connected(options: RedisOptions = {}, more: ConnectOptions = {}): Promise<Broker> {
-  const broker = await connect(redis({ url: server.url, leaseMs: 2000, replyMs: 1000, ...options }), { ...seen.options, ...more })
+  const broker = await connect(redis({ url: server.url, leaseMs, replyMs: 1000, ...options }), { ...seen.options, ...more })
   open.push(broker)
   return broker
 }
@@ -61,17 +51,20 @@ function onServer(title: string, options: () => BrokerOptions, tests: () => void
   })
 }
 
-/** Handles everything and keeps the numbers. */
-async function collect(broker: Broker, from: Jobs): Promise<number[]> {
-  const numbers: number[] = []
-  await broker.consume(from, { group: 'workers' }, ({ value }) => void numbers.push(value.n))
-  return numbers
+/** Waits until the one member of the group `workers` has lengthened its lease by so many whole leases. */
+async function renewed(topic: string, leases: number): Promise<void> {
+  const untilMs = async (): Promise<number> =>
+    Number((await server.control(['ZRANGE', `{${topic}}:mem:workers`, '0', '0', 'WITHSCORES'])).split('\n')[1])
+  const first = await untilMs()
+  await until('the lease is renewed', async () => (await untilMs()) >= first + leases * leaseMs)
 }
 
-const sendAll = (broker: Broker, to: Jobs, from: number, count: number): Promise<unknown> =>
-  Promise.all(Array.from({ length: count }, (_, n) => broker.producer(to).send({ n: from + n })))
-const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
-const sorted = (numbers: readonly number[]): number[] => [...new Set(numbers)].sort((a, b) => a - b)
+/** How many entries the partitions of a topic hold. */
+async function entriesOf(topic: string): Promise<number> {
+  const partitions = Number(await server.control(['HGET', `{${topic}}:meta`, 'partitions']))
+  const lengths = await Promise.all(upTo(partitions).map((p) => server.control(['XLEN', `{${topic}}:${p}`])))
+  return lengths.reduce((sum, length) => sum + Number(length), 0)
+}
 
 onServer(
   'a server with users',
@@ -209,13 +202,10 @@ onServer(
     it('refuses sends with a clear error, consumers finish what is there, and sends go on when there is room', async () => {
       const orders = jobs('full')
       const broker = await connected()
-      let release = (): void => {}
-      const gate = new Promise<void>((resolve) => {
-        release = resolve
-      })
+      const gate = latch()
       const numbers: number[] = []
       await broker.consume(orders, { group: 'workers', concurrency: 4 }, async ({ value }) => {
-        await gate
+        await gate.opened
         numbers.push(value.n)
       })
       await sendAll(broker, orders, 0, 200)
@@ -224,8 +214,8 @@ onServer(
       expect(error).toMatchObject({ code: 'UNAVAILABLE', outcome: 'failed', retryable: true })
       expect(error.message).toMatch(/OOM|maxmemory/)
       // Longer than a lease: members stay what they are.
-      await new Promise((resolve) => setTimeout(resolve, 3000))
-      release()
+      await renewed(orders.name, 2)
+      gate.open()
       await until('what is there is handled', () => sorted(numbers).length === 200)
       await until('and settled', async () => (await broker.lag(orders, 'workers')).unsettled === 0)
       const waiting = broker.producer(orders, { timeoutMs: 30_000 }).send({ n: 200 })
@@ -288,8 +278,8 @@ onServer(
       await until('the one is dead', async () => (await letters.purge({ all: true })).purged === 1)
       expect(await broker.lag(orders, 'workers')).toMatchObject({ members: 1 })
       await until('all was heard', () => sorted(heard).length === 6)
-      // Leases are renewed and what is finished is trimmed, too.
-      await new Promise((resolve) => setTimeout(resolve, 6000))
+      await renewed(orders.name, 2)
+      await until('what is finished is trimmed', async () => (await entriesOf(orders.name)) === 0)
       expect(seen.events.filter(({ error }) => error?.code === 'UNAUTHORIZED')).toEqual([])
     })
 

@@ -4,60 +4,18 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as pathOf } from 'node:path'
-import type { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { makeTls, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
-import {
-  assignment,
-  content,
-  describeLive,
-  idsOf,
-  join,
-  message,
-  never,
-  type Opened,
-  open,
-  plan,
-  source,
-  take,
-  until,
-  witness,
-} from './server.ts'
+import { until } from '@posthorn/conformance/live'
+import { expect, it, vi } from 'vitest'
+import { makeTls, startBroker } from '../../../../tools/brokers/index.mjs'
+import { onRedis } from './on-redis.ts'
+import { assignment, content, idsOf, join, message, never, open, plan, source, take, witness } from './server.ts'
 
 vi.setConfig({ testTimeout: 40_000 })
 
-describeLive('Redis as it is used', () => {
-  let broker: RunningBroker
-  let see: Redis
-  const opened: Opened[] = []
-  let topics = 0
-
-  beforeAll(async () => {
-    broker = await startBroker('redis', { settings: ['appendfsync no'] })
-    see = await witness(broker.url)
-  }, 60_000)
-  afterEach(async () => {
-    await Promise.all(opened.splice(0).map(({ session }) => session.close(AbortSignal.abort())))
-  })
-  afterAll(async () => {
-    see?.disconnect()
-    await broker?.stop()
-  })
-
-  async function start(options: Parameters<typeof open>[0] = {}): Promise<Opened> {
-    const one = await open({ url: broker.url, ...options })
-    opened.push(one)
-    return one
-  }
-  async function declared(one: Opened, over: Parameters<typeof plan>[1] = {}): Promise<string> {
-    const name = `use.t${++topics}`
-    await one.session.declare({ topics: [plan(name, over)] }, never)
-    return name
-  }
-
+onRedis('Redis as it is used', (on) => {
   it('RDS-6: what every group finished is taken away, and nothing that one of them still needs', async () => {
-    const one = await start()
-    const topic = await declared(one, {
+    const one = await on.start()
+    const topic = await on.declared(one, {
       groups: [
         { name: 'workers', start: 'earliest' },
         { name: 'slow', start: 'earliest' },
@@ -73,16 +31,16 @@ describeLive('Redis as it is used', () => {
     const slow = await join(one.session, source(topic, { group: 'slow' }))
     const theirs = await take(await assignment(slow), 10)
     await (await assignment(slow)).settle(theirs.slice(0, 4).map(({ token }) => token))
-    await until('the first four are gone', async () => (await see.xlen(`{${topic}}:0`)) === 6)
+    await until('the first four are gone', async () => (await on.see.xlen(`{${topic}}:0`)) === 6)
     await (await assignment(slow)).settle(theirs.slice(4).map(({ token }) => token))
-    await until('the rest is gone', async () => (await see.xlen(`{${topic}}:0`)) === 0)
+    await until('the rest is gone', async () => (await on.see.xlen(`{${topic}}:0`)) === 0)
     await Promise.all([member.leave(), slow.leave()])
   })
 
   it('a second member gets its share without waiting for a step, and the first keeps the rest', async () => {
-    const one = await start({ leaseMs: 20_000 })
-    const two = await start({ leaseMs: 20_000 })
-    const topic = await declared(one, { partitions: 4 })
+    const one = await on.start({ leaseMs: 20_000 })
+    const two = await on.start({ leaseMs: 20_000 })
+    const topic = await on.declared(one, { partitions: 4 })
     await two.session.declare({ topics: [plan(topic, { partitions: 4 })] }, never)
     const first = await join(one.session, source(topic))
     await until('the first has all', () => first.all.filter(({ role }) => role === 'main').length === 4)
@@ -93,13 +51,13 @@ describeLive('Redis as it is used', () => {
     await second.leave()
     await until('the first has all again', () => first.all.filter(({ role, lost }) => role === 'main' && !lost.aborted).length === 4)
     await first.leave()
-    expect(await see.zcard(`{${topic}}:mem:workers`)).toBe(0)
-    expect(Object.keys(await see.hgetall(`{${topic}}:own:workers`))).toEqual(['epoch'])
+    expect(await on.see.zcard(`{${topic}}:mem:workers`)).toBe(0)
+    expect(Object.keys(await on.see.hgetall(`{${topic}}:own:workers`))).toEqual(['epoch'])
   })
 
   it('a broadcast gets what is stored after it was accepted, and a topic with nobody else takes messages for it', async () => {
-    const one = await start()
-    const topic = await declared(one, { groups: [] })
+    const one = await on.start()
+    const topic = await on.declared(one, { groups: [] })
     const refused = await one.session.publish([message(topic, 'nobody')], never)
     expect(one.adapter.explain(refused.failures[0]?.error).code).toBe('NOT_FOUND')
     const all = await join(one.session, source(topic, { kind: 'broadcast', group: 'me' }))
@@ -107,12 +65,12 @@ describeLive('Redis as it is used', () => {
     const got = await take(await assignment(all), 2)
     expect(idsOf(got)).toEqual(['a', 'b'])
     await all.leave()
-    expect(await see.hlen(`{${topic}}:cast`)).toBe(0)
+    expect(await on.see.hlen(`{${topic}}:cast`)).toBe(0)
   })
 
   it('delays and retries are kept by due time, survive their owner, and are removed when settled', async () => {
-    const one = await start()
-    const topic = await declared(one)
+    const one = await on.start()
+    const topic = await on.declared(one)
     const place = { topic, role: 'retry' as const, group: 'workers' }
     await one.session.publish([message(topic, 'late', { delayMs: 600 }), message(topic, 'soon', { delayMs: 200 })], never)
     await one.session.publish([message(topic, 'parked', { place, partition: null, delayMs: 100, transport: { 'ph-attempt': '2' } })], never)
@@ -126,13 +84,13 @@ describeLive('Redis as it is used', () => {
     const [again] = await take(await assignment(next, 'retry'), 1)
     expect([content(again).id, again?.deliveries]).toEqual(['parked', 1])
     expect(await (await assignment(next, 'retry')).settle([again?.token])).toBe('settled')
-    expect([await see.zcard(`{${topic}}:retry:workers`), await see.xlen(`{${topic}}:retry:workers:entries`)]).toEqual([0, 0])
+    expect([await on.see.zcard(`{${topic}}:retry:workers`), await on.see.xlen(`{${topic}}:retry:workers:entries`)]).toEqual([0, 0])
     await next.leave()
   })
 
   it('dead letters are listed oldest first, one per slot, and removed by what was listed', async () => {
-    const one = await start()
-    const topic = await declared(one)
+    const one = await on.start()
+    const topic = await on.declared(one)
     const place = { topic, role: 'dead' as const, group: 'workers' }
     const dead = (id: string, slot: string) => message(topic, id, { place, slot, partition: 0 })
     await one.session.publish([dead('a', 's1'), dead('b', 's2'), dead('c', 's3')], never)
@@ -146,8 +104,8 @@ describeLive('Redis as it is used', () => {
   })
 
   it('a dead letter with more fields than Lua passes on is stored all the same', async () => {
-    const one = await start()
-    const topic = await declared(one)
+    const one = await on.start()
+    const topic = await on.declared(one)
     const place = { topic, role: 'dead' as const, group: 'workers' }
     const headers = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`h${n}`, 'v']))
     const large = () => message(topic, 'large', { place, slot: 's', partition: 0, headers })
@@ -159,24 +117,24 @@ describeLive('Redis as it is used', () => {
   })
 
   it('outputs and their settlement are one step: both, or neither for whoever lost the partition', async () => {
-    const one = await start()
-    const topic = await declared(one)
-    const out = await declared(one)
+    const one = await on.start()
+    const topic = await on.declared(one)
+    const out = await on.declared(one)
     await one.session.publish([message(topic, 'a'), message(topic, 'b')], never)
     const member = await join(one.session, source(topic, { atomic: true }))
     const mine = await assignment(member)
     const [a, b] = await take(mine, 2)
     expect(await mine.settle([a?.token], [message(out, 'out-a')])).toBe('settled')
-    expect(await see.xlen(`{${out}}:0`)).toBe(1)
-    await see.hset(`{${topic}}:own:workers`, '0', `other/1|${Date.now() + 60_000}`)
+    expect(await on.see.xlen(`{${out}}:0`)).toBe(1)
+    await on.see.hset(`{${topic}}:own:workers`, '0', `other/1|${Date.now() + 60_000}`)
     expect(await mine.settle([b?.token], [message(out, 'out-b')])).toBe('stale')
-    expect(await see.xlen(`{${out}}:0`)).toBe(1)
-    expect(((await see.xpending(`{${topic}}:0`, 'workers')) as unknown[])[0]).toBe(1)
+    expect(await on.see.xlen(`{${out}}:0`)).toBe(1)
+    expect(((await on.see.xpending(`{${topic}}:0`, 'workers')) as unknown[])[0]).toBe(1)
   })
 
   it('another partition count is a conflict; one that is there is kept', async () => {
-    const one = await start()
-    const topic = await declared(one, { partitions: 3 })
+    const one = await on.start()
+    const topic = await on.declared(one, { partitions: 3 })
     await expect(one.session.declare({ topics: [plan(topic, { partitions: 5 })] }, never)).rejects.toThrow('3 partitions')
     const [state] = await one.session.declare({ topics: [plan(topic, { partitions: null })] }, never)
     expect([state?.partitions, state?.groups, state?.created]).toEqual([3, ['workers'], []])
@@ -187,12 +145,12 @@ describeLive('Redis as it is used', () => {
     const files = await makeTls(folder)
     const secure = await startBroker('redis', { tls: files })
     try {
-      const one = await start({ url: secure.url, tls: { ca: files.ca } })
-      const topic = await declared(one)
+      const one = await on.start({ url: secure.url, tls: { ca: files.ca } })
+      const topic = await on.declared(one)
       expect((await one.session.publish([message(topic, 'a')], never)).failures).toEqual([])
       const error: unknown = await open({ url: secure.url }).catch((reason: unknown) => reason)
       expect(one.adapter.explain(error)).toMatchObject({ code: 'UNAUTHORIZED', retryable: false })
-      const plain: unknown = await open({ url: broker.url.replace('redis://', 'rediss://') }).catch((reason: unknown) => reason)
+      const plain: unknown = await open({ url: on.broker.url.replace('redis://', 'rediss://') }).catch((reason: unknown) => reason)
       expect(one.adapter.explain(plain).code).toMatch(/INVALID_ARGUMENT|UNAVAILABLE/)
     } finally {
       await secure.stop()
@@ -214,8 +172,8 @@ describeLive('Redis as it is used', () => {
         30_000,
       )
       await until('it is in step', async () => (await replica.control(['INFO', 'replication'])).includes('master_link_status:up'), 30_000)
-      const one = await start({ url: undefined, sentinels: { nodes: [`127.0.0.1:${sentinel.port}`], master: 'shop' } })
-      const topic = await declared(one)
+      const one = await on.start({ url: undefined, sentinels: { nodes: [`127.0.0.1:${sentinel.port}`], master: 'shop' } })
+      const topic = await on.declared(one)
       expect((await one.session.publish([message(topic, 'before')], never)).failures).toEqual([])
       const member = await join(one.session, source(topic))
       expect(idsOf(await take(await assignment(member), 1))).toEqual(['before'])
@@ -238,8 +196,8 @@ describeLive('Redis as it is used', () => {
   it('a user of the access control list and a database number are used', async () => {
     const owned = await startBroker('redis', { users: [{ name: 'shop', password: 'p%ss:w@rd/?' }] })
     try {
-      const one = await start({ url: owned.url, db: 3 })
-      const topic = await declared(one)
+      const one = await on.start({ url: owned.url, db: 3 })
+      const topic = await on.declared(one)
       expect((await one.session.publish([message(topic, 'a')], never)).failures).toEqual([])
       const look = await witness(`${owned.url}/3`)
       expect(await look.exists(`{${topic}}:meta`)).toBe(1)

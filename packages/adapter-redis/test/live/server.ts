@@ -1,6 +1,7 @@
 // A real server for a file of tests, and a session on it at the level of the contract.
 
 import { createServer, type Socket, connect as tcp } from 'node:net'
+import { until } from '@posthorn/conformance/live'
 import type { Adapter, AdapterContext, Assignment, Content, Delivery, Outgoing, Session, Source, TopicPlan } from '@posthorn/core/adapter'
 import { type RedisOptions, redis } from '@posthorn/redis'
 import { Redis } from 'ioredis'
@@ -147,21 +148,6 @@ export function within<T>(ms: number, what: string, work: Promise<T>): Promise<T
     const timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
-}
-
-/** Waits for a condition with a deadline. */
-export async function until<T>(
-  what: string,
-  condition: () => T | undefined | null | false | Promise<T | undefined | null | false>,
-  ms = 15_000,
-): Promise<T> {
-  const deadline = performance.now() + ms
-  for (;;) {
-    const value = await condition()
-    if (value !== undefined && value !== null && value !== false) return value
-    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
 }
 
 export function content(delivery: Delivery | undefined): Omit<Content, 'id'> & { readonly id: string | null } {

@@ -28,8 +28,9 @@ async function byItsToken(t: Trial): Promise<void> {
   await writeEntry(t, topic, after, null)
   const { signal } = new AbortController()
   // Where entries are only ever added, the older one still lies there, and goes.
+  const stillThere = (await t.auditor.read(dead)).length === 3
   const removal = await direct.session.remove(dead, seen, signal)
-  t.ok(removal === 'stale' || removal === 'settled', `the removal of an entry that was replaced meanwhile: ${removal}`)
+  t.equal(removal, stillThere ? 'settled' : 'stale', 'the removal of an entry that was replaced meanwhile')
   const left = await entriesOf(t, direct, topic.name, 1)
   const letters = await lettersWhen(t, broker, topic, 1)
   t.equal(

@@ -5,6 +5,7 @@ import type { Order, OrderTopic } from '../orders.ts'
 import type { Trial } from '../trial.ts'
 import { p99 } from './figures.ts'
 import { loopStaysFree } from './net-bytes.ts'
+import { heldOf } from './support.ts'
 
 const handleMs = 5
 
@@ -201,7 +202,7 @@ export const flowFair: readonly Clause[] = [
       const more = t.orders(500, { keys: 500 })
       await t.send(broker, pulled, more)
       await t.pass(2000)
-      t.atMost(await t.auditor.unsettled(pulled.name, 'workers'), 100, 'fetched while nobody asks, with maxUnsettled 100')
+      t.atMost(await heldOf(t, pulled.name, t.calls(broker)), 100, 'fetched while nobody asks, with maxUnsettled 100')
       const rest: string[] = []
       while (rest.length < more.length) {
         const page = await puller.receive({ max: 50, waitMs: 500 })

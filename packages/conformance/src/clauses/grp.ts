@@ -27,6 +27,8 @@ async function shared(t: Trial): Promise<void> {
     const orders = t.orders(t.size(1000))
     await t.send(sender, topic, orders)
     await t.fence(sender, topic, seen)
+    // A queue that members share hands the markers to one of them while another still handles what it was handed before.
+    await t.until('all are done', () => seen.done >= orders.length, { seen: () => seen.done })
     seen.exactly(orders)
     for (const { name, starts } of team)
       t.ok(

@@ -1,5 +1,6 @@
 import { copies } from './copies.ts'
 import { embedded } from './embedded.ts'
+import { kafka } from './kafka.ts'
 import { mqtt } from './mqtt.ts'
 import type { Mutant } from './mutant.ts'
 import { rabbitmq } from './rabbitmq.ts'
@@ -13,7 +14,7 @@ import { suite } from './suite.ts'
 export { needServers } from './servers.ts'
 
 /** Bugs of real adapters that are planted; the same bug may be planted in several. */
-export const serverMutants: readonly Mutant[] = [...redis, ...rabbitmq, ...mqtt]
+export const serverMutants: readonly Mutant[] = [...redis, ...rabbitmq, ...kafka, ...mqtt]
 
 const number = (id: string): number => (id.startsWith('MUT-') ? Number(id.slice(4)) : 1000)
 

@@ -6,7 +6,9 @@ import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, syml
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
-export type Server = 'redis' | 'rabbitmq' | 'mqtt'
+export const servers = ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const
+export type Server = (typeof servers)[number]
+export const isServer = (name: string): name is Server => (servers as readonly string[]).includes(name)
 
 /** A test of an adapter's package. */
 export interface LiveTest {

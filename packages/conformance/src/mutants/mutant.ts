@@ -5,9 +5,9 @@ export interface Mutant {
   readonly id: string
   /**
    * `core`: a file of packages/core/src. `memory`: of packages/core/src/memory. `suite`: of packages/conformance/src. `redis`,
-   * `rabbitmq` and `mqtt`: of that adapter's src, where the clauses run on a real server.
+   * `rabbitmq`, `kafka` and `mqtt`: of that adapter's src, where the clauses run on a real server.
    */
-  readonly where: 'core' | 'memory' | 'suite' | 'redis' | 'rabbitmq' | 'mqtt'
+  readonly where: 'core' | 'memory' | 'suite' | 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'
   readonly file: string
   /** Must occur exactly once in the file. */
   readonly find: string

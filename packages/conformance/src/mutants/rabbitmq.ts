@@ -133,9 +133,9 @@ export const rabbitmq: readonly Mutant[] = [
     id: 'MUT-66',
     where: 'rabbitmq',
     file: 'queue-reader.ts',
-    find: 'await mine.prefetch(source.maxUnsettled)',
+    find: 'await answered(wire, clock, mine.prefetch(source.maxUnsettled))',
     replace: `firstWire ??= wire
-        if (wire === firstWire) await mine.prefetch(source.maxUnsettled)`,
+        if (wire === firstWire) await answered(wire, clock, mine.prefetch(source.maxUnsettled))`,
     also: [
       {
         file: 'queue-reader.ts',

@@ -11,7 +11,7 @@ export const redis: readonly Mutant[] = [
   if (waits) await core.main.ready(signal)
   if (waits)`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'PUB-18' },
+    killedByTest: { file: 'test/live/traps-connection.test.ts', name: 'PUB-18' },
     what: 'send queue dropped on reconnect',
   },
   {
@@ -22,7 +22,7 @@ export const redis: readonly Mutant[] = [
     replace: `if (client !== current) return new Promise(() => {})
         const clean = cleaned(error)`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'PUB-9' },
+    killedByTest: { file: 'test/live/traps-connection.test.ts', name: 'PUB-9' },
     what: 'lost reply leaves the promise open',
   },
   {
@@ -34,7 +34,7 @@ export const redis: readonly Mutant[] = [
     const again = batch.map((message) => ({ ...message, id: \`\${message.id}-again\` }))
     return storePart(core, again, { ...part, streams: [] }, failures)`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'PUB-17' },
+    killedByTest: { file: 'test/live/traps-connection.test.ts', name: 'PUB-17' },
     what: 'client repeats a send by itself with a new id',
   },
   {
@@ -66,7 +66,7 @@ end`,
       },
     ],
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'RDS-5' },
+    killedByTest: { file: 'test/live/traps-entries.test.ts', name: 'RDS-5' },
     what: 'lane or delay store settled before the copy is confirmed',
   },
   {
@@ -79,7 +79,7 @@ end`,
       if (this.#waiting === null) this.#host.stale()
     })`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'FLOW-4' },
+    killedByTest: { file: 'test/live/traps-owners.test.ts', name: 'FLOW-4' },
     what: 'pause leaves the group',
   },
   {
@@ -93,7 +93,7 @@ end`,
       this.resync()
     })`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'RDS-4' },
+    killedByTest: { file: 'test/live/traps-owners.test.ts', name: 'RDS-4' },
     what: 'lease counted from hand-over, buffered messages reclaimed',
   },
   {
@@ -103,7 +103,7 @@ end`,
     find: "context.report('recovering', error)",
     replace: "if (role === 'main') context.report('recovering', error)",
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'LIFE-14' },
+    killedByTest: { file: 'test/live/traps-connection.test.ts', name: 'LIFE-14' },
     what: 'status stays `connected` while the consumer is dead',
   },
   {
@@ -143,7 +143,7 @@ end`,
     find: 'if (more) this.#after = last',
     replace: "if (more && mode !== 'history') this.#after = last",
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'RDS-1' },
+    killedByTest: { file: 'test/live/traps-owners.test.ts', name: 'RDS-1' },
     what: 'recovery reads the first 100 only',
   },
   {
@@ -154,7 +154,7 @@ end`,
     replace: `redis.call('HDEL',KEYS[2],ARGV[1])
 redis.pcall('XGROUP','DELCONSUMER',KEYS[1],ARGV[3],'owner')`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'RBL-9' },
+    killedByTest: { file: 'test/live/traps-owners.test.ts', name: 'RBL-9' },
     what: 'leaving deletes the pending list',
   },
   {
@@ -186,7 +186,7 @@ redis.pcall('XGROUP','DELCONSUMER',KEYS[1],ARGV[3],'owner')`,
     replace: `return Object.assign(fault(code, \`\${what}\${text`,
     also: [{ file: 'explain.ts', find: `\${hint}\`, outcome, retryable)`, replace: `\${hint}\`, outcome, retryable), { cause: error })` }],
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'SEC-1' },
+    killedByTest: { file: 'test/live/traps-connection.test.ts', name: 'SEC-1' },
     what: "the client's error attached raw as `cause`",
   },
   {
@@ -214,7 +214,7 @@ redis.pcall('XGROUP','DELCONSUMER',KEYS[1],ARGV[3],'owner')`,
     find: `export const read: string = \`\${fence}`,
     replace: `export const read: string = \`\${clock}`,
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'RDS-8' },
+    killedByTest: { file: 'test/live/traps-owners.test.ts', name: 'RDS-8' },
     what: 'reads outside the fencing script, blocking',
   },
   {
@@ -225,7 +225,7 @@ redis.pcall('XGROUP','DELCONSUMER',KEYS[1],ARGV[3],'owner')`,
     replace: 'let me = core.member(topic, group)',
     also: [{ file: 'subscribe.ts', find: 'up() {\n      step()', replace: 'up() {\n      me = core.member(topic, group)\n      step()' }],
     killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'RDS-9' },
+    killedByTest: { file: 'test/live/traps-connection.test.ts', name: 'RDS-9' },
     what: 'a new identity at each reconnect',
   },
   {

@@ -19,6 +19,11 @@ export function amqpWire(options: AmqpWireOptions = {}): WireModule {
   return builtIn('amqp', options)
 }
 
+/** How the fault proxy reads Kafka. */
+export function kafkaWire(): WireModule {
+  return builtIn('kafka', {})
+}
+
 /** How the fault proxy reads MQTT, 5 and 3.1.1. */
 export function mqttWire(options: MqttWireOptions = {}): WireModule {
   return builtIn('mqtt', options)

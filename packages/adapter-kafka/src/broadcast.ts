@@ -1,0 +1,117 @@
+// A broadcast: everybody who is connected gets everything that is stored from now on. It reads all partitions without any group, so
+// nothing is written and nothing stays behind.
+
+import type { Assignment, SettleResult, Source } from '@posthorn/core/adapter'
+import { type Host, Owned } from './assignment.ts'
+import { fault } from './explain.ts'
+import { createFetcher } from './fetcher.ts'
+import { offsetsAt } from './offsets.ts'
+import { consumerOptions } from './options.ts'
+import { assignmentQueue } from './queue.ts'
+import type { Subscribing, Subscription } from './subscribe.ts'
+
+const settled: Promise<SettleResult> = Promise.resolve('settled')
+
+/** Accepted once its start is fixed on all partitions. */
+export async function subscribeBroadcast(on: Subscribing, source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>> {
+  const { cluster, context } = on
+  const { topic } = source
+  consumerOptions(topic, source.native)
+  const at = on.topicAt({ topic, role: 'main', group: null })
+  signal.throwIfAborted()
+  const ends = await offsetsAt(cluster, at, 'latest')
+  if (signal.aborted) throw fault('CANCELLED', 'kafka: the subscription was given up')
+  const fetcher = createFetcher(cluster, `fetch${on.number}`)
+  const assignments = new Set<Owned>()
+  const queue = assignmentQueue<Owned>(() => leave())
+  let leaving = false
+  let over = false
+
+  function hostOf(partition: number): Host {
+    return {
+      topic,
+      role: 'main',
+      partition,
+      source: at,
+      maxUnsettled: source.maxUnsettled,
+      maxBytes: source.maxBytes,
+      aliveUntil: () => Number.POSITIVE_INFINITY,
+      hungry: (reader) => fetcher.hungry(reader),
+      commit: () => settled,
+      note() {},
+      forward: () => settled,
+      flush: async () => {},
+      spoiled() {},
+      outOfRange: (one) => void outOfRange(one, partition),
+      gone: (one) => void gone(one, partition),
+      refused: failed,
+      unreadable: (error) => failed(fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${String(error)}`)),
+      over(one) {
+        assignments.delete(one)
+        fetcher.remove(one)
+        queue.withdraw(one)
+        if (leaving && assignments.size === 0) finish()
+      },
+    }
+  }
+
+  async function outOfRange(one: Owned, partition: number): Promise<void> {
+    const oldest = (await offsetsAt(cluster, at, 'earliest').catch(() => null))?.get(partition)
+    if (oldest === undefined || one.ended) return
+    context.event('position-lost', { topic, partition, note: `position ${one.position} is gone; it goes on from ${oldest}` })
+    one.moveTo(oldest)
+  }
+
+  async function gone(one: Owned, partition: number): Promise<void> {
+    const there = await cluster.look(at).catch(() => undefined)
+    if (there !== null) return
+    if ((await on.declareAgain(topic).catch(() => false)) && !one.ended) {
+      context.event('position-lost', { topic, partition, note: `topic "${at}" was gone from the server; made again` })
+      one.moveTo(0)
+    }
+  }
+
+  function leave(): void {
+    if (leaving || over) return
+    leaving = true
+    for (const one of [...assignments]) {
+      if (queue.withdraw(one)) void one.release()
+      else one.leave()
+    }
+    if (assignments.size === 0) finish()
+  }
+
+  function finish(): void {
+    if (over) return
+    over = true
+    void fetcher.stop()
+    signal.removeEventListener('abort', leave)
+    on.leave(subscription)
+    queue.end()
+  }
+
+  function failed(error: unknown): void {
+    if (over) return
+    over = true
+    void fetcher.stop()
+    on.leave(subscription)
+    for (const one of [...assignments]) one.end()
+    queue.fail(error)
+  }
+
+  const subscription: Subscription = {
+    async end() {
+      for (const one of [...assignments]) one.end()
+      finish()
+    },
+  }
+  on.enter(subscription)
+  signal.addEventListener('abort', leave, { once: true })
+  for (const [partition, position] of ends) {
+    const one = new Owned(hostOf(partition), { offset: position, metadata: '' })
+    assignments.add(one)
+    fetcher.add(one)
+    queue.push(one)
+  }
+  return queue.iterable
+}

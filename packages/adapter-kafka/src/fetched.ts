@@ -1,0 +1,176 @@
+// An answer to a Fetch request, read without making anything of its records yet.
+
+import * as zlib from 'node:zlib'
+import { ByteReader, ByteWriter } from './bytes.ts'
+import type { RawRecord } from './decode.ts'
+import { registeredCodec } from './kafkajs.ts'
+
+/** What one partition is asked for. */
+export interface FetchPart {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly maxBytes: number
+}
+
+/** A Fetch request of version 11: only what is committed, without a fetch session. */
+export function fetchBody(parts: readonly FetchPart[], maxWaitMs: number, maxBytes: number): Buffer {
+  const topics = new Map<string, FetchPart[]>()
+  for (const part of parts) {
+    const known = topics.get(part.topic)
+    if (known === undefined) topics.set(part.topic, [part])
+    else known.push(part)
+  }
+  const writer = new ByteWriter(1024)
+  writer.int32(-1)
+  writer.int32(maxWaitMs)
+  writer.int32(1)
+  writer.int32(maxBytes)
+  writer.int8(1)
+  writer.int32(0)
+  writer.int32(-1)
+  writer.int32(topics.size)
+  for (const [topic, list] of topics) {
+    writer.string(topic)
+    writer.int32(list.length)
+    for (const part of list) {
+      writer.int32(part.partition)
+      writer.int32(-1)
+      writer.int64(part.offset)
+      writer.int64(-1)
+      writer.int32(part.maxBytes)
+    }
+  }
+  writer.int32(0)
+  writer.string('')
+  return writer.done()
+}
+
+/** A transaction that was given up: records of this producer from here on, up to its end, are no messages. */
+interface Aborted {
+  readonly producerId: number
+  readonly firstOffset: number
+}
+
+/** What a partition answered. */
+export interface FetchedPart {
+  readonly topic: string
+  readonly partition: number
+  readonly errorCode: number
+  readonly highWatermark: number
+  readonly logStart: number
+  readonly aborted: readonly Aborted[]
+  /** Batches as they are stored; the last one may be cut off. */
+  readonly records: Buffer
+}
+
+/** Reads an answer. */
+export function readFetched(payload: Buffer): { readonly errorCode: number; readonly parts: readonly FetchedPart[] } {
+  const reader = new ByteReader(payload)
+  reader.int32()
+  const errorCode = reader.int16()
+  reader.int32()
+  const parts: FetchedPart[] = []
+  for (let topics = reader.int32(); topics > 0; topics--) {
+    const topic = reader.string()
+    for (let count = reader.int32(); count > 0; count--) {
+      const partition = reader.int32()
+      const code = reader.int16()
+      const highWatermark = reader.int64()
+      reader.int64()
+      const logStart = reader.int64()
+      const aborted: Aborted[] = []
+      for (let given = reader.int32(); given > 0; given--) aborted.push({ producerId: reader.int64(), firstOffset: reader.int64() })
+      reader.int32()
+      const length = Math.max(0, reader.int32())
+      const records = payload.subarray(reader.at, reader.at + length)
+      reader.at += length
+      parts.push({ topic, partition, errorCode: code, highWatermark, logStart, aborted, records })
+    }
+  }
+  return { errorCode, parts }
+}
+
+/** What comes out of the batches of a partition. */
+export interface Batches {
+  /** Records in order, from the offset on that was asked for. */
+  readonly records: readonly RawRecord[]
+  /** Where to go on. */
+  readonly next: number
+}
+
+const empty: readonly RawRecord[] = Object.freeze([])
+
+/** Takes batches apart. Holes that compaction and transactions leave are passed over. @throws Error for what cannot be unpacked */
+export function readBatches({ records: bytes, aborted }: FetchedPart, from: number): Batches {
+  const records: RawRecord[] = []
+  let next = from
+  const waiting = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
+  const givenUp = new Set<number>()
+  let at = 0
+  while (at + 61 <= bytes.length) {
+    const length = bytes.readInt32BE(at + 8)
+    const end = at + 12 + length
+    if (end > bytes.length) break
+    const head = new ByteReader(bytes, at)
+    const base = head.int64()
+    head.at = at + 16
+    const magic = head.int8()
+    if (magic !== 2) throw new Error(`the partition holds batches of the old form ${magic}, which is not read. let the topic be rewritten`)
+    head.at = at + 21
+    const attributes = head.int16()
+    const lastOffset = base + head.int32()
+    head.at += 16
+    const producerId = head.int64()
+    head.at += 6
+    const count = head.int32()
+    const control = (attributes & 0x20) !== 0
+    const transactional = (attributes & 0x10) !== 0
+    while (waiting[0] !== undefined && waiting[0].firstOffset <= lastOffset) givenUp.add((waiting.shift() as Aborted).producerId)
+    if (control) {
+      // The end of a transaction; of one that was given up, what follows of its producer counts again.
+      givenUp.delete(producerId)
+    } else if (lastOffset >= from && !(transactional && givenUp.has(producerId))) {
+      const plain = unpack(bytes.subarray(at + 61, end), attributes & 7)
+      readRecords(plain, base, count, from, records)
+    }
+    next = Math.max(next, lastOffset + 1)
+    at = end
+  }
+  return { records: records.length === 0 ? empty : records, next }
+}
+
+function readRecords(buffer: Buffer, base: number, count: number, from: number, into: RawRecord[]): void {
+  const reader = new ByteReader(buffer)
+  for (let left = count; left > 0; left--) {
+    const length = reader.varint()
+    const end = reader.at + length
+    reader.at += 1
+    reader.varint()
+    const offset = base + reader.varint()
+    const keyLength = reader.varint()
+    const keyAt = reader.at
+    if (keyLength > 0) reader.at += keyLength
+    const valueLength = reader.varint()
+    const valueAt = reader.at
+    if (valueLength > 0) reader.at += valueLength
+    if (offset >= from) into.push({ buffer, offset, keyAt, keyLength, valueAt, valueLength, headersAt: reader.at, end })
+    reader.at = end
+  }
+}
+
+const names = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
+
+function unpack(bytes: Buffer, codec: number): Buffer {
+  if (codec === 0) return bytes
+  if (codec === 1) return zlib.gunzipSync(bytes)
+  const zstd = (zlib as { readonly zstdDecompressSync?: (bytes: Buffer) => Buffer }).zstdDecompressSync
+  if (codec === 4 && zstd !== undefined) return zstd(bytes)
+  const name = names[codec] ?? `codec ${codec}`
+  const unpacked = registeredCodec(codec)?.(bytes)
+  if (unpacked === undefined)
+    throw new Error(
+      `the messages are compressed by ${name}, for which there is no codec here. register one: CompressionCodecs[CompressionTypes.${name.toUpperCase()}] of kafkajs`,
+    )
+  return unpacked
+}

@@ -1,0 +1,130 @@
+// Topics and groups at the server: what a plan needs is made in one request, and a group has positions for all its partitions.
+
+import type { TopicPlan, TopicState } from '@posthorn/core/adapter'
+import type { Cluster, TopicMeta } from './cluster.ts'
+import { codeOf, fault, serverFault } from './explain.ts'
+import { deadPlace, delayPlace, groupIdOf, retryPlace, topicAt } from './names.ts'
+import { committedOf, startGroup } from './offsets.ts'
+import { type KafkaTopicOptions, topicOptions } from './options.ts'
+
+const keyedPartitions = 4
+const unkeyedPartitions = 16
+
+/** What `declare` found and did. */
+export interface Declared {
+  readonly state: TopicState
+  /** Groups that were known and had lost the position of a partition: it is the oldest message now. */
+  readonly completed: readonly string[]
+  readonly native: KafkaTopicOptions
+}
+
+interface Wanted {
+  readonly name: string
+  readonly partitions: number
+  readonly config: Readonly<Record<string, string>>
+}
+
+/** Makes a topic, its places and its groups, or looks at them. @throws NOT_FOUND, CONFLICT or what the server says */
+export async function declareTopic(cluster: Cluster, plan: TopicPlan): Promise<Declared> {
+  const { name } = plan
+  const native = topicOptions(name, plan.native)
+  const main = topicAt({ topic: name, role: 'main', group: null }, native)
+  const lanes = lanesOf(plan)
+  const found = await cluster.lookAll(plan.create ? [main, ...lanes.map((lane) => lane.name)] : [main])
+  let meta = found.get(main) ?? null
+  if (meta === null && !plan.create) throw fault('NOT_FOUND', `kafka: there is no topic "${main}"`, 'failed')
+  const own: Wanted = {
+    name: main,
+    partitions: plan.partitions ?? cluster.settings.partitions ?? (plan.keyed ? keyedPartitions : unkeyedPartitions),
+    config: { ...(plan.retentionMs === null ? {} : { 'retention.ms': String(plan.retentionMs) }), ...native.config },
+  }
+  if (meta === null) {
+    const fresh = await create(cluster, [own, ...lanes.filter((lane) => found.get(lane.name) === null)], cluster.settings.replicas)
+    meta = fresh.get(main) ?? null
+  } else if (plan.create) {
+    // A copy is kept by as many nodes as its original.
+    const absent = lanes.filter((lane) => found.get(lane.name) === null)
+    if (absent.length > 0) await create(cluster, absent, meta.replicas)
+  }
+  const partitions = (meta as TopicMeta).leaders.length
+  if (plan.partitions !== null && plan.partitions !== partitions)
+    throw fault('CONFLICT', `kafka: topic "${main}" has ${partitions} partitions, not ${plan.partitions}`, 'failed')
+  const groups = await Promise.all(plan.groups.map((group) => declareGroup(cluster, plan, native, main, group, partitions)))
+  const named = (wanted: 'created' | 'completed'): readonly string[] =>
+    plan.groups.filter((_, index) => groups[index]?.[wanted] === true).map((group) => group.name)
+  return {
+    state: { name, partitions, groups: plan.groups.map((group) => group.name), created: named('created') },
+    completed: named('completed'),
+    native,
+  }
+}
+
+async function declareGroup(
+  cluster: Cluster,
+  plan: TopicPlan,
+  native: KafkaTopicOptions,
+  main: string,
+  group: TopicPlan['groups'][number],
+  partitions: number,
+): Promise<{ readonly created: boolean; readonly completed: boolean }> {
+  const id = groupIdOf(plan.name, group.name, native)
+  if (plan.create) return await startGroup(cluster, id, main, partitions, group.start)
+  const there = await committedOf(cluster, id, main, partitions)
+  if (there.size === 0) throw fault('NOT_FOUND', `kafka: topic "${plan.name}" has no group "${group.name}"`, 'failed')
+  return { created: false, completed: false }
+}
+
+// What waits in a lane is taken out by its group, never by age.
+const lane = { 'retention.ms': '-1', 'cleanup.policy': 'delete' }
+
+function lanesOf(plan: TopicPlan): readonly Wanted[] {
+  const { name, delays } = plan
+  const lanes: Wanted[] = []
+  const steps = delays.length
+  if (steps > 0) lanes.push({ name: topicAt(delayPlace(name), undefined), partitions: steps, config: lane })
+  for (const { name: group } of plan.groups) {
+    lanes.push({ name: topicAt(retryPlace(name, group), undefined), partitions: Math.max(1, steps), config: lane })
+    lanes.push({ name: topicAt(deadPlace(name, group), undefined), partitions: 1, config: { 'cleanup.policy': 'compact' } })
+  }
+  return lanes
+}
+
+/** Makes topics and waits until each partition has a leader. What another process makes at the same time is as good. */
+async function create(cluster: Cluster, wanted: readonly Wanted[], replicas: number): Promise<ReadonlyMap<string, TopicMeta | null>> {
+  const topics = wanted.map(({ name, partitions, config }) => ({
+    topic: name,
+    numPartitions: partitions,
+    replicationFactor: replicas,
+    configEntries: Object.entries(config).map(([key, value]) => ({ name: key, value })),
+  }))
+  const { clock } = cluster.context
+  const timeout = Math.max(10_000, cluster.settings.requestTimeoutMs)
+  for (let tries = 0; ; tries++) {
+    const connection = await cluster.controller()
+    const reply = await connection.request('CreateTopics', { topics, timeout }, timeout)
+    const failed = reply.topicErrors.find(({ errorCode }) => errorCode !== 0 && errorCode !== 36)
+    if (failed === undefined) break
+    const error = serverFault(
+      failed.errorCode,
+      `making topic "${failed.topic}"${failed.errorMessage === null ? '' : ` (${failed.errorMessage})`}`,
+    )
+    if (![5, 7, 41, 60].includes(failed.errorCode) || tries >= 20) throw error
+    await cluster.pause(100)
+    await cluster.lookAll([failed.topic]).catch(() => {})
+  }
+  const names = wanted.map(({ name }) => name)
+  const deadline = clock.monotonic() + timeout
+  for (;;) {
+    const found = await cluster.lookAll(names).catch((error: unknown) => {
+      if (codeOf(error) === null) throw error
+      return new Map<string, TopicMeta | null>()
+    })
+    if (names.every((name) => complete(found.get(name)))) return found
+    if (clock.monotonic() > deadline || cluster.closed)
+      throw fault('UNAVAILABLE', `kafka: topic "${names[0]}" was made, but not all its partitions have a leader yet`, 'failed')
+    await cluster.pause(20)
+  }
+}
+
+const complete = (meta: TopicMeta | null | undefined): boolean =>
+  meta !== null && meta !== undefined && meta.leaders.length > 0 && meta.leaders.every((leader) => leader !== null)

@@ -1,0 +1,94 @@
+// Kafka under the suite: a server of its own from the launcher, the adapter as a user whose rights can be taken away, and
+// kafka-python on a listener of its own as the auditor.
+
+import { randomBytes } from 'node:crypto'
+import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance'
+import { type AuditorProcess, auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
+import { kafkaWire } from '@posthorn/conformance/wires'
+import { kafka } from '@posthorn/kafka'
+import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
+
+const leaseMs = 6000
+const python = ['kafka-python==2.2.15']
+const user = { name: 'posthorn', password: randomBytes(12).toString('hex') }
+
+let running: RunningBroker | undefined
+let cleaner: AuditorProcess | undefined
+let names = 0
+
+function current(): RunningBroker {
+  if (running === undefined) throw new Error('the harness has no server yet: broker() comes first')
+  return running
+}
+
+async function openAuditor(): Promise<AuditorProcess> {
+  const broker = current()
+  const external = broker.source === 'external'
+  return await auditorProcess({
+    python: await pythonWith(python),
+    program: auditorProgram('kafka'),
+    open: {
+      url: `127.0.0.1:${external ? broker.port : broker.extra[0]}`,
+      port: broker.port,
+      ...(external ? {} : { user: user.name, password: user.password, rights: broker.command('configs') }),
+    },
+  })
+}
+
+const harness: Harness = {
+  // A server says where it is; a link of the suite is in between.
+  adapter(address, options = {}) {
+    const at = new URL(address.replace(/^kafka:/, 'http:'))
+    return kafka({ url: address, sessionTimeoutMs: leaseMs, reach: () => at.host, ...options })
+  },
+
+  async isolate(clause) {
+    const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}.`
+    return {
+      name: (base) => prefix + base,
+      async dispose() {
+        cleaner ??= await openAuditor()
+        await cleaner.call('clean', prefix)
+      },
+    }
+  },
+
+  auditor: openAuditor,
+
+  async broker() {
+    if (running === undefined) {
+      running = process.env['POSTHORN_KAFKA_URL'] ? await startBroker('kafka') : await startBroker('kafka', { users: [user] })
+    }
+    return processOf(running)
+  },
+
+  unmet: {
+    'LIFE-17':
+      'Kafka answers the requests of a connection in turn, and a join waits for all members: each group has a connection of its own',
+  },
+}
+
+function processOf(broker: RunningBroker): BrokerProcess {
+  return {
+    title: broker.title,
+    address: broker.source === 'external' ? broker.url : `${broker.url}?mechanism=scram-sha-256`,
+    profile: broker.profile,
+    recoverMs: 10_000,
+    leaseMs,
+    wire: kafkaWire(),
+    async start(options) {
+      if (options?.advertise !== undefined) throw unsupported('the adapter is told where the server is reached')
+      await broker.start()
+    },
+    signal: (signal) => broker.signal(signal),
+    wipe: () => broker.wipe(),
+    async stop() {
+      running = undefined
+      await cleaner?.close()
+      cleaner = undefined
+      await broker.stop()
+    },
+  }
+}
+
+export default harness
