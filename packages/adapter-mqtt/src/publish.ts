@@ -31,8 +31,11 @@ const around = 4096
 /** A piece that is written at once. */
 const pieceBytes = 64 * 1024
 
-/** Makes the publish of a session. */
-export function createPublish(core: Core): (batch: readonly Outgoing[], signal: AbortSignal) => Promise<PublishReport> {
+/** Makes the publish of a session. `healing`: what was declared is being made again; nothing is sent before that has ended. */
+export function createPublish(
+  core: Core,
+  healing: () => Promise<void> | null,
+): (batch: readonly Outgoing[], signal: AbortSignal) => Promise<PublishReport> {
   const { settings, context } = core
   const { version } = settings
   const topics = new Map<string, Buffer[]>()
@@ -104,6 +107,18 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
     return true
   }
 
+  /** The connection once it is there and the groups are: whoever overtook their making would be stored for some of them only. */
+  async function usable(signal: AbortSignal): Promise<Wire | null> {
+    while (!signal.aborted) {
+      const work = healing()
+      const { wire } = core.main
+      if (work !== null) await unlessGivenUp(work, signal)
+      else if (wire !== null) return wire
+      else if (!(await core.main.ready(signal))) return null
+    }
+    return null
+  }
+
   return async function publish(batch, signal) {
     const failures: Failure[] = []
     const all = (outcome: 'failed' | 'unknown', error: unknown): PublishReport =>
@@ -116,9 +131,7 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
         fault('INVALID_ARGUMENT', `mqtt: a batch of ${batch.length} is over the limit of ${best.limits.batch}`, 'failed'),
       )
     // Nothing has left yet: what is given up while the connection is away was not stored.
-    if (core.main.wire === null && !(await core.main.ready(signal)))
-      return all('failed', fault('UNAVAILABLE', 'mqtt: the connection is away; connecting again', 'failed'))
-    const { wire } = core.main
+    const wire = await usable(signal)
     if (wire === null) return all('failed', fault('UNAVAILABLE', 'mqtt: the connection is away; connecting again', 'failed'))
     const mostBytes = Math.min(best.limits.messageBytes, wire.maximumPacketSize - around)
     const outcomes = new Uint8Array(batch.length)
@@ -172,4 +185,15 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
     signal.removeEventListener('abort', abort)
     return failures.length === 0 ? allStored : new Report(failures)
   }
+}
+
+function unlessGivenUp(work: Promise<void>, until: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      until.removeEventListener('abort', done)
+      resolve()
+    }
+    until.addEventListener('abort', done, { once: true })
+    void work.then(done)
+  })
 }

@@ -72,8 +72,9 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         server.greet(wire)
       },
       onUp() {
-        state('main', true)
+        // First: whoever hears of the connection may send at once.
         if (main !== null) heal()
+        state('main', true)
       },
       onDown: (error) => state('main', false, error),
     },
@@ -180,7 +181,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     state,
     sessionLost: restore,
   }
-  const publish = createPublish(core)
+  const publish = createPublish(core, () => healing)
 
   /** Declarations of one topic follow each other. */
   function inTurn<T>(topic: string, work: () => Promise<T>): Promise<T> {
@@ -211,17 +212,6 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     })
   }
 
-  function unlessGivenUp(work: Promise<void>, until: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        until.removeEventListener('abort', done)
-        resolve()
-      }
-      until.addEventListener('abort', done, { once: true })
-      void work.then(done)
-    })
-  }
-
   const first = core.main.wire
   return {
     capabilities: capabilitiesOf(settings.version, first?.maximumPacketSize ?? 0xffff_ffff),
@@ -240,10 +230,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
           ),
         until,
       ),
-    async publish(batch, until) {
-      if (healing !== null) await unlessGivenUp(healing, until)
-      return publish(batch, until)
-    },
+    publish,
     async subscribe(source, until) {
       if (source.kind === 'forwarder') throw check.invalid(`cannot consume "${source.topic}"`, 'this adapter delays by itself')
       await ready(until)
