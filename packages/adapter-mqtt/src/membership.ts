@@ -9,7 +9,7 @@ import { explain, fault } from './explain.ts'
 import { memberIn, presences, presenceTopic } from './layout.ts'
 import { openLink } from './link.ts'
 import { createOwnership, type Slot } from './ownership.ts'
-import { leftOf, presenceOf, presenceText } from './presence.ts'
+import { leftOf, presenceLife, presenceOf, presenceText } from './presence.ts'
 import type { Wire } from './wire.ts'
 
 /** A slot that is held. */
@@ -63,7 +63,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
   const { topic, group } = options
   const id = core.member()
   const own = presenceTopic(topic, group, id)
-  const presenceMs = settings.keepAliveMs * 3
+  const presenceMs = presenceLife(settings.keepAliveMs)
   const machine = createOwnership(
     {
       viewMs: settings.viewMs,
@@ -179,7 +179,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
     const wire = link?.wire
     if (wire === null || wire === undefined) return
     saidAt = clock.monotonic()
-    wire.store(own, presenceText(machine.presence), { retain: true, expirySeconds: Math.ceil(presenceMs / 1000) }).then(
+    wire.store(own, presenceText(machine.presence, clock.now()), { retain: true, expirySeconds: Math.ceil(presenceMs / 1000) }).then(
       (reason) => {
         if (reason >= 0x80)
           die(

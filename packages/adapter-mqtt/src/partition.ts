@@ -11,10 +11,7 @@ import type { Prover } from './echoes.ts'
 import { fault } from './explain.ts'
 import { partitionTopic, plainTopic, sessionId } from './layout.ts'
 import type { Holding, Host } from './membership.ts'
-import { openWire, type Wire } from './wire.ts'
-
-/** For as long as a server keeps anything. */
-export const forever = 0xffff_ffff
+import { forever, openWire, type Wire } from './wire.ts'
 
 class Handed implements Delivery {
   readonly token: number

@@ -239,7 +239,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     browse: (place, after, max, until) => unlessAborted(() => browse(core, place, after, max), until),
     remove: (place, entries, until) => unlessAborted(() => remove(core, place, entries), until),
     inspect: (topic, group, until) =>
-      unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group) }), until),
+      unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group, until) }), until),
     async close(until) {
       if (closed) return
       closed = true

@@ -17,6 +17,8 @@ const goodbye = Buffer.from([0xe0, 0])
 /** Packet ids of what this package writes; those above are the client's own. */
 const mostIds = 60_000
 const lastId = 65_535
+/** For as long as a server keeps anything. */
+export const forever = 0xffff_ffff
 const never = { set: (): number => 1, clear: (): void => {} }
 
 /** How to connect, and as whom. */
@@ -26,7 +28,7 @@ export interface WireOptions {
   readonly clientId: string
   /** Forget what was stored under this client id. */
   readonly clean: boolean
-  /** How long the server keeps the session when the connection has ended, in seconds. */
+  /** How long the server keeps the session when the connection has ended, in seconds. Version 3.1.1 knows only `forever` and not at all. */
   readonly expirySeconds: number
   readonly receiveMaximum: number
   /** A retained message to clear when the connection has ended without a word. */
@@ -108,7 +110,8 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     ...(settings.tls ?? {}),
     protocolVersion: version,
     clientId: options.clientId,
-    clean: options.clean,
+    // What is not clean lasts for ever in version 3.1.1: nobody would ever take away what has a name of its own.
+    clean: options.clean || (version === 4 && options.expirySeconds !== forever),
     keepalive: settings.keepAliveMs / 1000,
     // Signs of life are this package's own: their answers are what ownership is believed by.
     timerVariant: never,

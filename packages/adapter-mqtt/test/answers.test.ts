@@ -2,8 +2,10 @@
 
 import { afterEach, expect, it } from 'vitest'
 import type { Core } from '../src/core.ts'
+import { type Settings, settingsOf } from '../src/options.ts'
 import { createPublish } from '../src/publish.ts'
-import { openWire, type Wire, type WireOptions } from '../src/wire.ts'
+import { countMembers } from '../src/topology.ts'
+import { forever, openWire, type Wire, type WireOptions } from '../src/wire.ts'
 import { type Answer, clock, coreOf, type Heard, never, nothingKnown, order, type Scripted, scripted } from './scripted.ts'
 
 const servers: Scripted[] = []
@@ -75,4 +77,32 @@ it('a publish that waited for the link does not overtake the making of the group
   healed()
   expect((await report).failures).toEqual([])
   expect(published(server)).toEqual(['orders/@0'])
+})
+
+it('3.1.1: a control session with a name of its own does not stay at the server for ever', async () => {
+  const server = await serve(() => 'goodbye')
+  const settings = { ...server.settings, version: 4 as const }
+  await expect(dial(server, { settings, clean: false, expirySeconds: 10 })).rejects.toThrow()
+  await expect(dial(server, { settings, clean: false, expirySeconds: forever })).rejects.toThrow()
+  expect(server.heard.map(({ isClean }) => isClean)).toEqual([true, false])
+})
+
+it('3.1.1: a presence that is not said anew is not believed, one whose clock is another is', async () => {
+  const at = (said: number, holds: string): string => JSON.stringify({ seq: 1, holds: [holds], at: said })
+  const retained = new Map([
+    ['posthorn/member/email/orders/dead', at(clock.now() - 60_000, '0')],
+    ['posthorn/member/email/orders/other-clock', at(clock.now() + 60_000, '1')],
+    ['posthorn/member/email/orders/fresh', at(clock.now(), '2')],
+  ])
+  const records = {
+    members: async () => [...retained].map(([topic, text]) => ({ topic, payload: Buffer.from(text) })),
+    write: async (topic: string) => {
+      retained.delete(topic)
+      return 0
+    },
+  } as unknown as Core['records']
+  const settings: Settings = { ...settingsOf({ protocol: '3.1.1' }), keepAliveMs: 50 }
+  clock.timer(20, () => void retained.set('posthorn/member/email/orders/other-clock', at(clock.now() + 60_001, '1')))
+  expect(await countMembers(coreOf(settings, { records }), 'orders', 'email', never)).toBe(2)
+  expect([...retained.keys()].some((topic) => topic.endsWith('dead'))).toBe(false)
 })

@@ -15,6 +15,8 @@ export interface Heard {
   /** 0 where it is not to be answered. */
   readonly id: number
   readonly payload: string
+  /** Of a connect. */
+  readonly isClean: boolean
 }
 
 /** What is done about a packet; undefined: what a server does. */
@@ -55,10 +57,12 @@ function read(first: number, body: Buffer): Heard & { readonly filters: number }
       topic: body.subarray(2, topicEnd).toString(),
       id: isAnswered ? body.readUInt16BE(topicEnd) : 0,
       payload: body.subarray(properties.end + properties.value).toString(),
+      isClean: false,
       filters: 0,
     }
   }
-  if (kind !== 'subscribe' && kind !== 'unsubscribe') return { kind, topic: '', id: 0, payload: '', filters: 0 }
+  const isClean = kind === 'connect' && ((body[7] ?? 0) & 2) > 0
+  if (kind !== 'subscribe' && kind !== 'unsubscribe') return { kind, topic: '', id: 0, payload: '', isClean, filters: 0 }
   const properties = lengthAt(body, 2) ?? { value: 0, end: 2 }
   const topics: string[] = []
   for (let at = properties.end + properties.value; at < body.length; ) {
@@ -66,7 +70,7 @@ function read(first: number, body: Buffer): Heard & { readonly filters: number }
     topics.push(body.subarray(at + 2, end).toString())
     at = kind === 'subscribe' ? end + 1 : end
   }
-  return { kind, topic: topics.join(' '), id: body.readUInt16BE(0), payload: '', filters: topics.length }
+  return { kind, topic: topics.join(' '), id: body.readUInt16BE(0), payload: '', isClean, filters: topics.length }
 }
 
 /** Listens on a free port. */
