@@ -29,6 +29,8 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
   let wire: Wire | null = null
   let cancel: (() => void) | null = null
   const sentAt = clock.monotonic()
+  /** In their partition already, and not cleared yet. */
+  const moved = new WeakSet<Waiting>()
 
   const list = createWaitingList(clock, move, (name) => {
     wire?.subscribe([{ topic: name, retained: true }]).then(
@@ -67,7 +69,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
   const prover = host.echoes.prover(wire, sentAt)
 
   function move(): void {
-    if (ended || moving || leaving) return
+    if (ended || moving || leaving || cancel !== null) return
     // Whoever stood still asks first whether it is still the one.
     if (clock.monotonic() >= Math.min(prover.proof + settings.lifeMs, host.aliveUntil)) return later()
     const due = list.take(mostAtOnce)
@@ -94,13 +96,19 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
       const { packet } = one
       if (packet === null || wire === null) return true
       const to = one.partition === null ? plainTopic(topic) : partitionTopic(topic, one.partition)
-      const reason = await send(wire, to, decode(packet) as Content)
-      // What nobody would get stays where it is.
-      if (reason >= 0x80 || reason === unrouted) {
+      if (!moved.has(one)) {
+        const reason = await send(wire, to, decode(packet) as Content)
+        // What nobody would get stays where it is.
+        if (reason >= 0x80 || reason === unrouted) {
+          list.giveBack(one)
+          return false
+        }
+        moved.add(one)
+      }
+      if ((await wire.store(one.topic, nothing, { retain: true })) >= 0x80) {
         list.giveBack(one)
         return false
       }
-      await wire.store(one.topic, nothing, { retain: true })
       list.drop(one)
       return true
     } catch {

@@ -2,11 +2,15 @@
 
 import { afterEach, expect, it } from 'vitest'
 import type { Core } from '../src/core.ts'
+import { createEchoes } from '../src/echoes.ts'
+import type { Host } from '../src/membership.ts'
+import { holdMover } from '../src/mover.ts'
 import { type Settings, settingsOf } from '../src/options.ts'
 import { createPublish } from '../src/publish.ts'
+import { holdRetries } from '../src/retries.ts'
 import { countMembers } from '../src/topology.ts'
 import { forever, openWire, type Wire, type WireOptions } from '../src/wire.ts'
-import { type Answer, clock, coreOf, type Heard, never, nothingKnown, order, type Scripted, scripted } from './scripted.ts'
+import { type Answer, clock, coreOf, type Heard, never, nothingKnown, order, type Scripted, scripted, sourceOf, until } from './scripted.ts'
 
 const servers: Scripted[] = []
 const wires: Wire[] = []
@@ -79,6 +83,19 @@ it('a publish that waited for the link does not overtake the making of the group
   expect(published(server)).toEqual(['orders/@0'])
 })
 
+const hostOf = (over: Partial<Host> = {}): Host => ({
+  echoes: createEchoes(clock, 'unit'),
+  released: () => {},
+  closed: () => {},
+  refused: () => {},
+  aliveUntil: Number.POSITIVE_INFINITY,
+  ...over,
+})
+const waiting = (role: string, group: string, name: string, partition: string): string =>
+  `posthorn/${role}/${group}/orders/${name}/${Math.ceil(clock.now())}/${partition}`
+const isClear = ({ kind, topic, payload }: Heard): boolean =>
+  kind === 'publish' && payload === '' && /^posthorn\/(?:delay|retry|dead)\//.test(topic)
+
 it('3.1.1: a control session with a name of its own does not stay at the server for ever', async () => {
   const server = await serve(() => 'goodbye')
   const settings = { ...server.settings, version: 4 as const }
@@ -105,4 +122,32 @@ it('3.1.1: a presence that is not said anew is not believed, one whose clock is 
   clock.timer(20, () => void retained.set('posthorn/member/email/orders/other-clock', at(clock.now() + 60_001, '1')))
   expect(await countMembers(coreOf(settings, { records }), 'orders', 'email', never)).toBe(2)
   expect([...retained.keys()].some((topic) => topic.endsWith('dead'))).toBe(false)
+})
+
+it('a retry whose clearing the server refuses is not settled: it comes again by another owner', async () => {
+  const server = await serve((heard) => (isClear(heard) ? { reason: 0x97 } : undefined))
+  let closed = 0
+  const host = hostOf()
+  const retries = await holdRetries(
+    coreOf(server.settings),
+    sourceOf('orders', 'email'),
+    'email',
+    { host, aliveUntil: () => Number.POSITIVE_INFINITY, released: () => {}, closed: () => void closed++ },
+    never,
+  )
+  server.retain(waiting('retry', 'email', 'a', '-'), 'x')
+  const [delivery] = await retries.owned.read(1)
+  expect(await retries.owned.settle([delivery?.token])).toBe('unknown')
+  expect(retries.owned.lost.aborted).toBe(true)
+  expect(closed).toBe(1)
+})
+
+it('a delayed message whose clearing the server refuses is cleared again, not moved again', async () => {
+  let refused = 0
+  const server = await serve((heard) => (isClear(heard) && refused++ < 2 ? { reason: 0x97 } : undefined))
+  const mover = await holdMover(coreOf(server.settings), 'orders', hostOf(), never)
+  server.retain(waiting('delay', '-', 'a', '0'), 'x')
+  await until('it is cleared', () => server.heard.filter(isClear).length === 3)
+  expect(published(server).filter((topic) => topic === 'orders/@0')).toHaveLength(1)
+  mover.end()
 })

@@ -1,7 +1,7 @@
 // A server of a few lines that answers as a test wants it: for what no real one does when it is asked to. Version 5 only.
 
 import { createServer, type Socket } from 'node:net'
-import type { Outgoing } from '@posthorn/core/adapter'
+import type { Outgoing, Source } from '@posthorn/core/adapter'
 import type { Core } from '../src/core.ts'
 import { type Settings, settingsOf } from '../src/options.ts'
 import type { Wire } from '../src/wire.ts'
@@ -27,8 +27,8 @@ export interface Scripted {
   readonly heard: Heard[]
   /** Connections that are open. */
   readonly sockets: ReadonlySet<Socket>
-  /** Sends a retained message on every connection. */
-  retain(topic: string, payload: string): void
+  /** Sends a retained message on every connection; with null for its id, none of ours. */
+  retain(topic: string, payload: string, messageId?: string | null): void
   close(): Promise<void>
 }
 
@@ -72,6 +72,9 @@ function read(first: number, body: Buffer): Heard & { readonly filters: number }
   }
   return { kind, topic: topics.join(' '), id: body.readUInt16BE(0), payload: '', isClean, filters: topics.length }
 }
+
+const text = (value: string): Buffer => Buffer.concat([Buffer.from([value.length >> 8, value.length & 255]), Buffer.from(value)])
+const property = (name: string, value: string): Buffer => Buffer.concat([Buffer.from([0x26]), text(name), text(value)])
 
 /** Listens on a free port. */
 export async function scripted(answer: (heard: Heard) => Answer = () => undefined): Promise<Scripted> {
@@ -117,15 +120,11 @@ export async function scripted(answer: (heard: Heard) => Answer = () => undefine
     settings: settingsOf({ url: `mqtt://127.0.0.1:${port}`, keepAliveMs: 1000, connectMs: 500 }),
     heard,
     sockets,
-    retain(topic, payload) {
-      const name = Buffer.from(topic)
+    retain(topic, payload, messageId = 'm') {
       const id = ++lastId
-      const body = Buffer.concat([
-        Buffer.from([name.length >> 8, name.length & 255]),
-        name,
-        Buffer.from([id >> 8, id & 255, 0]),
-        Buffer.from(payload),
-      ])
+      const properties = messageId === null ? [] : [property('specversion', '1.0'), property('id', messageId)]
+      const length = properties.reduce((sum, each) => sum + each.length, 0)
+      const body = Buffer.concat([text(topic), Buffer.from([id >> 8, id & 255, length]), ...properties, Buffer.from(payload)])
       if (body.length > 127) throw new Error('a test says less than that')
       for (const socket of sockets) socket.write(Buffer.concat([Buffer.from([0x33, body.length]), body]))
     },
@@ -197,5 +196,19 @@ export const order = (id: string, over: Partial<Outgoing> = {}): Outgoing => ({
   partition: 0,
   delayMs: 0,
   slot: null,
+  ...over,
+})
+
+export const sourceOf = (topic: string, group: string, over: Partial<Source> = {}): Source => ({
+  topic,
+  kind: 'group',
+  group,
+  keyed: true,
+  settleFirst: false,
+  atomic: false,
+  handOverMs: 1000,
+  maxUnsettled: 10,
+  maxBytes: 1_000_000,
+  native: undefined,
   ...over,
 })
