@@ -152,9 +152,9 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
 
   function finish(): void {
     if (over) return
+    void membership?.end(false)
     stop()
     void link.close(false)
-    void membership?.end(false)
     queue.end()
   }
 
@@ -170,9 +170,10 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
   const tenant: Tenant = {
     async end(now) {
       if (over) return
+      const ended = membership?.end(now)
       stop()
       current?.end()
-      await Promise.all([link.close(now), membership?.end(now)])
+      await Promise.all([link.close(now), ended])
       queue.end()
     },
   }

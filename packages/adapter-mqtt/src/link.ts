@@ -56,21 +56,28 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
   async function dial(until: AbortSignal, again: boolean): Promise<void> {
     let ended: Error | null = null
     let mine: Wire | null = null
-    mine = await openWire(
-      {
-        ...options,
-        onEnd(error) {
-          ended = error
-          if (wire !== null && wire === mine) lost(error)
-        },
-      },
-      until,
-    )
+    // Until it is greeted: afterwards the caller's signal is a wish to leave, and leaving is polite.
+    const guard = new AbortController()
+    const abort = (): void => guard.abort()
+    if (until.aborted) abort()
+    until.addEventListener('abort', abort, { once: true })
     try {
+      mine = await openWire(
+        {
+          ...options,
+          onEnd(error) {
+            ended = error
+            if (wire !== null && wire === mine) lost(error)
+          },
+        },
+        guard.signal,
+      )
       await options.greet(mine, again)
     } catch (error) {
-      mine.destroy()
+      mine?.destroy()
       throw error
+    } finally {
+      until.removeEventListener('abort', abort)
     }
     if (ended !== null) throw ended
     if (closed || until.aborted) {

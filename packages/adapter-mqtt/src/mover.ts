@@ -6,6 +6,7 @@ import type { Content } from '@posthorn/core/adapter'
 import { Bytes } from './bytes.ts'
 import type { Core } from './core.ts'
 import { decode } from './decode.ts'
+import type { Prover } from './echoes.ts'
 import { topicBytes, writePublish } from './encode.ts'
 import { folder, moverId, partitionTopic, plainTopic } from './layout.ts'
 import type { Holding, Host } from './membership.ts'
@@ -28,6 +29,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
   let moving = false
   let wire: Wire | null = null
   let cancel: (() => void) | null = null
+  let prover: Prover | null = null
   const sentAt = clock.monotonic()
   /** In their partition already, and not cleared yet. */
   const moved = new WeakSet<Waiting>()
@@ -66,10 +68,12 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
     wire.destroy()
     throw error
   }
-  const prover = host.echoes.prover(wire, sentAt)
+  prover = host.echoes.prover(wire, sentAt)
+  // What came before the answer.
+  move()
 
   function move(): void {
-    if (ended || moving || leaving || cancel !== null) return
+    if (ended || moving || leaving || prover === null || cancel !== null) return
     // Whoever stood still asks first whether it is still the one.
     if (clock.monotonic() >= Math.min(prover.proof + settings.lifeMs, host.aliveUntil)) return later()
     const due = list.take(mostAtOnce)
@@ -132,7 +136,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
     ended = true
     cancel?.()
     list.stop()
-    prover.stop()
+    prover?.stop()
   }
 
   function goodbye(): void {
@@ -152,7 +156,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
       wire?.destroy()
     },
     probe() {
-      if (ended || wire === null) return
+      if (ended || wire === null || prover === null) return
       const now = clock.monotonic()
       if (prover.askedAt !== null && now - prover.askedAt > settings.lifeMs) wire.destroy()
       else prover.beat()

@@ -166,12 +166,13 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
     prover?.stop()
     options.withdraw(owned)
     owned.end()
-    context.event('lease-lost', {
-      topic,
-      group,
-      partition,
-      note: 'the connection of the partition ended: somebody else has it, or the way to the server is cut',
-    })
+    if (!signal.aborted)
+      context.event('lease-lost', {
+        topic,
+        group,
+        partition,
+        note: 'the connection of the partition ended: somebody else has it, or the way to the server is cut',
+      })
     host.closed()
   }
 

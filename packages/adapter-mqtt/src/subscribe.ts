@@ -135,8 +135,10 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   const tenant: Tenant = {
     async end(now) {
       if (over) return
+      // What is held ends first: its connections end with `ending`, and that is no loss.
+      const ended = membership?.end(now)
       finish()
-      await membership?.end(now)
+      await ended
       queue.end()
     },
   }

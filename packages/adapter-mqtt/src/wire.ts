@@ -9,14 +9,12 @@ import mqtt, { type IConnackPacket, type IPublishPacket, type MqttClient, type P
 import { Bytes } from './bytes.ts'
 import { topicBytes, writePlain } from './encode.ts'
 import { cleaned, fault, refusal } from './explain.ts'
+import { lastId, mostIds, ownIds } from './ids.ts'
 import type { Settings } from './options.ts'
 
 const held = new Error('held: acknowledged when it is handled')
 const pingRequest = Buffer.from([0xc0, 0])
 const goodbye = Buffer.from([0xe0, 0])
-/** Packet ids of what this package writes; those above are the client's own. */
-const mostIds = 60_000
-const lastId = 65_535
 /** For as long as a server keeps anything. */
 export const forever = 0xffff_ffff
 const never = { set: (): number => 1, clear: (): void => {} }
@@ -82,12 +80,13 @@ export interface Wire {
   destroy(): void
 }
 
-/** Connects. Rejects with what the server or the socket said; an abort drops the socket. */
+/** Connects. Rejects with what the server or the socket said; an abort drops the socket, at any time. */
 export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wire> {
   const { settings, clock } = options
   if (signal.aborted) return Promise.reject(fault('CANCELLED', 'mqtt: connecting was given up'))
   const { version } = settings
   const done: (((reason: number | null) => void) | undefined)[] = []
+  const asking = new Set<(error: Error) => void>()
   const pings: { resolve(): void; reject(error: Error): void }[] = []
   const small = new Bytes(1024)
   let rooms: (() => void)[] = []
@@ -100,6 +99,9 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
   let problem: Error | null = null
   let goOn: (() => void) | null = null
   let closed: (() => void)[] = []
+  /** Packets that came: whoever waits for one waits as long as others come before it. */
+  let came = 0
+  let unguard = (): void => {}
 
   const client = mqtt.connect({
     protocol: settings.tls === null ? 'mqtt' : 'mqtts',
@@ -141,6 +143,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     goOn = () => next(answer)
   }
   client.on('packetreceive', (packet: Packet) => {
+    came++
     if (packet.cmd === 'puback') {
       const id = packet.messageId ?? 0
       const told = done[id]
@@ -177,6 +180,8 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     }
     pending = 0
     for (const each of pings.splice(0)) each.reject(error)
+    for (const each of [...asking]) each(error)
+    unguard()
     makeRoom()
     client.end(true)
     if (told) options.onEnd(error)
@@ -191,13 +196,10 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         ),
       )
     const cancelTimer = clock.timer(settings.connectMs, late)
-    const abort = (): void => fail(fault('CANCELLED', 'mqtt: connecting was given up'))
-    const settled = (): void => {
-      cancelTimer()
-      signal.removeEventListener('abort', abort)
-    }
+    const abort = (): void => fail(fault('CANCELLED', 'mqtt: the connection was given up'))
+    unguard = () => signal.removeEventListener('abort', abort)
     function fail(error: Error): void {
-      settled()
+      cancelTimer()
       problem = error
       end(error)
       client.stream.destroy()
@@ -219,7 +221,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     })
     client.once('connect', (packet) => {
       if (over) return
-      settled()
+      cancelTimer()
       open = true
       const { properties } = packet
       window = Math.min(settings.window, properties?.receiveMaximum ?? lastId)
@@ -297,7 +299,29 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         send(bytes)
       },
       subscribe(filters) {
-        return new Promise((resolve, reject) => {
+        return new Promise((resolve, give) => {
+          if (!open) return give(problem ?? fault('UNAVAILABLE', 'mqtt: the connection is away', 'failed'))
+          let seen = came
+          const late = (): void => {
+            if (came === seen) {
+              problem ??= fault('UNAVAILABLE', `mqtt: the server did not answer a subscription within ${settings.connectMs} ms`, 'unknown')
+              end(problem)
+              return void client.stream.destroy()
+            }
+            seen = came
+            cancel = clock.timer(settings.connectMs, late)
+          }
+          // A way that was cut since the server let us in is noticed by nobody else.
+          let cancel = clock.timer(settings.connectMs, late)
+          const done = (): void => {
+            cancel()
+            asking.delete(reject)
+          }
+          const reject = (error: Error): void => {
+            done()
+            give(error)
+          }
+          asking.add(reject)
           const wanted = Object.fromEntries(
             filters.map(({ topic, retained }) => [topic, { qos: 1 as const, rap: true, rh: retained ? 0 : 2 }]),
           )
@@ -309,7 +333,10 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
             else if (error) reject(cleaned(error, `mqtt: cannot subscribe to ${text}: `))
             else if (codes.some((code) => Number(code) < 1))
               reject(fault('UNSUPPORTED', `mqtt: the server grants no acknowledged messages (QoS 1) on ${text}`, 'failed'))
-            else resolve()
+            else {
+              done()
+              resolve()
+            }
           })
         })
       },
@@ -352,20 +379,5 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         client.stream.destroy()
       },
     }
-  }
-}
-
-/** Packet ids for what the client itself sends: they never meet ours. */
-function ownIds(): { allocate(): number; getLastAllocated(): number; register(): boolean; deallocate(): void; clear(): void } {
-  let last = mostIds
-  return {
-    allocate() {
-      last = last >= lastId ? mostIds + 1 : last + 1
-      return last
-    },
-    getLastAllocated: () => last,
-    register: () => true,
-    deallocate: () => {},
-    clear: () => {},
   }
 }

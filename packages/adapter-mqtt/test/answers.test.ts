@@ -3,6 +3,7 @@
 import { afterEach, expect, it } from 'vitest'
 import type { Core } from '../src/core.ts'
 import { createEchoes } from '../src/echoes.ts'
+import { openLink } from '../src/link.ts'
 import type { Host } from '../src/membership.ts'
 import { holdMover } from '../src/mover.ts'
 import { type Settings, settingsOf } from '../src/options.ts'
@@ -150,4 +151,55 @@ it('a delayed message whose clearing the server refuses is cleared again, not mo
   await until('it is cleared', () => server.heard.filter(isClear).length === 3)
   expect(published(server).filter((topic) => topic === 'orders/@0')).toHaveLength(1)
   mover.end()
+})
+
+it('a way that is cut between the answers to the connection and to the subscription does not hang', async () => {
+  const server = await serve(({ kind }) => (kind === 'subscribe' ? 'silence' : undefined))
+  const began = performance.now()
+  await expect(holdMover(coreOf(server.settings), 'orders', hostOf(), never)).rejects.toThrow(/did not answer a subscription/)
+  expect(performance.now() - began).toBeLessThan(server.settings.connectMs * 3)
+  await until('the socket is closed', () => server.sockets.size === 0)
+})
+
+it('an answer to a subscription may be late behind much that comes before it', async () => {
+  const server = await serve(({ kind }) => (kind === 'subscribe' ? 'silence' : undefined))
+  const wire = await dial(server)
+  const subscribing = wire.subscribe([{ topic: 'orders', retained: false }])
+  const began = performance.now()
+  const come = (): void => {
+    if (performance.now() - began > server.settings.connectMs * 2.5) for (const socket of server.sockets) socket.destroy()
+    else {
+      server.retain('orders', 'x')
+      clock.timer(50, come)
+    }
+  }
+  come()
+  await expect(subscribing).rejects.toThrow(/closed/)
+  expect(performance.now() - began).toBeGreaterThan(server.settings.connectMs * 2)
+})
+
+it('giving up drops a connection that waits for the answer to a subscription', async () => {
+  const server = await serve(({ kind }) => (kind === 'subscribe' ? 'silence' : undefined))
+  const ending = new AbortController()
+  const link = openLink(
+    {
+      settings: { ...server.settings, connectMs: 60_000 },
+      clock,
+      random: Math.random,
+      clientId: 'unit',
+      clean: true,
+      expirySeconds: 0,
+      receiveMaximum: 10,
+      acknowledge: 'at-once',
+      onMessage: () => true,
+      greet: (wire) => wire.subscribe([{ topic: 'orders', retained: false }]),
+      onUp: () => {},
+      onDown: () => {},
+    },
+    ending.signal,
+  )
+  await until('it is asked', () => server.heard.some(({ kind }) => kind === 'subscribe'))
+  ending.abort()
+  await expect(link).rejects.toThrow(/given up/)
+  await until('the socket is closed', () => server.sockets.size === 0)
 })
