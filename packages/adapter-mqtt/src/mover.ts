@@ -101,7 +101,13 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
       if (packet === null || wire === null) return true
       const to = one.partition === null ? plainTopic(topic) : partitionTopic(topic, one.partition)
       if (!moved.has(one)) {
-        const reason = await send(wire, to, decode(packet) as Content)
+        const content = decode(packet)
+        // An envelope has its id in its body.
+        if ('undecodable' in content || (content.id === null && settings.version === 5)) {
+          strange(one, 'undecodable' in content ? content.undecodable : 'it has no id')
+          return true
+        }
+        const reason = await send(wire, to, content as Content)
         // What nobody would get stays where it is.
         if (reason >= 0x80 || reason === unrouted) {
           list.giveBack(one)
@@ -121,13 +127,27 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
     }
   }
 
+  /** None of ours: it stays where it is, and is not looked at again. */
+  function strange(one: Waiting, why: string): void {
+    list.drop(one)
+    context.event('blocked', {
+      topic,
+      note: `what lies in "${one.topic}" is no delayed message of ours, and stays there: ${why}`,
+    })
+  }
+
   function send(on: Wire, to: string, content: Content): Promise<number> {
     return new Promise((resolve, reject) => {
       const told = (reason: number | null): void => (reason === null ? reject(new Error('the connection was lost')) : resolve(reason))
       const id = on.begin(told)
       if (id === 0) return reject(new Error('the connection is busy'))
       const bytes = new Bytes(1024)
-      writePublish(bytes, settings.version, topicBytes(to), id, content, false)
+      try {
+        writePublish(bytes, settings.version, topicBytes(to), id, content, false)
+      } catch (error) {
+        on.forget(id)
+        throw error
+      }
       on.send(bytes.taken())
     })
   }

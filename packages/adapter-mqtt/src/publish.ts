@@ -103,7 +103,12 @@ export function createPublish(
       }
     })
     if (id === 0) return false
-    writePublish(bytes, version, topic, id, message, isRetained)
+    try {
+      writePublish(bytes, version, topic, id, message, isRetained)
+    } catch (error) {
+      wire.forget(id)
+      throw error
+    }
     return true
   }
 

@@ -60,6 +60,8 @@ export interface Wire {
   readonly pending: number
   /** Takes a packet id for one publish: 0 while as many are open as the server takes. `done` is told the reason, or null when the connection ended first. */
   begin(done: (reason: number | null) => void): number
+  /** Nothing was sent under this id: it is free again, and nobody is told. */
+  forget(id: number): void
   /** Resolves when there is room for another publish, or the connection has ended. */
   room(): Promise<void>
   send(bytes: Uint8Array): void
@@ -270,6 +272,12 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         return pending
       },
       begin: take,
+      forget(id) {
+        if (done[id] === undefined) return
+        done[id] = undefined
+        pending--
+        makeRoom()
+      },
       room,
       send,
       async store(topic, payload, stored) {

@@ -11,7 +11,20 @@ import { createPublish } from '../src/publish.ts'
 import { holdRetries } from '../src/retries.ts'
 import { countMembers } from '../src/topology.ts'
 import { forever, openWire, type Wire, type WireOptions } from '../src/wire.ts'
-import { type Answer, clock, coreOf, type Heard, never, nothingKnown, order, type Scripted, scripted, sourceOf, until } from './scripted.ts'
+import {
+  type Answer,
+  clock,
+  coreOf,
+  type Heard,
+  linked,
+  never,
+  nothingKnown,
+  order,
+  type Scripted,
+  scripted,
+  sourceOf,
+  until,
+} from './scripted.ts'
 
 const servers: Scripted[] = []
 const wires: Wire[] = []
@@ -202,4 +215,27 @@ it('giving up drops a connection that waits for the answer to a subscription', a
   ending.abort()
   await expect(link).rejects.toThrow(/given up/)
   await until('the socket is closed', () => server.sockets.size === 0)
+})
+
+it('a message that cannot be written gives its place in the window back', async () => {
+  const server = await serve()
+  const wire = await dial(server)
+  const publish = createPublish(coreOf(server.settings, { main: linked(wire), records: nothingKnown }), () => null)
+  const { failures } = await publish([order('a', { headers: { long: 'x'.repeat(70_000) } }), order('b')], never)
+  expect(failures.map(({ index, outcome }) => [index, outcome])).toEqual([[0, 'failed']])
+  expect(wire.pending).toBe(0)
+})
+
+it('what lies among the delayed messages and is none of ours is told once, stays, and holds nothing up', async () => {
+  const server = await serve()
+  const told: string[] = []
+  const core = coreOf(server.settings)
+  const event = (name: string): void => void told.push(name)
+  const mover = await holdMover({ ...core, context: { ...core.context, event } }, 'orders', hostOf(), never)
+  server.retain(waiting('delay', '-', 'strange', '0'), 'x', null)
+  server.retain(waiting('delay', '-', 'ours', '0'), 'x')
+  await until('ours is cleared', () => server.heard.some(isClear))
+  expect(server.heard.filter(isClear).map(({ topic }) => topic.includes('/ours/'))).toEqual([true])
+  expect(told).toEqual(['blocked'])
+  mover.end()
 })
