@@ -1,7 +1,9 @@
 // What the answers of a server mean, and what their absence does, on a server that answers as the test wants it.
 
+import type { Assignment } from '@posthorn/core/adapter'
 import { afterEach, expect, it } from 'vitest'
-import type { Core } from '../src/core.ts'
+import { subscribeBroadcast } from '../src/broadcast.ts'
+import type { Core, Tenant } from '../src/core.ts'
 import { createEchoes } from '../src/echoes.ts'
 import { openLink } from '../src/link.ts'
 import type { Host } from '../src/membership.ts'
@@ -238,4 +240,24 @@ it('what lies among the delayed messages and is none of ours is told once, stays
   expect(server.heard.filter(isClear).map(({ topic }) => topic.includes('/ours/'))).toEqual([true])
   expect(told).toEqual(['blocked'])
   mover.end()
+})
+
+it('an acknowledgement of a broadcast whose way is cut is not called settled', async () => {
+  let cut = false
+  const server = await serve(({ kind }) => (cut && kind === 'ping' ? 'goodbye' : undefined))
+  const leaving = new AbortController()
+  const records = { look: async () => ({ partitions: 1, groups: new Map() }) } as unknown as Core['records']
+  const tenants: Tenant[] = []
+  const core = coreOf(server.settings, { records, enter: (tenant) => void tenants.push(tenant) })
+  const assignments = await subscribeBroadcast(core, sourceOf('orders', 'screen', { kind: 'broadcast' }), leaving.signal)
+  const first = await assignments[Symbol.asyncIterator]().next()
+  const mine: Assignment = first.value
+  server.retain('orders/@0', 'x')
+  const [sure] = await mine.read(1)
+  expect(await mine.settle([sure?.token])).toBe('settled')
+  server.retain('orders/@0', 'y')
+  const [unsure] = await mine.read(1)
+  cut = true
+  expect(await mine.settle([unsure?.token])).toBe('unknown')
+  await Promise.all(tenants.map((tenant) => tenant.end(true)))
 })
