@@ -168,10 +168,11 @@ export function createPublish(
       }
       try {
         const topic = topicOf(message)
-        while (!write(wire, message, topic, (outcome, error) => told(index, outcome, error))) {
+        while (!signal.aborted && !write(wire, message, topic, (outcome, error) => told(index, outcome, error))) {
           flush()
-          if (!wire.open || signal.aborted) break
-          await wire.room()
+          if (!wire.open) break
+          // Whoever gives up does not wait for room.
+          await Promise.race([wire.room(), done])
         }
         if (bytes.at >= pieceBytes) flush()
       } catch (error) {

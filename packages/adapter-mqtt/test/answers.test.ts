@@ -261,3 +261,14 @@ it('an acknowledgement of a broadcast whose way is cut is not called settled', a
   expect(await mine.settle([unsure?.token])).toBe('unknown')
   await Promise.all(tenants.map((tenant) => tenant.end(true)))
 })
+
+it('a publish that is given up while it waits for room in the window ends at once', async () => {
+  const server = await serve(({ kind }) => (kind === 'publish' ? 'silence' : undefined))
+  const wire = await dial(server, { settings: { ...server.settings, window: 1 } })
+  const publish = createPublish(coreOf(server.settings, { main: linked(wire), records: nothingKnown }), () => null)
+  const ending = new AbortController()
+  const report = publish([order('a'), order('b'), order('c')], ending.signal)
+  await until('the first is sent', () => published(server).length === 1)
+  ending.abort()
+  expect((await report).failures.map(({ outcome }) => outcome)).toEqual(['unknown', 'unknown', 'unknown'])
+})
