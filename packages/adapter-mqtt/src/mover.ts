@@ -34,11 +34,9 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
   /** In their partition already, and not cleared yet. */
   const moved = new WeakSet<Waiting>()
 
-  const list = createWaitingList(clock, move, (name) => {
-    wire?.subscribe([{ topic: name, retained: true }]).then(
-      () => wire?.unsubscribe([name]),
-      () => {},
-    )
+  const list = createWaitingList(clock, move, async (name) => {
+    await wire?.subscribe([{ topic: name, retained: true }])
+    await wire?.unsubscribe([name])
   })
 
   wire = await openWire(

@@ -50,12 +50,10 @@ export async function holdRetries(
     over: () => {},
   })
 
-  const list = createWaitingList(clock, serve, (name) => {
+  const list = createWaitingList(clock, serve, async (name) => {
     // Its own subscription brings it again; the folder's goes on.
-    wire?.subscribe([{ topic: name, retained: true }]).then(
-      () => wire?.unsubscribe([name]),
-      () => {},
-    )
+    await wire?.subscribe([{ topic: name, retained: true }])
+    await wire?.unsubscribe([name])
   })
 
   wire = await openWire(
