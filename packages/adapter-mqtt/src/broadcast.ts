@@ -153,11 +153,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
   }
 
   function finish(): void {
-    if (over) return
-    void membership?.end(false)
-    stop()
-    void link.close(false)
-    queue.end()
+    if (!over) void tenant.end(false)
   }
 
   function stop(): void {
@@ -167,16 +163,15 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
     unproven()
     core.state(id, true)
     signal.removeEventListener('abort', leave)
-    core.leave(tenant)
   }
 
   const tenant: Tenant = {
     async end(now) {
-      if (over) return
       const ended = membership?.end(now)
-      stop()
+      if (!over) stop()
       current?.end()
       await Promise.all([link.close(now), ended])
+      core.leave(tenant)
       queue.end()
     },
   }
@@ -191,6 +186,10 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
     stop()
     await link.close(true)
     throw error
+  }
+  if (core.closed) {
+    await tenant.end(true)
+    throw fault('CLOSED', 'mqtt: the session is closed', 'failed')
   }
   core.enter(tenant)
   signal.addEventListener('abort', leave, { once: true })

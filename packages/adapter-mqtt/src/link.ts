@@ -14,7 +14,7 @@ export interface Link {
   drop(error: Error): void
   /** Another connection is back: this one does not wait out its pause. */
   hurry(): void
-  /** Ends it. `now`: without a word to the server. Twice is fine. */
+  /** Ends it. `now`: without a word to the server. Twice is fine, and the second one may be in a hurry. */
   close(now: boolean): Promise<void>
 }
 
@@ -52,6 +52,9 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
   let cancelRetry: (() => void) | null = null
   const hoping = new Set<(there: boolean) => void>()
   const giveUp = new AbortController()
+  /** The one that was there when it was closed. */
+  let last: Wire | null = null
+  let closing: Promise<void> | null = null
 
   async function dial(until: AbortSignal, again: boolean): Promise<void> {
     let ended: Error | null = null
@@ -153,17 +156,19 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     hurry() {
       if (cancelRetry !== null) again()
     },
-    async close(now) {
-      if (closed) return
-      closed = true
-      cancelRetry?.()
-      giveUp.abort()
-      for (const each of [...hoping]) each(false)
-      hoping.clear()
-      const old = wire
-      wire = null
-      if (now) old?.destroy()
-      else await old?.close()
+    close(now) {
+      if (!closed) {
+        closed = true
+        cancelRetry?.()
+        giveUp.abort()
+        for (const each of [...hoping]) each(false)
+        hoping.clear()
+        last = wire
+        wire = null
+      }
+      if (now) last?.destroy()
+      closing ??= last?.close() ?? Promise.resolve()
+      return closing
     },
   }
 }

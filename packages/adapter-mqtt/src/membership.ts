@@ -39,7 +39,7 @@ export interface Membership {
   readonly echoes: Echoes
   /** Gives everything back, then ends. */
   leave(): void
-  /** Ends now. */
+  /** Ends, and resolves when its connections are closed. `now`: without a word. Twice is fine, and the second one may be in a hurry. */
   end(now: boolean): Promise<void>
 }
 
@@ -82,6 +82,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
   let claiming = 0
   let prover: Prover | null = null
   let over = false
+  let ending: Promise<void> | null = null
   let leaving = false
   let cancelWake: (() => void) | null = null
   let cancelBeat: (() => void) | null = null
@@ -258,18 +259,21 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
 
   function die(error: unknown): void {
     if (over) return
-    void end(false)
-    options.failed(error)
+    void end(false).then(() => options.failed(error))
   }
 
   function finish(): void {
     if (!leaving || over || holdings.size > 0 || claiming > 0) return
-    void end(false)
-    options.left()
+    void end(false).then(() => options.left())
   }
 
-  async function end(now: boolean): Promise<void> {
-    if (over) return
+  function end(now: boolean): Promise<void> {
+    if (now) void link?.close(true)
+    ending ??= ended(now)
+    return ending
+  }
+
+  async function ended(now: boolean): Promise<void> {
     over = true
     cancelWake?.()
     cancelBeat?.()

@@ -24,6 +24,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const ending = new AbortController()
   let members = 0
   let closed = false
+  let closing: Promise<void> | null = null
   let main: Link | null = null
   let cancelBeat = (): void => {}
   let asked: { readonly wire: Wire; readonly at: number } | null = null
@@ -212,6 +213,14 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     })
   }
 
+  async function shut(all: readonly Tenant[], now: boolean): Promise<void> {
+    closed = true
+    ending.abort()
+    cancelBeat()
+    await Promise.all(all.map((tenant) => tenant.end(now)))
+    await core.main.close(now)
+  }
+
   const first = core.main.wire
   return {
     capabilities: capabilitiesOf(settings.version, first?.maximumPacketSize ?? 0xffff_ffff),
@@ -241,13 +250,16 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     inspect: (topic, group, until) =>
       unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group, until) }), until),
     async close(until) {
-      if (closed) return
-      closed = true
-      ending.abort()
-      cancelBeat()
-      const now = until.aborted
-      await Promise.all([...tenants].map((tenant) => tenant.end(now)))
-      await core.main.close(now)
+      const all = [...tenants]
+      const drop = (): void => {
+        for (const tenant of all) void tenant.end(true)
+        void core.main.close(true)
+      }
+      if (closing === null) closing = shut(all, until.aborted)
+      else if (until.aborted) drop()
+      until.addEventListener('abort', drop, { once: true })
+      await closing
+      until.removeEventListener('abort', drop)
     },
   } satisfies Session
 }

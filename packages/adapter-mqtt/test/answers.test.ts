@@ -11,6 +11,7 @@ import { holdMover } from '../src/mover.ts'
 import { type Settings, settingsOf } from '../src/options.ts'
 import { createPublish } from '../src/publish.ts'
 import { holdRetries } from '../src/retries.ts'
+import { subscribeGroup } from '../src/subscribe.ts'
 import { countMembers } from '../src/topology.ts'
 import { forever, openWire, type Wire, type WireOptions } from '../src/wire.ts'
 import {
@@ -271,4 +272,33 @@ it('a publish that is given up while it waits for room in the window ends at onc
   await until('the first is sent', () => published(server).length === 1)
   ending.abort()
   expect((await report).failures.map(({ outcome }) => outcome)).toEqual(['unknown', 'unknown', 'unknown'])
+})
+
+it('a close that is aborted while it says goodbye drops the sockets at once', async () => {
+  const server = await serve(({ kind, payload }) => (kind === 'publish' && payload === '' ? 'silence' : undefined))
+  const records = { look: async () => ({ partitions: 1, groups: new Map([['email', 1]]) }) } as unknown as Core['records']
+  const tenants: Tenant[] = []
+  const core = coreOf(server.settings, { records, enter: (tenant) => void tenants.push(tenant) })
+  await subscribeGroup(core, sourceOf('orders', 'email'), never)
+  const began = performance.now()
+  const polite = tenants[0]?.end(false)
+  await tenants[0]?.end(true)
+  await polite
+  await until('the sockets are closed', () => server.sockets.size === 0)
+  expect(performance.now() - began).toBeLessThan(300)
+})
+
+it.each([
+  ['group', subscribeGroup],
+  ['broadcast', subscribeBroadcast],
+] as const)('a session that is closed while somebody joins a %s leaves no connection behind', async (kind, subscribe) => {
+  let closed = false
+  const server = await serve((heard) => {
+    closed ||= heard.kind === 'connect'
+    return undefined
+  })
+  const records = { look: async () => ({ partitions: 1, groups: new Map([['email', 1]]) }) } as unknown as Core['records']
+  const core = Object.defineProperty(coreOf(server.settings, { records }), 'closed', { get: () => closed })
+  await expect(subscribe(core, sourceOf('orders', 'email', { kind }), never)).rejects.toThrow(/closed/)
+  await until('the sockets are closed', () => server.sockets.size === 0)
 })
