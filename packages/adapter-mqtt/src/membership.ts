@@ -5,7 +5,7 @@ import type { IPublishPacket } from 'mqtt'
 import type { Core } from './core.ts'
 import { endedWithin } from './deadline.ts'
 import { createEchoes, type Echoes, type Prover } from './echoes.ts'
-import { explain, fault } from './explain.ts'
+import { explain, fault, refusal } from './explain.ts'
 import { memberIn, presences, presenceTopic } from './layout.ts'
 import { openLink } from './link.ts'
 import { createOwnership, type Slot } from './ownership.ts'
@@ -182,14 +182,13 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
     saidAt = clock.monotonic()
     wire.store(own, presenceText(machine.presence, clock.now()), { retain: true, expirySeconds: Math.ceil(presenceMs / 1000) }).then(
       (reason) => {
-        if (reason >= 0x80)
-          die(
-            fault(
-              'UNAUTHORIZED',
-              `mqtt: the right to publish to "${own}" is missing (reason 0x${reason.toString(16)}): members say there that they live`,
-              'failed',
-            ),
-          )
+        if (reason < 0x80) return
+        const error =
+          reason === 0x87
+            ? fault('UNAUTHORIZED', `mqtt: the right to publish to "${own}" is missing: members say there that they live`, 'failed')
+            : refusal(`cannot publish to "${own}", where members say that they live`, reason)
+        // What may pass is said again with the next sign of life.
+        if (!explain(error).retryable) die(error)
       },
       () => {},
     )

@@ -8,7 +8,7 @@ import type { Clock } from '@posthorn/core/adapter'
 import mqtt, { type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import { Bytes } from './bytes.ts'
 import { topicBytes, writePlain } from './encode.ts'
-import { cleaned, fault, refusal } from './explain.ts'
+import { cleaned, ended, fault, refusal } from './explain.ts'
 import { lastId, mostIds, ownIds } from './ids.ts'
 import type { Settings } from './options.ts'
 
@@ -159,8 +159,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         clock.timer(0, makeRoom)
       }
     } else if (packet.cmd === 'pingresp') pings.shift()?.resolve()
-    else if (packet.cmd === 'disconnect' && (packet.reasonCode ?? 0) > 0)
-      problem ??= refusal('the connection was ended', packet.reasonCode ?? 0)
+    else if (packet.cmd === 'disconnect' && (packet.reasonCode ?? 0) > 0) problem ??= ended(packet.reasonCode ?? 0)
   })
 
   function makeRoom(): void {

@@ -6,7 +6,7 @@ import { subscribeBroadcast } from '../src/broadcast.ts'
 import type { Core, Tenant } from '../src/core.ts'
 import { createEchoes } from '../src/echoes.ts'
 import { openLink } from '../src/link.ts'
-import type { Host } from '../src/membership.ts'
+import { type Host, join } from '../src/membership.ts'
 import { holdMover } from '../src/mover.ts'
 import { type Settings, settingsOf } from '../src/options.ts'
 import { createPublish } from '../src/publish.ts'
@@ -301,4 +301,27 @@ it.each([
   const core = Object.defineProperty(coreOf(server.settings, { records }), 'closed', { get: () => closed })
   await expect(subscribe(core, sourceOf('orders', 'email', { kind }), never)).rejects.toThrow(/closed/)
   await until('the sockets are closed', () => server.sockets.size === 0)
+})
+
+it('a quota that is used up for a moment does not end a member', async () => {
+  let refused = 0
+  const server = await serve(({ kind, topic }) =>
+    kind === 'publish' && topic.startsWith('posthorn/member/') && refused++ === 0 ? { reason: 0x97 } : undefined,
+  )
+  const failures: unknown[] = []
+  const membership = await join(
+    coreOf(server.settings),
+    {
+      topic: 'orders',
+      group: 'email',
+      slots: [],
+      hold: () => Promise.reject(new Error('nothing to hold')),
+      left: () => {},
+      failed: (error) => void failures.push(error),
+    },
+    never,
+  )
+  await until('it is said again', () => refused > 1)
+  expect(failures).toEqual([])
+  await membership.end(true)
 })
