@@ -44,6 +44,8 @@ export async function declareTopic(core: Core, plan: TopicPlan, signal: AbortSig
     await completeGroup(core, name, group, partitions, signal)
     if (there) continue
     await write(core, groupRecord(name, group), { partitions })
+    // Some servers answer before they send the record back to whoever watches it.
+    known.groups.set(group, partitions)
     created.push(group)
   }
   return { name, partitions, groups: [...new Set([...plan.groups.map((group) => group.name), ...known.groups.keys()])], created }
