@@ -52,7 +52,7 @@ const kinds = {
 
 function kindOf(name) {
   if (Object.hasOwn(kinds, name)) return kinds[name]
-  throw new BrokerMissing(name, [`there is no adapter for ${name} yet, and the server comes with its adapter`])
+  throw new BrokerMissing(name, [`there is no server of that name; known are ${Object.keys(kinds).join(', ')}`])
 }
 
 /** A server that somebody else runs: usable, and never started, wiped or killed by us. */
