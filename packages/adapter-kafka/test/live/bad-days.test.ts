@@ -123,8 +123,9 @@ onServer(
       await sendAll(broker, orders, 0, 5)
       await until('they are handled', () => sorted(numbers).length === 5)
       const group = ['--group', `${orders.name}__workers`, '--operation', 'Read']
+      const refused = seen.refusal(consumer.closed)
       await server.control(['acls', '--add', '--deny-principal', 'User:posthorn', ...group])
-      const error = await seen.refusal(consumer.closed)
+      const error = await refused
       expect(error).toMatchObject({ code: 'UNAUTHORIZED' })
       expect(error.message).toContain(orders.name)
       await server.control(['acls', '--remove', '--force', '--deny-principal', 'User:posthorn', ...group])
