@@ -5,6 +5,7 @@ import type { Assignment, Delivery, SettleResult, Source } from '@posthorn/core/
 import { type Arrived, Owned } from './assignment.ts'
 import type { Core, Tenant } from './core.ts'
 import { decode, packetBytes } from './decode.ts'
+import type { Prover } from './echoes.ts'
 import { fault } from './explain.ts'
 import { partitionTopic, plainTopic } from './layout.ts'
 import { openLink } from './link.ts'
@@ -42,6 +43,17 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
   let early: Arrived[] = []
   let out = new Uint8Array(65_536)
 
+  let prover: Prover | null = null
+  // Its words come back on the control connection: messages that wait here do not hold them up.
+  function proverOf(wire: Wire): Prover | null {
+    prover ??= membership?.echoes.prover(wire, context.clock.monotonic()) ?? null
+    return prover
+  }
+  function unproven(): void {
+    prover?.stop()
+    prover = null
+  }
+
   function begin(wire: Wire): void {
     const mine = new Owned(topic, 'main', null, {
       maxBuffered: Math.max(1, source.maxUnsettled),
@@ -54,7 +66,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
         const ids = (tokens as readonly number[]).filter((each) => each !== 0)
         for (const each of ids) out[each] = 0
         wire.acknowledge(ids)
-        return 'settled'
+        return (await proverOf(wire)?.confirm()) === true ? 'settled' : 'unknown'
       },
       release: async () => {},
       over() {
@@ -103,6 +115,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
       },
       onDown(error) {
         if (!over) core.state(id, false, error)
+        unproven()
         const old = current
         current = null
         early = []
@@ -118,24 +131,13 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
 
   function beat(): () => void {
     let cancel = (): void => {}
-    let asked: number | null = null
     const tick = (): void => {
       cancel = context.clock.timer(settings.keepAliveMs / 4, tick)
-      const { wire } = link
-      if (wire === null) asked = null
-      else if (asked !== null && context.clock.monotonic() - asked > settings.lifeMs)
+      const asking = link.wire === null ? null : proverOf(link.wire)
+      if (asking === null) return
+      if (asking.askedAt !== null && context.clock.monotonic() - asking.askedAt > settings.lifeMs)
         link.drop(fault('UNAVAILABLE', 'mqtt: the server does not answer', 'unknown'))
-      else if (asked === null) {
-        asked = context.clock.monotonic()
-        wire.ping().then(
-          () => {
-            asked = null
-          },
-          () => {
-            asked = null
-          },
-        )
-      }
+      else asking.beat()
     }
     tick()
     return () => cancel()
@@ -151,28 +153,25 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
   }
 
   function finish(): void {
-    if (over) return
-    stop()
-    void link.close(false)
-    void membership?.end(false)
-    queue.end()
+    if (!over) void tenant.end(false)
   }
 
   function stop(): void {
     over = true
     ending.abort()
     probing()
+    unproven()
     core.state(id, true)
     signal.removeEventListener('abort', leave)
-    core.leave(tenant)
   }
 
   const tenant: Tenant = {
     async end(now) {
-      if (over) return
-      stop()
+      const ended = membership?.end(now)
+      if (!over) stop()
       current?.end()
-      await Promise.all([link.close(now), membership?.end(now)])
+      await Promise.all([link.close(now), ended])
+      core.leave(tenant)
       queue.end()
     },
   }
@@ -187,6 +186,10 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
     stop()
     await link.close(true)
     throw error
+  }
+  if (core.closed) {
+    await tenant.end(true)
+    throw fault('CLOSED', 'mqtt: the session is closed', 'failed')
   }
   core.enter(tenant)
   signal.addEventListener('abort', leave, { once: true })

@@ -7,7 +7,7 @@ import type { Records } from './records.ts'
 
 /** Something that lives in the session until it ends. */
 export interface Tenant {
-  /** Drops everything at once. */
+  /** Ends it, and resolves when its connections are closed. `now`: without a word. Twice is fine, and the second one may be in a hurry. */
   end(now: boolean): Promise<void> | void
 }
 

@@ -11,6 +11,8 @@ import { deadIn, folder } from './layout.ts'
 /** What `remove` needs to know of an entry: a newer one of its slot has another topic. */
 interface DeadToken {
   readonly topic: string
+  /** Of the same slot, by the clocks of those who wrote them: replaced by it, and gone with it. */
+  readonly older: readonly string[]
 }
 
 const nothing = Buffer.alloc(0)
@@ -22,7 +24,7 @@ export async function browse(core: Core, place: Place, after: string | null, max
     throw check.invalid(`cannot browse the ${place.role} place of "${place.topic}"`, 'only dead letters are browsed')
   const count = Math.min(mostAtOnce, Math.max(1, max))
   const newest = new Map<string, string>()
-  const older: string[] = []
+  const older = new Map<string, string[]>()
   let page: IPublishPacket[] = []
   const orderOf = (topic: string): string => {
     const { stamp, slot } = deadIn(topic)
@@ -38,38 +40,42 @@ export async function browse(core: Core, place: Place, after: string | null, max
     const { slot, stamp } = deadIn(topic)
     const known = newest.get(slot)
     if (known === topic) return
-    if (known !== undefined && deadIn(known).stamp > stamp) return void older.push(topic)
-    if (known !== undefined) older.push(known)
+    const isOlder = known !== undefined && deadIn(known).stamp > stamp
+    if (known !== undefined) older.set(slot, [...(older.get(slot) ?? []), isOlder ? topic : known])
+    if (isOlder) return
     newest.set(slot, topic)
     if (after !== null && orderOf(topic) <= after) return
     page.push(packet)
     if (page.length > count * 2 + 64) trim()
   })
   trim()
-  // Whoever sees two of a slot takes the older one away.
-  for (const topic of older) void core.main.wire?.store(topic, nothing, { retain: true }).catch(() => {})
   const more = page.length > count
   const entries = page.slice(0, count)
   const last = entries.at(-1)
-  return { entries: entries.map(deliveryOf), next: more && last !== undefined ? orderOf(last.topic) : null }
+  return {
+    entries: entries.map((packet) => deliveryOf(packet, older.get(deadIn(packet.topic).slot) ?? [])),
+    next: more && last !== undefined ? orderOf(last.topic) : null,
+  }
 }
 
-function deliveryOf(packet: IPublishPacket): Delivery {
-  const token: DeadToken = { topic: packet.topic }
+function deliveryOf(packet: IPublishPacket, older: readonly string[]): Delivery {
+  const token: DeadToken = { topic: packet.topic, older: older.filter((topic) => topic !== packet.topic) }
   return { token, content: decode(packet), parked: false, deliveries: null, position: () => null }
 }
 
-/** Removes entries that `browse` gave; an entry that was replaced meanwhile is another one and stays. */
+/** Removes entries that `browse` gave, with what they replaced; an entry that was replaced meanwhile is another one and stays. */
 export async function remove(core: Core, place: Place, entries: readonly Delivery[]): Promise<SettleResult> {
   if (entries.length === 0) return 'settled'
-  const topics = new Set(entries.map(({ token }) => (token as DeadToken).topic))
+  const tokens = entries.map(({ token }) => token as DeadToken)
+  const topics = new Set(tokens.map(({ topic }) => topic))
+  const all = new Set([...topics, ...tokens.flatMap(({ older }) => older)])
   const there = new Set<string>()
   const { wire } = core.main
   if (wire === null) return 'unknown'
   try {
     // MQTT does not say whether there was something to remove, so it is looked at before.
     await core.records.read([...topics], ({ topic }) => there.add(topic))
-    const reasons = await Promise.all([...topics].map((topic) => wire.store(topic, nothing, { retain: true })))
+    const reasons = await Promise.all([...all].map((topic) => wire.store(topic, nothing, { retain: true })))
     const bad = reasons.find((reason) => reason >= 0x80)
     if (bad !== undefined) throw refusal(`cannot remove dead letters of "${place.topic}"`, bad)
     return there.size === topics.size ? 'settled' : 'stale'

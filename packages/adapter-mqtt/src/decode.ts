@@ -3,7 +3,7 @@
 import type { Content, Received, Undecodable } from '@posthorn/core/adapter'
 import { wire } from '@posthorn/core/adapter'
 import type { IPublishPacket } from 'mqtt'
-import { bodyMark, headerPrefix } from './encode.ts'
+import { bodyMark, createdPrefix, escapedMark, headerPrefix, hopNames } from './encode.ts'
 
 type Texts = Record<string, string>
 type Properties = Readonly<Record<string, string | string[]>>
@@ -41,6 +41,8 @@ function keep(attributes: Texts): Content['attributes'] {
 export function decode(packet: IPublishPacket): Received | Undecodable {
   const properties = packet.properties?.userProperties ?? none
   const isEvent = properties.specversion !== undefined
+  const marked = properties[escapedMark]
+  const escaped = marked === undefined ? null : new Set(String(marked).split(' '))
   let id: string | null = null
   let key: string | null = null
   let time: number | null = null
@@ -50,9 +52,10 @@ export function decode(packet: IPublishPacket): Received | Undecodable {
   const attributes = texts()
   for (const name in properties) {
     const raw = properties[name] as string | string[]
-    const value = typeof raw === 'string' ? raw : (raw.at(-1) ?? '')
+    const given = typeof raw === 'string' ? raw : (raw.at(-1) ?? '')
+    const value = escaped?.has(name) === true ? wire.unescapeHeader(given) : given
     const isAttribute = isEvent && attributeName.test(name) && name !== 'traceparent' && name !== 'tracestate' && name !== 'baggage'
-    if (isAttribute && typeof raw !== 'string' && raw.some((each) => each !== value))
+    if (isAttribute && typeof raw !== 'string' && raw.some((each) => each !== given))
       return undecodable(packet, `the attribute "${name}" is there ${raw.length} times, with different values`)
     if (isAttribute) {
       if (name === 'id') id = value
@@ -65,8 +68,11 @@ export function decode(packet: IPublishPacket): Received | Undecodable {
       } else if (name === 'expirytime') {
         expiresAt = wire.parseTime(value)
         if (expiresAt === null) attributes.expirytime = value
-      } else attributes[name] = value
-    } else if (name === bodyMark) {
+      } else {
+        const created = name.startsWith(createdPrefix) ? name.slice(createdPrefix.length) : ''
+        attributes[hopNames.has(created) ? created : name] = value
+      }
+    } else if (name === bodyMark || name === escapedMark) {
       // for the adapter
     } else if (transportName.test(name)) {
       transport ??= texts()
@@ -97,7 +103,7 @@ function undecodable(packet: IPublishPacket, why: string): Undecodable {
   const headers: Record<string, Uint8Array> = Object.create(null) as Record<string, Uint8Array>
   const properties = packet.properties?.userProperties ?? none
   for (const name in properties) {
-    if (name === bodyMark) continue
+    if (name === bodyMark || name === escapedMark) continue
     const value = properties[name] as string | string[]
     headers[name.startsWith(headerPrefix) ? name.slice(headerPrefix.length) : name] = Buffer.from(
       typeof value === 'string' ? value : value.join(', '),

@@ -8,6 +8,13 @@ import { Bytes, lengthBytes } from './bytes.ts'
 export const headerPrefix = 'h_'
 /** Says what a body is that MQTT cannot say: `null`, or `empty` where nothing would mean to delete. */
 export const bodyMark = 'ph-null'
+/** Names the properties whose text is escaped: servers close connections over characters that no text of MQTT may hold. */
+export const escapedMark = 'ph-escaped'
+/** The trace in which a message was created: the plain names are those of its hop. */
+export const createdPrefix = 'created'
+export const hopNames: ReadonlySet<string> = new Set(['traceparent', 'tracestate', 'baggage'])
+
+const forbidden = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 const contentTypeId = 0x03
 const userPropertyId = 0x26
 const atLeastOnce = 0x32
@@ -16,33 +23,52 @@ const retained = 0x01
 const placeholder = Buffer.from([0])
 const nothing = new Uint8Array(0)
 
-// Attributes are one frozen object per producer: their part is made once.
-const shared = new WeakMap<Content['attributes'], Buffer>()
-let lastAttributes: Content['attributes'] | undefined
-let lastPart: Buffer | undefined
+/** What the attributes give every message, and the names of those that had to be escaped. */
+interface Part {
+  readonly bytes: Buffer
+  readonly escaped: readonly string[]
+}
 
-function partOf(attributes: Content['attributes']): Buffer {
+// Attributes are one frozen object per producer: their part is made once.
+const shared = new WeakMap<Content['attributes'], Part>()
+let lastAttributes: Content['attributes'] | undefined
+let lastPart: Part | undefined
+
+function partOf(attributes: Content['attributes']): Part {
   if (attributes === lastAttributes && lastPart !== undefined) return lastPart
-  let part = shared.get(attributes)
-  if (part === undefined) {
-    const bytes = new Bytes(512)
-    property(bytes, 'specversion', '1.0')
-    for (const name in attributes) {
-      const value = attributes[name] ?? ''
-      if (name === 'datacontenttype') {
-        bytes.room(1)
-        bytes.octet(contentTypeId)
-        bytes.text(value)
-      } else if (name !== 'specversion') property(bytes, name, value)
-    }
-    part = Buffer.from(bytes.buffer.subarray(0, bytes.at))
-    if (Object.isFrozen(attributes)) shared.set(attributes, part)
-  }
+  const part = shared.get(attributes) ?? makePart(attributes)
   if (Object.isFrozen(attributes)) {
+    shared.set(attributes, part)
     lastAttributes = attributes
     lastPart = part
   }
   return part
+}
+
+function makePart(attributes: Content['attributes']): Part {
+  const bytes = new Bytes(512)
+  const escaped: string[] = []
+  property(bytes, 'specversion', '1.0')
+  for (const name in attributes) {
+    const value = attributes[name] ?? ''
+    if (name === 'specversion') continue
+    if (name === 'datacontenttype' && !forbidden.test(value)) {
+      bytes.room(1)
+      bytes.octet(contentTypeId)
+      bytes.text(value)
+      continue
+    }
+    const written = hopNames.has(name) ? createdPrefix + name : name
+    property(bytes, written, safe(value, written, escaped))
+  }
+  return { bytes: Buffer.from(bytes.buffer.subarray(0, bytes.at)), escaped }
+}
+
+/** The text as it may be written; `name` joins `escaped` where it had to be changed. */
+function safe(value: string, name: string, escaped: string[]): string {
+  if (!forbidden.test(value)) return value
+  escaped.push(name)
+  return wire.escapeHeader(value)
 }
 
 function property(bytes: Bytes, name: string, value: string): void {
@@ -97,15 +123,20 @@ function writeProperties(message: Content, mark: string | null): void {
   const bytes = scratch
   bytes.at = 0
   const part = partOf(message.attributes)
-  bytes.room(part.length)
-  bytes.raw(part)
-  field(bytes, idName, message.id)
+  const escaped: string[] = part.escaped.length === 0 ? [] : [...part.escaped]
+  bytes.room(part.bytes.length)
+  bytes.raw(part.bytes)
+  field(bytes, idName, safe(message.id, 'id', escaped))
   if (message.time !== null) field(bytes, timeName, textOfTime(message.time))
   if (message.expiresAt !== null) property(bytes, 'expirytime', wire.formatTime(message.expiresAt))
-  if (message.key !== null && message.attributes.partitionkey !== message.key) field(bytes, keyName, message.key)
-  for (const name in message.headers) field(bytes, nameOf(headerPrefix + name), message.headers[name] ?? '')
-  for (const name in message.transport) field(bytes, name === 'traceparent' ? traceName : nameOf(name), message.transport[name] ?? '')
+  if (message.key !== null && message.attributes.partitionkey !== message.key)
+    field(bytes, keyName, safe(message.key, 'partitionkey', escaped))
+  for (const name in message.headers)
+    field(bytes, nameOf(headerPrefix + name), safe(message.headers[name] ?? '', headerPrefix + name, escaped))
+  for (const name in message.transport)
+    field(bytes, name === 'traceparent' ? traceName : nameOf(name), safe(message.transport[name] ?? '', name, escaped))
   if (mark !== null) property(bytes, bodyMark, mark)
+  if (escaped.length > 0) property(bytes, escapedMark, escaped.join(' '))
 }
 
 /**

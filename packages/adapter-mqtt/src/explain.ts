@@ -47,13 +47,21 @@ const reasons: ReadonlyMap<number, Verdict> = new Map<number, Verdict>([
 
 /** An error for a reason code that the server gave, with what was attempted. */
 export function refusal(what: string, reason: number): Error {
-  const [code, retryable, outcome] = reasons.get(reason) ?? (['UNAVAILABLE', true, 'failed'] as const)
+  // Below 0x80 are successes: one that is not known says nothing.
+  const [code, retryable, outcome] = reasons.get(reason) ?? (['UNAVAILABLE', true, reason < 0x80 ? 'unknown' : 'failed'] as const)
   return fault(
     code,
     `mqtt: ${what}: the server refuses with reason 0x${reason.toString(16).padStart(2, '0')}${words(reason)}`,
     outcome,
     retryable,
   )
+}
+
+/** The server ended the connection, and said why: what it had been given before may be stored. */
+export function ended(reason: number): Error {
+  const error = refusal('the connection was ended', reason)
+  const { code, retryable } = explain(error)
+  return fault(code, error.message, 'unknown', retryable)
 }
 
 const known: ReadonlyMap<number, string> = new Map([

@@ -14,7 +14,7 @@ export interface Link {
   drop(error: Error): void
   /** Another connection is back: this one does not wait out its pause. */
   hurry(): void
-  /** Ends it. `now`: without a word to the server. Twice is fine. */
+  /** Ends it. `now`: without a word to the server. Twice is fine, and the second one may be in a hurry. */
   close(now: boolean): Promise<void>
 }
 
@@ -52,25 +52,35 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
   let cancelRetry: (() => void) | null = null
   const hoping = new Set<(there: boolean) => void>()
   const giveUp = new AbortController()
+  /** The one that was there when it was closed. */
+  let last: Wire | null = null
+  let closing: Promise<void> | null = null
 
   async function dial(until: AbortSignal, again: boolean): Promise<void> {
     let ended: Error | null = null
     let mine: Wire | null = null
-    mine = await openWire(
-      {
-        ...options,
-        onEnd(error) {
-          ended = error
-          if (wire !== null && wire === mine) lost(error)
-        },
-      },
-      until,
-    )
+    // Until it is greeted: afterwards the caller's signal is a wish to leave, and leaving is polite.
+    const guard = new AbortController()
+    const abort = (): void => guard.abort()
+    if (until.aborted) abort()
+    until.addEventListener('abort', abort, { once: true })
     try {
+      mine = await openWire(
+        {
+          ...options,
+          onEnd(error) {
+            ended = error
+            if (wire !== null && wire === mine) lost(error)
+          },
+        },
+        guard.signal,
+      )
       await options.greet(mine, again)
     } catch (error) {
-      mine.destroy()
+      mine?.destroy()
       throw error
+    } finally {
+      until.removeEventListener('abort', abort)
     }
     if (ended !== null) throw ended
     if (closed || until.aborted) {
@@ -146,17 +156,19 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     hurry() {
       if (cancelRetry !== null) again()
     },
-    async close(now) {
-      if (closed) return
-      closed = true
-      cancelRetry?.()
-      giveUp.abort()
-      for (const each of [...hoping]) each(false)
-      hoping.clear()
-      const old = wire
-      wire = null
-      if (now) old?.destroy()
-      else await old?.close()
+    close(now) {
+      if (!closed) {
+        closed = true
+        cancelRetry?.()
+        giveUp.abort()
+        for (const each of [...hoping]) each(false)
+        hoping.clear()
+        last = wire
+        wire = null
+      }
+      if (now) last?.destroy()
+      closing ??= last?.close() ?? Promise.resolve()
+      return closing
     },
   }
 }

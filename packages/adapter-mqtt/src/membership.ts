@@ -5,11 +5,11 @@ import type { IPublishPacket } from 'mqtt'
 import type { Core } from './core.ts'
 import { endedWithin } from './deadline.ts'
 import { createEchoes, type Echoes, type Prover } from './echoes.ts'
-import { explain, fault } from './explain.ts'
+import { explain, fault, refusal } from './explain.ts'
 import { memberIn, presences, presenceTopic } from './layout.ts'
 import { openLink } from './link.ts'
 import { createOwnership, type Slot } from './ownership.ts'
-import { leftOf, presenceOf, presenceText } from './presence.ts'
+import { leftOf, presenceLife, presenceOf, presenceText } from './presence.ts'
 import type { Wire } from './wire.ts'
 
 /** A slot that is held. */
@@ -39,7 +39,7 @@ export interface Membership {
   readonly echoes: Echoes
   /** Gives everything back, then ends. */
   leave(): void
-  /** Ends now. */
+  /** Ends, and resolves when its connections are closed. `now`: without a word. Twice is fine, and the second one may be in a hurry. */
   end(now: boolean): Promise<void>
 }
 
@@ -63,7 +63,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
   const { topic, group } = options
   const id = core.member()
   const own = presenceTopic(topic, group, id)
-  const presenceMs = settings.keepAliveMs * 3
+  const presenceMs = presenceLife(settings.keepAliveMs)
   const machine = createOwnership(
     {
       viewMs: settings.viewMs,
@@ -82,6 +82,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
   let claiming = 0
   let prover: Prover | null = null
   let over = false
+  let ending: Promise<void> | null = null
   let leaving = false
   let cancelWake: (() => void) | null = null
   let cancelBeat: (() => void) | null = null
@@ -179,16 +180,15 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
     const wire = link?.wire
     if (wire === null || wire === undefined) return
     saidAt = clock.monotonic()
-    wire.store(own, presenceText(machine.presence), { retain: true, expirySeconds: Math.ceil(presenceMs / 1000) }).then(
+    wire.store(own, presenceText(machine.presence, clock.now()), { retain: true, expirySeconds: Math.ceil(presenceMs / 1000) }).then(
       (reason) => {
-        if (reason >= 0x80)
-          die(
-            fault(
-              'UNAUTHORIZED',
-              `mqtt: the right to publish to "${own}" is missing (reason 0x${reason.toString(16)}): members say there that they live`,
-              'failed',
-            ),
-          )
+        if (reason < 0x80) return
+        const error =
+          reason === 0x87
+            ? fault('UNAUTHORIZED', `mqtt: the right to publish to "${own}" is missing: members say there that they live`, 'failed')
+            : refusal(`cannot publish to "${own}", where members say that they live`, reason)
+        // What may pass is said again with the next sign of life.
+        if (!explain(error).retryable) die(error)
       },
       () => {},
     )
@@ -258,18 +258,21 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
 
   function die(error: unknown): void {
     if (over) return
-    void end(false)
-    options.failed(error)
+    void end(false).then(() => options.failed(error))
   }
 
   function finish(): void {
     if (!leaving || over || holdings.size > 0 || claiming > 0) return
-    void end(false)
-    options.left()
+    void end(false).then(() => options.left())
   }
 
-  async function end(now: boolean): Promise<void> {
-    if (over) return
+  function end(now: boolean): Promise<void> {
+    if (now) void link?.close(true)
+    ending ??= ended(now)
+    return ending
+  }
+
+  async function ended(now: boolean): Promise<void> {
     over = true
     cancelWake?.()
     cancelBeat?.()

@@ -6,6 +6,7 @@ import type { Content } from '@posthorn/core/adapter'
 import { Bytes } from './bytes.ts'
 import type { Core } from './core.ts'
 import { decode } from './decode.ts'
+import type { Prover } from './echoes.ts'
 import { topicBytes, writePublish } from './encode.ts'
 import { folder, moverId, partitionTopic, plainTopic } from './layout.ts'
 import type { Holding, Host } from './membership.ts'
@@ -28,13 +29,14 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
   let moving = false
   let wire: Wire | null = null
   let cancel: (() => void) | null = null
+  let prover: Prover | null = null
   const sentAt = clock.monotonic()
+  /** In their partition already, and not cleared yet. */
+  const moved = new WeakSet<Waiting>()
 
-  const list = createWaitingList(clock, move, (name) => {
-    wire?.subscribe([{ topic: name, retained: true }]).then(
-      () => wire?.unsubscribe([name]),
-      () => {},
-    )
+  const list = createWaitingList(clock, move, async (name) => {
+    await wire?.subscribe([{ topic: name, retained: true }])
+    await wire?.unsubscribe([name])
   })
 
   wire = await openWire(
@@ -64,10 +66,12 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
     wire.destroy()
     throw error
   }
-  const prover = host.echoes.prover(wire, sentAt)
+  prover = host.echoes.prover(wire, sentAt)
+  // What came before the answer.
+  move()
 
   function move(): void {
-    if (ended || moving || leaving) return
+    if (ended || moving || leaving || prover === null || cancel !== null) return
     // Whoever stood still asks first whether it is still the one.
     if (clock.monotonic() >= Math.min(prover.proof + settings.lifeMs, host.aliveUntil)) return later()
     const due = list.take(mostAtOnce)
@@ -94,13 +98,25 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
       const { packet } = one
       if (packet === null || wire === null) return true
       const to = one.partition === null ? plainTopic(topic) : partitionTopic(topic, one.partition)
-      const reason = await send(wire, to, decode(packet) as Content)
-      // What nobody would get stays where it is.
-      if (reason >= 0x80 || reason === unrouted) {
+      if (!moved.has(one)) {
+        const content = decode(packet)
+        // An envelope has its id in its body.
+        if ('undecodable' in content || (content.id === null && settings.version === 5)) {
+          strange(one, 'undecodable' in content ? content.undecodable : 'it has no id')
+          return true
+        }
+        const reason = await send(wire, to, content as Content)
+        // What nobody would get stays where it is.
+        if (reason >= 0x80 || reason === unrouted) {
+          list.giveBack(one)
+          return false
+        }
+        moved.add(one)
+      }
+      if ((await wire.store(one.topic, nothing, { retain: true })) >= 0x80) {
         list.giveBack(one)
         return false
       }
-      await wire.store(one.topic, nothing, { retain: true })
       list.drop(one)
       return true
     } catch {
@@ -109,13 +125,27 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
     }
   }
 
+  /** None of ours: it stays where it is, and is not looked at again. */
+  function strange(one: Waiting, why: string): void {
+    list.drop(one)
+    context.event('blocked', {
+      topic,
+      note: `what lies in "${one.topic}" is no delayed message of ours, and stays there: ${why}`,
+    })
+  }
+
   function send(on: Wire, to: string, content: Content): Promise<number> {
     return new Promise((resolve, reject) => {
       const told = (reason: number | null): void => (reason === null ? reject(new Error('the connection was lost')) : resolve(reason))
       const id = on.begin(told)
       if (id === 0) return reject(new Error('the connection is busy'))
       const bytes = new Bytes(1024)
-      writePublish(bytes, settings.version, topicBytes(to), id, content, false)
+      try {
+        writePublish(bytes, settings.version, topicBytes(to), id, content, false)
+      } catch (error) {
+        on.forget(id)
+        throw error
+      }
       on.send(bytes.taken())
     })
   }
@@ -124,7 +154,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
     ended = true
     cancel?.()
     list.stop()
-    prover.stop()
+    prover?.stop()
   }
 
   function goodbye(): void {
@@ -144,7 +174,7 @@ export async function holdMover(core: Core, topic: string, host: Host, signal: A
       wire?.destroy()
     },
     probe() {
-      if (ended || wire === null) return
+      if (ended || wire === null || prover === null) return
       const now = clock.monotonic()
       if (prover.askedAt !== null && now - prover.askedAt > settings.lifeMs) wire.destroy()
       else prover.beat()

@@ -11,10 +11,7 @@ import type { Prover } from './echoes.ts'
 import { fault } from './explain.ts'
 import { partitionTopic, plainTopic, sessionId } from './layout.ts'
 import type { Holding, Host } from './membership.ts'
-import { openWire, type Wire } from './wire.ts'
-
-/** For as long as a server keeps anything. */
-export const forever = 0xffff_ffff
+import { forever, openWire, type Wire } from './wire.ts'
 
 class Handed implements Delivery {
   readonly token: number
@@ -169,12 +166,13 @@ export async function holdPartition(options: PartitionOptions, signal: AbortSign
     prover?.stop()
     options.withdraw(owned)
     owned.end()
-    context.event('lease-lost', {
-      topic,
-      group,
-      partition,
-      note: 'the connection of the partition ended: somebody else has it, or the way to the server is cut',
-    })
+    if (!signal.aborted)
+      context.event('lease-lost', {
+        topic,
+        group,
+        partition,
+        note: 'the connection of the partition ended: somebody else has it, or the way to the server is cut',
+      })
     host.closed()
   }
 

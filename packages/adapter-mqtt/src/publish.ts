@@ -31,8 +31,11 @@ const around = 4096
 /** A piece that is written at once. */
 const pieceBytes = 64 * 1024
 
-/** Makes the publish of a session. */
-export function createPublish(core: Core): (batch: readonly Outgoing[], signal: AbortSignal) => Promise<PublishReport> {
+/** Makes the publish of a session. `healing`: what was declared is being made again; nothing is sent before that has ended. */
+export function createPublish(
+  core: Core,
+  healing: () => Promise<void> | null,
+): (batch: readonly Outgoing[], signal: AbortSignal) => Promise<PublishReport> {
   const { settings, context } = core
   const { version } = settings
   const topics = new Map<string, Buffer[]>()
@@ -100,8 +103,25 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
       }
     })
     if (id === 0) return false
-    writePublish(bytes, version, topic, id, message, isRetained)
+    try {
+      writePublish(bytes, version, topic, id, message, isRetained)
+    } catch (error) {
+      wire.forget(id)
+      throw error
+    }
     return true
+  }
+
+  /** The connection once it is there and the groups are: whoever overtook their making would be stored for some of them only. */
+  async function usable(signal: AbortSignal): Promise<Wire | null> {
+    while (!signal.aborted) {
+      const work = healing()
+      const { wire } = core.main
+      if (work !== null) await unlessGivenUp(work, signal)
+      else if (wire !== null) return wire
+      else if (!(await core.main.ready(signal))) return null
+    }
+    return null
   }
 
   return async function publish(batch, signal) {
@@ -116,9 +136,7 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
         fault('INVALID_ARGUMENT', `mqtt: a batch of ${batch.length} is over the limit of ${best.limits.batch}`, 'failed'),
       )
     // Nothing has left yet: what is given up while the connection is away was not stored.
-    if (core.main.wire === null && !(await core.main.ready(signal)))
-      return all('failed', fault('UNAVAILABLE', 'mqtt: the connection is away; connecting again', 'failed'))
-    const { wire } = core.main
+    const wire = await usable(signal)
     if (wire === null) return all('failed', fault('UNAVAILABLE', 'mqtt: the connection is away; connecting again', 'failed'))
     const mostBytes = Math.min(best.limits.messageBytes, wire.maximumPacketSize - around)
     const outcomes = new Uint8Array(batch.length)
@@ -150,10 +168,11 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
       }
       try {
         const topic = topicOf(message)
-        while (!write(wire, message, topic, (outcome, error) => told(index, outcome, error))) {
+        while (!signal.aborted && !write(wire, message, topic, (outcome, error) => told(index, outcome, error))) {
           flush()
-          if (!wire.open || signal.aborted) break
-          await wire.room()
+          if (!wire.open) break
+          // Whoever gives up does not wait for room.
+          await Promise.race([wire.room(), done])
         }
         if (bytes.at >= pieceBytes) flush()
       } catch (error) {
@@ -172,4 +191,15 @@ export function createPublish(core: Core): (batch: readonly Outgoing[], signal: 
     signal.removeEventListener('abort', abort)
     return failures.length === 0 ? allStored : new Report(failures)
   }
+}
+
+function unlessGivenUp(work: Promise<void>, until: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      until.removeEventListener('abort', done)
+      resolve()
+    }
+    until.addEventListener('abort', done, { once: true })
+    void work.then(done)
+  })
 }

@@ -32,6 +32,8 @@ export interface Records {
 
 // Servers that work on many things at once may send a retained message after the answer to something that was asked later.
 const quietMs = 40
+/** Nothing at all came for so long: no answer. */
+const silenceMs = 10_000
 
 /** `current` is the main connection, or null while it is away. */
 export function createRecords(options: {
@@ -62,7 +64,8 @@ export function createRecords(options: {
   function fence(on: Wire): Promise<void> {
     return new Promise((resolve, reject) => {
       const name = String(++fenceNumber)
-      let cancel = options.timer(10_000, () => done(fault('TIMED_OUT', 'mqtt: the server does not answer')))
+      const late = (): void => done(fault('TIMED_OUT', 'mqtt: the server does not answer'))
+      let cancel = options.timer(silenceMs, late)
       const done = (error: Error | null): void => {
         cancel()
         fences.delete(name)
@@ -70,12 +73,11 @@ export function createRecords(options: {
         else reject(error)
       }
       let arrived = false
-      // From then on whatever still comes puts it off.
+      // Whatever still comes puts it off: before the echo the time for an answer begins anew, behind it the quiet does.
       fences.set(name, (isMine) => {
         if (isMine) arrived = true
-        if (!arrived) return
         cancel()
-        cancel = options.timer(quietMs, () => done(null))
+        cancel = arrived ? options.timer(quietMs, () => done(null)) : options.timer(silenceMs, late)
       })
       // Acknowledged, so that it takes its place behind what waits for acknowledgements.
       on.store(echo, Buffer.from(name), { retain: false }).catch((error: unknown) => done(error as Error))

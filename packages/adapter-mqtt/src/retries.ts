@@ -4,6 +4,7 @@ import type { Delivery, SettleResult, Source } from '@posthorn/core/adapter'
 import { Owned } from './assignment.ts'
 import type { Core } from './core.ts'
 import { decode } from './decode.ts'
+import { explain, refusal } from './explain.ts'
 import { folder, retryId } from './layout.ts'
 import type { Host } from './membership.ts'
 import { createWaitingList, type Waiting } from './waiting.ts'
@@ -49,12 +50,10 @@ export async function holdRetries(
     over: () => {},
   })
 
-  const list = createWaitingList(clock, serve, (name) => {
+  const list = createWaitingList(clock, serve, async (name) => {
     // Its own subscription brings it again; the folder's goes on.
-    wire?.subscribe([{ topic: name, retained: true }]).then(
-      () => wire?.unsubscribe([name]),
-      () => {},
-    )
+    await wire?.subscribe([{ topic: name, retained: true }])
+    await wire?.unsubscribe([name])
   })
 
   wire = await openWire(
@@ -105,9 +104,20 @@ export async function holdRetries(
     const done = tokens as readonly Waiting[]
     if (wire === null || !wire.open) return 'stale'
     held -= done.length
+    const on = wire
+    let reasons: readonly number[]
     try {
-      await Promise.all(done.map((one) => wire?.store(one.topic, nothing, { retain: true })))
+      reasons = await Promise.all(done.map((one) => on.store(one.topic, nothing, { retain: true })))
     } catch {
+      on.destroy()
+      return 'unknown'
+    }
+    const bad = reasons.find((reason) => reason >= 0x80)
+    if (bad !== undefined) {
+      // It is still there, and comes again: by the next owner, since what follows must not be settled before it.
+      const error = refusal(`cannot clear a retry of "${topic}"`, bad)
+      on.destroy()
+      if (!explain(error).retryable) options.host.refused(error)
       return 'unknown'
     }
     for (const one of done) list.drop(one)

@@ -24,6 +24,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const ending = new AbortController()
   let members = 0
   let closed = false
+  let closing: Promise<void> | null = null
   let main: Link | null = null
   let cancelBeat = (): void => {}
   let asked: { readonly wire: Wire; readonly at: number } | null = null
@@ -72,8 +73,9 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         server.greet(wire)
       },
       onUp() {
-        state('main', true)
+        // First: whoever hears of the connection may send at once.
         if (main !== null) heal()
+        state('main', true)
       },
       onDown: (error) => state('main', false, error),
     },
@@ -180,7 +182,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     state,
     sessionLost: restore,
   }
-  const publish = createPublish(core)
+  const publish = createPublish(core, () => healing)
 
   /** Declarations of one topic follow each other. */
   function inTurn<T>(topic: string, work: () => Promise<T>): Promise<T> {
@@ -211,15 +213,12 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     })
   }
 
-  function unlessGivenUp(work: Promise<void>, until: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        until.removeEventListener('abort', done)
-        resolve()
-      }
-      until.addEventListener('abort', done, { once: true })
-      void work.then(done)
-    })
+  async function shut(all: readonly Tenant[], now: boolean): Promise<void> {
+    closed = true
+    ending.abort()
+    cancelBeat()
+    await Promise.all(all.map((tenant) => tenant.end(now)))
+    await core.main.close(now)
   }
 
   const first = core.main.wire
@@ -240,10 +239,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
           ),
         until,
       ),
-    async publish(batch, until) {
-      if (healing !== null) await unlessGivenUp(healing, until)
-      return publish(batch, until)
-    },
+    publish,
     async subscribe(source, until) {
       if (source.kind === 'forwarder') throw check.invalid(`cannot consume "${source.topic}"`, 'this adapter delays by itself')
       await ready(until)
@@ -252,15 +248,18 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     browse: (place, after, max, until) => unlessAborted(() => browse(core, place, after, max), until),
     remove: (place, entries, until) => unlessAborted(() => remove(core, place, entries), until),
     inspect: (topic, group, until) =>
-      unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group) }), until),
+      unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group, until) }), until),
     async close(until) {
-      if (closed) return
-      closed = true
-      ending.abort()
-      cancelBeat()
-      const now = until.aborted
-      await Promise.all([...tenants].map((tenant) => tenant.end(now)))
-      await core.main.close(now)
+      const all = [...tenants]
+      const drop = (): void => {
+        for (const tenant of all) void tenant.end(true)
+        void core.main.close(true)
+      }
+      if (closing === null) closing = shut(all, until.aborted)
+      else if (until.aborted) drop()
+      until.addEventListener('abort', drop, { once: true })
+      await closing
+      until.removeEventListener('abort', drop)
     },
   } satisfies Session
 }

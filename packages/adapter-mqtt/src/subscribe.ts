@@ -134,9 +134,10 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
 
   const tenant: Tenant = {
     async end(now) {
-      if (over) return
-      finish()
-      await membership?.end(now)
+      // What is held ends first: its connections end with `ending`, and that is no loss.
+      const ended = membership?.end(now)
+      if (!over) finish()
+      await ended
       queue.end()
     },
   }
@@ -161,9 +162,11 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
     },
     signal,
   )
-  if (signal.aborted) {
-    await membership.end(false)
-    throw fault('CANCELLED', 'mqtt: the subscription was given up')
+  if (signal.aborted || core.closed) {
+    const ended = membership.end(core.closed)
+    finish()
+    await ended
+    throw core.closed ? fault('CLOSED', 'mqtt: the session is closed', 'failed') : fault('CANCELLED', 'mqtt: the subscription was given up')
   }
   signal.addEventListener('abort', leave, { once: true })
   core.enter(tenant)

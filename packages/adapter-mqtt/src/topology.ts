@@ -7,9 +7,9 @@ import type { Core } from './core.ts'
 import { explain, fault, refusal } from './explain.ts'
 import { groupRecord, memberIn, root, sessionId, topicRecord } from './layout.ts'
 import { checkNative } from './options.ts'
-import { checkSession, filtersOf, forever } from './partition.ts'
-import { presenceOf } from './presence.ts'
-import { openWire } from './wire.ts'
+import { checkSession, filtersOf } from './partition.ts'
+import { presenceLife, presenceOf, saidAt } from './presence.ts'
+import { forever, openWire } from './wire.ts'
 
 const defaultPartitions = 4
 /** Sessions that are made at once. */
@@ -92,7 +92,7 @@ async function completeGroup(core: Core, topic: string, group: string, partition
   const until = clock.monotonic() + settings.viewMs * 4
   const made = new Set<number>()
   for (let tries = 0; tries < mostTries; tries++) {
-    const members = await membersOf(core, topic, group)
+    const members = await membersOf(core, topic, group, signal)
     const held = new Set([...members.values()].flat())
     const missing = Array.from({ length: partitions }, (_, at) => at).filter((at) => !held.has(String(at)) && !made.has(at))
     if (missing.length === 0) return
@@ -111,14 +111,33 @@ async function completeGroup(core: Core, topic: string, group: string, partition
   throw fault('UNAVAILABLE', `mqtt: others connect to the sessions of group "${group}" of "${topic}" again and again`, 'failed')
 }
 
-async function membersOf(core: Core, topic: string, group: string): Promise<ReadonlyMap<string, readonly string[]>> {
+async function membersOf(core: Core, topic: string, group: string, signal: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>> {
   const found = new Map<string, readonly string[]>()
-  for (const packet of await core.records.members(topic)) {
+  for (const packet of await livingOf(core, topic, signal)) {
     const whose = memberIn(packet.topic)
     const presence = presenceOf(packet)
     if (whose.group === group && presence !== null) found.set(whose.member, presence.holds)
   }
   return found
+}
+
+// On version 3.1.1 no presence ends by itself: where the server lost the will, it would be believed for ever. One that looks old,
+// whose clock may be another than ours, is believed when it is said anew within the time in which members do, and else taken away.
+async function livingOf(core: Core, topic: string, signal: AbortSignal): Promise<readonly IPublishPacket[]> {
+  const { settings, context, records } = core
+  const seen = await records.members(topic)
+  if (settings.version !== 4) return seen
+  const old = new Map<string, string>()
+  for (const packet of seen) {
+    const age = Math.abs(context.clock.now() - (saidAt(packet) ?? Number.NEGATIVE_INFINITY))
+    if (age > presenceLife(settings.keepAliveMs)) old.set(packet.topic, packet.payload.toString())
+  }
+  if (old.size === 0) return seen
+  await pause(core, settings.keepAliveMs, signal)
+  const again = await records.members(topic)
+  const dead = new Set(again.filter((packet) => old.get(packet.topic) === packet.payload.toString()).map((packet) => packet.topic))
+  await Promise.all([...dead].map((each) => records.write(each, null)))
+  return again.filter((packet) => !dead.has(packet.topic))
 }
 
 /** False: cut off before it was there, by its owner or by somebody who makes it too. */
@@ -156,6 +175,6 @@ async function makeSession(core: Core, topic: string, group: string, partition: 
 }
 
 /** How many members a group has. */
-export async function countMembers(core: Core, topic: string, group: string): Promise<number> {
-  return (await membersOf(core, topic, group)).size
+export async function countMembers(core: Core, topic: string, group: string, signal: AbortSignal): Promise<number> {
+  return (await membersOf(core, topic, group, signal)).size
 }

@@ -32,11 +32,13 @@ export interface WaitingList {
 
 /** Messages in memory together, in bytes. */
 const mostBytes = 16 * 1024 * 1024
-/** The wall clock may be set: it is looked at again after so long. */
+/** The wall clock may be set: it is looked at again after so long. So is what could not be fetched. */
 const lookAgainMs = 1000
+/** Fetched at once: a subscription each. */
+const mostFetches = 64
 
-/** `ready` is called when something is due; `fetch` asks the server to send a message again, which comes by `put`. */
-export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic: string) => void): WaitingList {
+/** `ready` is called when something is due; `fetch` asks the server to send a message again, which comes by `put`; it resolves when it has asked. */
+export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic: string) => Promise<unknown>): WaitingList {
   const all = new Map<string, Waiting>()
   /** By due time, the latest first; a message that went is skipped. */
   let order: Waiting[] = []
@@ -46,6 +48,9 @@ export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic
   let cancel: (() => void) | null = null
   let wakeAt = Number.POSITIVE_INFINITY
   let stopped = false
+  const fetching = new Set<Waiting>()
+  const late: Waiting[] = []
+  let cancelLate: (() => void) | null = null
 
   function sort(): void {
     if (sorted) return
@@ -59,6 +64,8 @@ export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic
     while (order.length > 0 && all.get(order.at(-1)?.topic ?? '') !== order.at(-1)) order.pop()
     const first = order.at(-1)
     if (first === undefined) return
+    // Whatever is fetched calls when it has come.
+    if (first.packet === null && fetching.size >= mostFetches) return
     if (cancel !== null && wakeAt <= first.due) return
     cancel?.()
     wakeAt = first.due
@@ -73,8 +80,33 @@ export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic
   function forget(one: Waiting): void {
     if (all.get(one.topic) !== one) return
     all.delete(one.topic)
+    if (fetching.delete(one)) arm()
     if (one.packet !== null) bytes -= packetBytes(one.packet)
     one.packet = null
+  }
+
+  function fetchNow(one: Waiting): void {
+    fetching.add(one)
+    const asked = (): void => {
+      if (stopped || !fetching.has(one)) return
+      late.push(one)
+      cancelLate ??= clock.timer(lookAgainMs, again)
+    }
+    fetch(one.topic).then(asked, asked)
+  }
+
+  // It could not be asked for, or did not come.
+  function again(): void {
+    cancelLate = null
+    for (const each of late.splice(0)) if (fetching.delete(each)) giveBack(each)
+  }
+
+  function giveBack(one: Waiting): void {
+    if (all.get(one.topic) !== one) return
+    one.taken = false
+    order.push(one)
+    sorted = false
+    arm()
   }
 
   return {
@@ -88,10 +120,13 @@ export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic
         if (known.packet === null) {
           known.packet = packet
           bytes += packetBytes(packet)
-          if (!known.taken && known.due <= clock.now()) {
+          // What is not being fetched is in the order still.
+          if (fetching.delete(known)) {
             order.push(known)
-            ready()
+            sorted = false
           }
+          if (!known.taken && known.due <= clock.now()) ready()
+          else arm()
         }
         return
       }
@@ -104,15 +139,18 @@ export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic
       arm()
     },
     take(most) {
+      // Whoever has no room calls again when there is some.
+      if (most <= 0) return []
       const found: Waiting[] = []
       const now = clock.now()
       sort()
       while (found.length < most) {
         const first = order.at(-1)
         if (first === undefined || first.due > now) break
+        if (first.packet === null && fetching.size >= mostFetches && all.get(first.topic) === first) break
         order.pop()
         if (all.get(first.topic) !== first || first.taken) continue
-        if (first.packet === null) fetch(first.topic)
+        if (first.packet === null) fetchNow(first)
         else {
           first.taken = true
           found.push(first)
@@ -121,17 +159,12 @@ export function createWaitingList(clock: Clock, ready: () => void, fetch: (topic
       arm()
       return found
     },
-    giveBack(one) {
-      if (all.get(one.topic) !== one) return
-      one.taken = false
-      order.push(one)
-      sorted = false
-      arm()
-    },
+    giveBack,
     drop: forget,
     stop() {
       stopped = true
       cancel?.()
+      cancelLate?.()
       all.clear()
       order = []
     },

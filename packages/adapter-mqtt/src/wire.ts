@@ -8,15 +8,15 @@ import type { Clock } from '@posthorn/core/adapter'
 import mqtt, { type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import { Bytes } from './bytes.ts'
 import { topicBytes, writePlain } from './encode.ts'
-import { cleaned, fault, refusal } from './explain.ts'
+import { cleaned, ended, fault, refusal } from './explain.ts'
+import { lastId, mostIds, ownIds } from './ids.ts'
 import type { Settings } from './options.ts'
 
 const held = new Error('held: acknowledged when it is handled')
 const pingRequest = Buffer.from([0xc0, 0])
 const goodbye = Buffer.from([0xe0, 0])
-/** Packet ids of what this package writes; those above are the client's own. */
-const mostIds = 60_000
-const lastId = 65_535
+/** For as long as a server keeps anything. */
+export const forever = 0xffff_ffff
 const never = { set: (): number => 1, clear: (): void => {} }
 
 /** How to connect, and as whom. */
@@ -26,7 +26,7 @@ export interface WireOptions {
   readonly clientId: string
   /** Forget what was stored under this client id. */
   readonly clean: boolean
-  /** How long the server keeps the session when the connection has ended, in seconds. */
+  /** How long the server keeps the session when the connection has ended, in seconds. Version 3.1.1 knows only `forever` and not at all. */
   readonly expirySeconds: number
   readonly receiveMaximum: number
   /** A retained message to clear when the connection has ended without a word. */
@@ -60,6 +60,8 @@ export interface Wire {
   readonly pending: number
   /** Takes a packet id for one publish: 0 while as many are open as the server takes. `done` is told the reason, or null when the connection ended first. */
   begin(done: (reason: number | null) => void): number
+  /** Nothing was sent under this id: it is free again, and nobody is told. */
+  forget(id: number): void
   /** Resolves when there is room for another publish, or the connection has ended. */
   room(): Promise<void>
   send(bytes: Uint8Array): void
@@ -80,12 +82,13 @@ export interface Wire {
   destroy(): void
 }
 
-/** Connects. Rejects with what the server or the socket said; an abort drops the socket. */
+/** Connects. Rejects with what the server or the socket said; an abort drops the socket, at any time. */
 export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wire> {
   const { settings, clock } = options
   if (signal.aborted) return Promise.reject(fault('CANCELLED', 'mqtt: connecting was given up'))
   const { version } = settings
   const done: (((reason: number | null) => void) | undefined)[] = []
+  const asking = new Set<(error: Error) => void>()
   const pings: { resolve(): void; reject(error: Error): void }[] = []
   const small = new Bytes(1024)
   let rooms: (() => void)[] = []
@@ -98,6 +101,9 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
   let problem: Error | null = null
   let goOn: (() => void) | null = null
   let closed: (() => void)[] = []
+  /** Packets that came: whoever waits for one waits as long as others come before it. */
+  let came = 0
+  let unguard = (): void => {}
 
   const client = mqtt.connect({
     protocol: settings.tls === null ? 'mqtt' : 'mqtts',
@@ -108,7 +114,8 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     ...(settings.tls ?? {}),
     protocolVersion: version,
     clientId: options.clientId,
-    clean: options.clean,
+    // What is not clean lasts for ever in version 3.1.1: nobody would ever take away what has a name of its own.
+    clean: options.clean || (version === 4 && options.expirySeconds !== forever),
     keepalive: settings.keepAliveMs / 1000,
     // Signs of life are this package's own: their answers are what ownership is believed by.
     timerVariant: never,
@@ -138,6 +145,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     goOn = () => next(answer)
   }
   client.on('packetreceive', (packet: Packet) => {
+    came++
     if (packet.cmd === 'puback') {
       const id = packet.messageId ?? 0
       const told = done[id]
@@ -151,8 +159,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         clock.timer(0, makeRoom)
       }
     } else if (packet.cmd === 'pingresp') pings.shift()?.resolve()
-    else if (packet.cmd === 'disconnect' && (packet.reasonCode ?? 0) > 0)
-      problem ??= refusal('the connection was ended', packet.reasonCode ?? 0)
+    else if (packet.cmd === 'disconnect' && (packet.reasonCode ?? 0) > 0) problem ??= ended(packet.reasonCode ?? 0)
   })
 
   function makeRoom(): void {
@@ -174,6 +181,8 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     }
     pending = 0
     for (const each of pings.splice(0)) each.reject(error)
+    for (const each of [...asking]) each(error)
+    unguard()
     makeRoom()
     client.end(true)
     if (told) options.onEnd(error)
@@ -188,13 +197,10 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         ),
       )
     const cancelTimer = clock.timer(settings.connectMs, late)
-    const abort = (): void => fail(fault('CANCELLED', 'mqtt: connecting was given up'))
-    const settled = (): void => {
-      cancelTimer()
-      signal.removeEventListener('abort', abort)
-    }
+    const abort = (): void => fail(fault('CANCELLED', 'mqtt: the connection was given up'))
+    unguard = () => signal.removeEventListener('abort', abort)
     function fail(error: Error): void {
-      settled()
+      cancelTimer()
       problem = error
       end(error)
       client.stream.destroy()
@@ -216,7 +222,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
     })
     client.once('connect', (packet) => {
       if (over) return
-      settled()
+      cancelTimer()
       open = true
       const { properties } = packet
       window = Math.min(settings.window, properties?.receiveMaximum ?? lastId)
@@ -265,6 +271,12 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         return pending
       },
       begin: take,
+      forget(id) {
+        if (done[id] === undefined) return
+        done[id] = undefined
+        pending--
+        makeRoom()
+      },
       room,
       send,
       async store(topic, payload, stored) {
@@ -294,7 +306,29 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         send(bytes)
       },
       subscribe(filters) {
-        return new Promise((resolve, reject) => {
+        return new Promise((resolve, give) => {
+          if (!open) return give(problem ?? fault('UNAVAILABLE', 'mqtt: the connection is away', 'failed'))
+          let seen = came
+          const late = (): void => {
+            if (came === seen) {
+              problem ??= fault('UNAVAILABLE', `mqtt: the server did not answer a subscription within ${settings.connectMs} ms`, 'unknown')
+              end(problem)
+              return void client.stream.destroy()
+            }
+            seen = came
+            cancel = clock.timer(settings.connectMs, late)
+          }
+          // A way that was cut since the server let us in is noticed by nobody else.
+          let cancel = clock.timer(settings.connectMs, late)
+          const done = (): void => {
+            cancel()
+            asking.delete(reject)
+          }
+          const reject = (error: Error): void => {
+            done()
+            give(error)
+          }
+          asking.add(reject)
           const wanted = Object.fromEntries(
             filters.map(({ topic, retained }) => [topic, { qos: 1 as const, rap: true, rh: retained ? 0 : 2 }]),
           )
@@ -306,7 +340,10 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
             else if (error) reject(cleaned(error, `mqtt: cannot subscribe to ${text}: `))
             else if (codes.some((code) => Number(code) < 1))
               reject(fault('UNSUPPORTED', `mqtt: the server grants no acknowledged messages (QoS 1) on ${text}`, 'failed'))
-            else resolve()
+            else {
+              done()
+              resolve()
+            }
           })
         })
       },
@@ -349,20 +386,5 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
         client.stream.destroy()
       },
     }
-  }
-}
-
-/** Packet ids for what the client itself sends: they never meet ours. */
-function ownIds(): { allocate(): number; getLastAllocated(): number; register(): boolean; deallocate(): void; clear(): void } {
-  let last = mostIds
-  return {
-    allocate() {
-      last = last >= lastId ? mostIds + 1 : last + 1
-      return last
-    },
-    getLastAllocated: () => last,
-    register: () => true,
-    deallocate: () => {},
-    clear: () => {},
   }
 }

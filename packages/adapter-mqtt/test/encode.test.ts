@@ -117,10 +117,19 @@ describe('a message', () => {
   })
 
   it('W11: carries the trace of its creation beside that of its hop', async () => {
-    const attributes = Object.freeze({ source: '/test', type: 'tested', createdtraceparent: '00-1-2-01' })
+    const attributes = Object.freeze({ source: '/test', type: 'tested', traceparent: '00-1-2-01' })
     const { read } = await roundTrip(content({ attributes, transport: { traceparent: '00-3-4-01' } }))
-    expect(read.attributes['createdtraceparent']).toBe('00-1-2-01')
+    expect(read.attributes['traceparent']).toBe('00-1-2-01')
     expect(read.transport?.['traceparent']).toBe('00-3-4-01')
+  })
+
+  it('W10: may hold characters for which servers close connections: they travel escaped', async () => {
+    const odd = 'a\tb\u0001\u009f\ufffe%41 ü'
+    const attributes = Object.freeze({ source: odd, type: 't' })
+    const { read, packet } = await roundTrip(content({ id: odd, key: odd, attributes, headers: { h: odd, plain: '%41' } }))
+    expect(read).toMatchObject({ id: odd, key: odd, attributes: { source: odd } })
+    expect({ ...read.headers }).toEqual({ h: odd, plain: '%41' })
+    expect(JSON.stringify(packet.properties?.userProperties)).not.toMatch(/\\u00|\\t/)
   })
 
   it.each([0, 1, 100, 127, 128, 16_000, 16_500, 70_000, 2_200_000])('of %i bytes is read as it was', async (size) => {

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { secrets } from '@posthorn/core/adapter'
 import { ErrorWithReasonCode } from 'mqtt'
 import { describe, expect, it } from 'vitest'
-import { cleaned, explain, fault, refusal } from '../src/explain.ts'
+import { cleaned, ended, explain, fault, refusal } from '../src/explain.ts'
 
 const socket = (code: string): Error => Object.assign(new Error(`connect ${code} 127.0.0.1:1883`), { code })
 
@@ -27,6 +27,16 @@ describe('what the server says is definite', () => {
 })
 
 describe('a lost answer is not known', () => {
+  it('of what was on its way when the server ended the connection, whatever its reason', () => {
+    expect(explain(ended(0x89))).toEqual({ code: 'UNAVAILABLE', retryable: true, outcome: 'unknown' })
+    expect(explain(ended(0x87)).outcome).toBe('unknown')
+  })
+
+  it('of a reason that is none of a refusal', () => {
+    expect(explain(refusal('cannot publish to "t"', 0x11)).outcome).toBe('unknown')
+    expect(explain(refusal('cannot publish to "t"', 0x80)).outcome).toBe('failed')
+  })
+
   it.each([
     socket('ECONNRESET'),
     socket('EPIPE'),

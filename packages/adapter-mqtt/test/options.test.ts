@@ -43,6 +43,13 @@ describe('options', () => {
     expect(() => mqtt(options as never)).toThrow(text)
   })
 
+  it('never show what may be a key', () => {
+    const key = 'MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj'
+    const attempt = (): unknown => mqtt({ url: 'mqtts://host', tls: { key } })
+    expect(attempt).toThrow(/"tls\.key"/)
+    expect(attempt).not.toThrow(new RegExp(key))
+  })
+
   it('give times that follow from one another', () => {
     const { keepAliveMs, viewMs, lifeMs, willMs } = settingsOf({ keepAliveMs: 5000 })
     expect([keepAliveMs, viewMs, lifeMs, willMs]).toEqual([5000, 1000, 8500, 2000])

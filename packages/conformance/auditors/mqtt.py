@@ -23,6 +23,7 @@ from mqtt_store import Store  # noqa: E402
 PATIENCE = 60.0
 HEADER = "h_"
 NULL = "ph-null"
+ESCAPED = "ph-escaped"
 CONTROL = "$CONTROL/dynamic-security/v1"
 BLIND = "the server is not ours, so nobody reads its files, and MQTT cannot tell"
 FOLDERS = ["topic", "group", "member", "dead", "retry", "delay"]
@@ -214,6 +215,8 @@ class Auditor:
             users += [(HEADER + name, value.decode("latin-1")) for name, value in (message.get("rawHeaders") or {}).items()]
         elif body is None:
             users.append((NULL, "null"))
+        if any(len(text.encode()) > 65535 for pair in users for text in pair):
+            raise Unsupported("a property of MQTT holds 65,535 bytes at most")
         if users:
             properties.UserProperty = users
         self.publish(f"{topic.replace('.', '/')}/@{partition}", body or b"", properties=properties)
@@ -222,7 +225,15 @@ class Auditor:
     def parsed(self, partition, body, content_type, users, due=None):
         attributes, headers, transport, seen, undecodable = {}, {}, {}, {}, None
         is_event = any(name == "specversion" for name, _ in users)
+        escaped = next((value.split(" ") for name, value in users if name == ESCAPED), [])
         for name, value in users:
+            if name == ESCAPED:
+                continue
+            if name in escaped:
+                value = unquote(value)
+            if name.startswith("created") and name[7:] in ("traceparent", "tracestate", "baggage"):
+                attributes[name[7:]] = value
+                continue
             if name == NULL:
                 body = None if value == "null" else b""
             elif is_transport(name):

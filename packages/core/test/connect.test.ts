@@ -125,6 +125,9 @@ describe('connect', () => {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'posthorn-app-')))
     await writeFile(join(folder, 'package.json'), '{"name":"shop"}')
     vi.spyOn(process, 'cwd').mockReturnValue(folder)
+    // The workspace of these tests has the package: it is looked for beside the program, too.
+    const { argv } = process
+    process.argv = [argv[0] ?? '', join(folder, 'main.js')]
     try {
       const error: unknown = await connect('kafka://a,b:9093,c').catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({
@@ -135,6 +138,7 @@ describe('connect', () => {
           'run `npm install @posthorn/kafka`, or pass an adapter: connect(kafka({ … }))',
       })
     } finally {
+      process.argv = argv
       vi.restoreAllMocks()
       await rm(folder, { recursive: true })
     }

@@ -104,9 +104,12 @@ async function notInstalled(): Promise<string> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'posthorn-app-')))
   await writeFile(join(folder, 'package.json'), '{"name":"shop"}')
   vi.spyOn(process, 'cwd').mockReturnValue(folder)
+  const { argv } = process
+  process.argv = [argv[0] ?? '', join(folder, 'main.js')]
   try {
     return (await text('UNAVAILABLE', connect('kafka://a,b:9093,c'))).replace(folder, '/srv/shop')
   } finally {
+    process.argv = argv
     vi.restoreAllMocks()
     await rm(folder, { recursive: true })
   }

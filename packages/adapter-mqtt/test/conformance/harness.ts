@@ -40,6 +40,11 @@ async function openAuditor(): Promise<Awaited<ReturnType<typeof auditorProcess>>
 const harness: Harness = {
   unmet: {
     'ERR-8': 'Mosquitto ends the connections of a user whose rights are changed: what was in hand comes again, and its attempts begin anew',
+    'TRC-6': 'the same: what is on its way when rights are changed ends as unknown, so outcomes cannot be told beforehand',
+    'NET-4': 'with 200 ms each way nothing is lost; a way that becomes 2 s long is taken for a cut with the shortest lease of the suite',
+    'FLOW-1':
+      'Mosquitto 2.0 sends a window more for each acknowledgement while it works off a backlog: what it sent is no measure of what is held here',
+    'FLOW-13': 'the same: what it sent beyond the window lies in the socket, unread',
   },
 
   adapter: (address, options = {}) => mqtt({ url: address, keepAliveMs, ...options }),

@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
 import { partitionTopic, plainTopic, sessionId } from '../../src/layout.ts'
 import { settingsOf } from '../../src/options.ts'
-import { checkSession, forever } from '../../src/partition.ts'
-import { openWire, type Wire } from '../../src/wire.ts'
+import { checkSession } from '../../src/partition.ts'
+import { forever, openWire, type Wire } from '../../src/wire.ts'
 import {
   assignment,
   content,

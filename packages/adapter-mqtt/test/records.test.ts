@@ -1,0 +1,39 @@
+import { virtualClock } from '@posthorn/core/testing'
+import type { IPublishPacket } from 'mqtt'
+import { expect, it } from 'vitest'
+import { createRecords } from '../src/records.ts'
+import type { Wire } from '../src/wire.ts'
+
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+it('a folder that takes long to come is read to its end, not to the first ten seconds of it', async () => {
+  const clock = virtualClock()
+  const wire = { subscribe: async () => {}, store: async () => 0, unsubscribe: async () => {} } as unknown as Wire
+  const records = createRecords({
+    id: 'unit',
+    current: () => wire,
+    timer: clock.timer,
+    changed: () => {},
+    groupGone: () => {},
+  })
+  const come = (topic: string, payload: string): void =>
+    records.take({ topic, payload: Buffer.from(payload), retain: true } as unknown as IPublishPacket)
+  const found: string[] = []
+  let ended = false
+  const reading = records
+    .read(['posthorn/dead/email/orders/#'], ({ topic }) => found.push(topic))
+    .finally(() => {
+      ended = true
+    })
+  for (let at = 0; at < 5; at++) {
+    await settled()
+    clock.timer(8000, () => come(`posthorn/dead/email/orders/s${at}/0`, 'x'))
+    while (found.length === at && !ended) clock.step()
+  }
+  come('posthorn/echo/unit~', '1')
+  come('posthorn/dead/email/orders/late/0', 'x')
+  expect(ended).toBe(false)
+  clock.step()
+  await reading
+  expect(found).toHaveLength(6)
+})
