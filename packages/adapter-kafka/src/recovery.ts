@@ -51,14 +51,15 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
 
   /** Tries until there is a place, for as long as the partition may be begun with. */
   async function begin(at: string, partition: number, holder: object | null, find: () => Promise<Place>, write: boolean): Promise<void> {
-    for (;;) {
+    const may = (): boolean => holder !== null && on.holder() === holder && !on.owns(at, partition) && !cluster.closed
+    // To look is to end the transactions of others: not in a partition that is somebody else's by now.
+    while (may()) {
       try {
         const place = await find()
-        if (holder === null || on.holder() !== holder || on.owns(at, partition)) return
-        return on.start(at, partition, place, write)
+        if (may()) on.start(at, partition, place, write)
+        return
       } catch {
         await cluster.pause(250)
-        if (on.holder() !== holder || cluster.closed) return
       }
     }
   }

@@ -48,6 +48,7 @@ describe('the client behind its file', () => {
       'member',
       'offsets',
       'publish',
+      'recovery',
       'session',
       'subscribe',
       'topology',

@@ -16,6 +16,7 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
   const waiting: (() => void)[] = []
   let slow = false
   let holder: object | null = {}
+  let looked = 0
   const connection = {
     async request() {
       if (slow) await new Promise<void>((resolve) => waiting.push(resolve))
@@ -49,7 +50,10 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
     },
     holder: () => holder,
     owns: () => false,
-    placeOf: async () => over.group,
+    async placeOf() {
+      looked++
+      return over.group
+    },
     async giveUp(given) {
       given.ended = true
       done.push('given up')
@@ -68,6 +72,7 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
       holder = null
     },
     waiting,
+    looked: () => looked,
   }
 }
 
@@ -119,4 +124,14 @@ it('a partition whose outputs are refused for good is begun again later and late
   const began = 'began at 0 ""'
   const waits = [200, 400, 800, 1600, 3200, 5000, 5000].flatMap((ms) => [`waited ${ms}`, began])
   expect(done).toEqual([began, ...waits, began])
+})
+
+it('a partition that was given away while its next beginning waited is left alone: whoever has it would be fenced', async () => {
+  const { recovery, done, handOver, looked } = played(5, 0)
+  await recovery.again('t', 0)
+  expect(looked()).toBe(1)
+  const work = recovery.again('t', 0)
+  handOver()
+  await work
+  expect([done.at(-1), looked()]).toEqual(['waited 200', 1])
 })
