@@ -4,6 +4,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { canary, until, type Witness, witness } from '@posthorn/conformance/live'
 import { type Broker, type ConnectOptions, connect, topic, unchecked } from '@posthorn/core'
 import { type MqttOptions, mqtt } from '@posthorn/mqtt'
 import mqttjs from 'mqtt'
@@ -16,7 +17,6 @@ import {
   startBroker,
   type TlsFiles,
 } from '../../../../tools/brokers/index.mjs'
-import { canary, until, type Witness, witness } from './witness.ts'
 
 interface Order {
   readonly n: number
