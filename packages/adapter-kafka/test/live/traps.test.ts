@@ -314,6 +314,8 @@ describeLive('traps of Kafka and its client', () => {
       numbers(10).map((n) => message(topic, `m-${n}`)),
       never,
     )
+    // The client deletes only from topics that it has looked at.
+    await see.fetchTopicOffsets(topic)
     await until('the first are cut off', () =>
       see.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '7' }] }).then(
         () => true,
@@ -324,6 +326,47 @@ describeLive('traps of Kafka and its client', () => {
     expect(idsOf(await take(await assignment(member), 3))).toEqual(['m-7', 'm-8', 'm-9'])
     expect(one.events.filter(({ name }) => name === 'position-lost').length).toBe(1)
     await member.leave()
+  })
+
+  it('KAF-4: a topic that is deleted and made again is read from its first message, and nothing known of the old one is kept', async () => {
+    const one = await start()
+    const topic = await declared(one)
+    await one.session.publish(
+      numbers(20).map((n) => message(topic, `old-${n}`)),
+      never,
+    )
+    const first = await join(one.session, source(topic))
+    const mine = await assignment(first)
+    const old = await take(mine, 20)
+    expect(await mine.settle(old.slice(0, 19).map(({ token }) => token))).toBe('settled')
+    await see.deleteTopics({ topics: [topic] })
+    // Whoever is first makes it again: the adapter from its plan, or this.
+    await until('it is there again', () =>
+      see.createTopics({ topics: [{ topic, numPartitions: 1 }] }).then(
+        () => true,
+        () => true,
+      ),
+    )
+    await until('the old one is over', () => mine.lost.aborted)
+    await until('ten new ones are stored', async () => {
+      const { failures } = await one.session.publish(
+        numbers(10).map((n) => message(topic, `new-${n}`)),
+        never,
+      )
+      return failures.length === 0
+    })
+    const next = await until('the new log is read', () =>
+      first.all.find((each) => each !== mine && each.role === 'main' && !each.lost.aborted),
+    )
+    const some = await take(next, 10)
+    expect(idsOf(some)).toEqual(numbers(10).map((n) => `new-${n}`))
+    expect(await mine.settle([old[19]?.token])).toBe('stale')
+    expect(await next.settle(some.slice(0, 3).map(({ token }) => token))).toBe('settled')
+    expect(await positions(see, `${topic}__workers`, topic)).toEqual([3])
+    await first.leave()
+    const second = await join(one.session, source(topic))
+    expect(idsOf(await take(await assignment(second), 7))).toEqual(numbers(7, 3).map((n) => `new-${n}`))
+    await second.leave()
   })
 
   it('K12, ACK-7: the position stays at what is unfinished, and what finished behind it is not repeated', async () => {
