@@ -82,7 +82,7 @@ test('a container engine is one whose socket answers, and looking for it leaves 
 
 test('a server that nobody knows is refused by its name, with those that are known', async () => {
   const found = await findBroker('nats')
-  assert.match(found.reason, /nats[^]*known are redis, rabbitmq/)
+  assert.match(found.reason, /nats[\s\S]*known are redis, rabbitmq/)
   await assert.rejects(startBroker('nats'), { code: 'BROKER_MISSING' })
 })
 

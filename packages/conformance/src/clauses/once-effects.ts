@@ -81,13 +81,17 @@ export async function recordAndEffect(t: Trial): Promise<void> {
       for (let round = 0; round < t.rounds(10, 1); round++) {
         const [order] = t.orders(1) as [Order]
         let kill: () => void = () => {}
+        const killed = () => {
+          kill()
+          return never
+        }
         const script: Script = {
           topic,
           recorder: seen,
           ...(point === 'before' ? { acts: [{ then: 'exit' }] as const } : {}),
           ...(point === 'after' ? { dieAt: { operation: 'settle', when: 'before' } as const } : {}),
         }
-        const dying = await memberWith(t, ledger, script, point === 'between' ? () => (kill(), never) : undefined)
+        const dying = await memberWith(t, ledger, script, point === 'between' ? killed : undefined)
         kill = dying.kill
         await t.send(sender, topic, [order])
         await dying.died
