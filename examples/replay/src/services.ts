@@ -13,19 +13,19 @@ const sales = {
   retentionMs: week,
 }
 
-/** As the first services know the topic. */
+/** As the first service knows the topic. A later one names its own group beside it: it is the same topic. */
 export const saleMade = topic('sales.made', { ...sales, groups: ['bookkeeping'] })
-/** As the new ones know it: the same topic, with groups that come later. */
-export const saleMadeLater = topic('sales.made', { ...sales, groups: ['bookkeeping', 'statistics', 'afternoon'] })
+const forStatistics = topic('sales.made', { ...sales, groups: ['bookkeeping', 'statistics'] })
+const forTheAfternoon = topic('sales.made', { ...sales, groups: ['bookkeeping', 'afternoon'] })
 
 export async function startBookkeeping(broker: Broker, book: (sale: Purchase) => void): Promise<Consumer> {
   return broker.consume(saleMade, { group: 'bookkeeping' }, ({ value }) => book(value))
 }
 
-/** Revenue per month, from the oldest sale that the log still has: that is where a new group starts. */
+/** Revenue per month in cents, from the oldest sale that the log still has: a new group starts there unless it says otherwise. */
 export async function startStatistics(broker: Broker, revenue: Map<string, number>): Promise<Consumer> {
   const counted = new Set<string>()
-  return broker.consume(saleMadeLater, { group: 'statistics', startFrom: 'earliest' }, ({ value }) => {
+  return broker.consume(forStatistics, { group: 'statistics' }, ({ value }) => {
     // A repeat counts once.
     if (counted.has(value.orderId)) return
     counted.add(value.orderId)
@@ -36,5 +36,5 @@ export async function startStatistics(broker: Broker, revenue: Map<string, numbe
 
 /** Sees only what was sent from that moment on. Refused with UNSUPPORTED where the server keeps no log. */
 export async function startSince(broker: Broker, since: Date, see: (sale: Purchase) => void): Promise<Consumer> {
-  return broker.consume(saleMadeLater, { group: 'afternoon', startFrom: since }, ({ value }) => see(value))
+  return broker.consume(forTheAfternoon, { group: 'afternoon', startFrom: since }, ({ value }) => see(value))
 }

@@ -13,13 +13,16 @@ const target = await loadConfig()
 const broker = await connect(target, { name: 'smart-home' })
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort())
-async function until(condition: () => boolean): Promise<void> {
+async function until(condition: () => boolean): Promise<boolean> {
   const deadline = performance.now() + 30_000
-  while (!condition() && !stop.signal.aborted && performance.now() < deadline) await wait(10)
+  while (!condition() && !stop.signal.aborted && performance.now() < deadline) await wait(5)
+  return condition()
 }
 
 const day = readDay()
 const must = day.flatMap(commandsFor)
+/** When the rules service is away. */
+const updated = { from: '11:00', to: '13:10' }
 let seen = 0
 const written: Command[] = []
 const obeyed: Command[] = []
@@ -41,20 +44,24 @@ console.log(
     : `${broker.adapter} speaks no MQTT, so a gateway speaks for the devices; with plain MQTT clients: npm run smart-home -- --broker mqtt`,
 )
 
+const isDealtWith = (count: number) => () => {
+  const commands = day.slice(0, count).flatMap(commandsFor).length
+  return seen >= count && written.length >= commands && obeyed.length >= commands
+}
 for (const [index, event] of day.entries()) {
   if (stop.signal.aborted) break
-  if (event.at === '11:00') {
-    await until(() => seen === index)
+  if (event.at === updated.from) {
     await rules.close()
-    console.log('  11:00  the rules are updated: their service is stopped, the devices go on')
+    console.log(`  ${event.at}  the rules are updated: their service is stopped, the devices go on`)
   }
   await devices.say(event)
-  if (event.at === '13:10') {
-    console.log(`  13:10  the service comes back; ${index + 1 - seen} events have waited for it`)
+  if (event.at === updated.to) {
+    console.log(`  ${event.at}  the service comes back; ${index + 1 - seen} events have waited for it`)
     rules = await startRules(broker, () => seen++)
   }
+  const away = event.at >= updated.from && event.at < updated.to
+  if (!away && !(await until(isDealtWith(index + 1)))) break
 }
-await until(() => seen >= day.length && written.length >= must.length && obeyed.length >= must.length)
 await devices.close()
 await broker.close()
 
