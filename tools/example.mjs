@@ -40,7 +40,8 @@ function takeBroker(args) {
 /** Where messages lie in one process, two programs see nothing of each other; where nothing is said, there is no server to meet on. */
 async function checkShared(name, cwd, env) {
   const { loadConfig } = await import(pathToFileURL(join(root, 'packages', 'core', 'dist', 'config.js')).href)
-  const start = 'a server of your own, without docker: `npm run broker redis` in another terminal; it prints what to set POSTHORN_BROKER to.'
+  const start =
+    'a server of your own, without docker: `npm run broker redis` in another terminal; it prints what to set POSTHORN_BROKER to.'
   try {
     const target = await loadConfig(undefined, { cwd, env })
     const url = typeof target === 'string' ? target : target.url

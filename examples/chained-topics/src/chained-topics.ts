@@ -49,12 +49,15 @@ await broker.close()
 
 const [totals, steps] = handled()
 console.log(`  purchases ${totals} (${failed.size} tried again)  ▶  totals ${steps}  ▶  letters ${letters.length}`)
-if (stop.signal.aborted) console.log('stopped: what was not finished waits on the broker, in the topic before the service that has to do it')
+if (stop.signal.aborted)
+  console.log('stopped: what was not finished waits on the broker, in the topic before the service that has to do it')
 else {
   const written = new Set(letters)
   const lost = [...must].filter((letter) => !written.has(letter))
   const wrong = [...written].filter((letter) => !must.has(letter))
-  console.log(`  computed from the file: ${must.size} letters. lost ${lost.length}, wrong ${wrong.length}, twice ${letters.length - written.size}`)
+  console.log(
+    `  computed from the file: ${must.size} letters. lost ${lost.length}, wrong ${wrong.length}, twice ${letters.length - written.size}`,
+  )
   if (lost.length + wrong.length > 0 || letters.length !== written.size) process.exitCode = 1
 }
 

@@ -40,7 +40,9 @@ export interface Letter {
   readonly rank: Rank
 }
 export async function startLetters(broker: Broker, write: (letter: Letter, cents: number) => void): Promise<Consumer> {
-  return broker.consume(rankReached, { group: 'letters', retry }, ({ value }) => write({ userId: value.userId, rank: value.rank }, value.cents))
+  return broker.consume(rankReached, { group: 'letters', retry }, ({ value }) =>
+    write({ userId: value.userId, rank: value.rank }, value.cents),
+  )
 }
 
 export function sum(numbers: readonly number[]): number {

@@ -60,7 +60,9 @@ async function tell(): Promise<void> {
   const right = [...must].every(([month, cents]) => revenue.get(month) === cents) && must.size === revenue.size
   const late = new Set(afternoon.map(({ orderId }) => orderId))
   const sinceNoon = since.length === afternoon.length && since.every(({ orderId }) => late.has(orderId))
-  console.log(`another one that starts at noon sees ${since.length} of the ${afternoon.length} sales of the afternoon, and none of the morning`)
+  console.log(
+    `another one that starts at noon sees ${since.length} of the ${afternoon.length} sales of the afternoon, and none of the morning`,
+  )
   if (!right || !sinceNoon || booked.size < sales.length) process.exitCode = 1
 }
 

@@ -2,7 +2,7 @@
 // On other servers there is nothing they could talk to, so a gateway in this process speaks for them.
 import type { Broker } from '@posthorn/core'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { type Command, commandGiven, climate, door, type Event, motion, water } from './topics.ts'
+import { type Command, climate, commandGiven, door, type Event, motion, water } from './topics.ts'
 
 export interface Devices {
   /** What a sensor says, at least once: resolves when the server has it. */

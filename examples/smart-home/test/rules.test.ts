@@ -19,7 +19,9 @@ it('starts the fan above 26 degrees, stops it below 24, and leaves it alone in b
 })
 
 it('shuts the valve when there is water', () => {
-  expect(commandsFor({ topic: 'home.water', at: '12:00', device: 'cellar', value: 'wet' })).toMatchObject([{ device: 'valve', action: 'shut' }])
+  expect(commandsFor({ topic: 'home.water', at: '12:00', device: 'cellar', value: 'wet' })).toMatchObject([
+    { device: 'valve', action: 'shut' },
+  ])
 })
 
 it('rings when a door opens at night, and not by day', () => {
