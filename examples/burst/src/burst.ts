@@ -67,6 +67,7 @@ function report(): void {
   }
   const twice = provider.calls.length - charged.size
   if (stop.signal.aborted) console.log(`stopped: ${charged.size} of ${accepted} accepted orders are charged, none halfway`)
+  else if (charged.size < orders.length) console.log(`only ${charged.size} of ${orders.length} orders are charged`)
   else console.log(`all ${accepted} were accepted after${lastAccepted}, and charged after${seconds()}`)
   console.log(`charged twice ${twice}, out of order ${late}, most calls within a second ${provider.peak()}`)
   const tooFast = provider.peak() > 11 * perTenth

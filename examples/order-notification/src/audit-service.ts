@@ -27,7 +27,8 @@ export async function startAuditService(broker: Broker, { write }: AuditServiceC
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(await loadConfig(), { name: 'audit-service' })
-  await startAuditService(broker, { write: (entry) => console.log(JSON.stringify(entry)) })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  const started = startAuditService(broker, { write: (entry) => console.log(JSON.stringify(entry)) })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => started.then(() => broker.close()))
+  await started
   console.error('audit service: waiting for messages')
 }

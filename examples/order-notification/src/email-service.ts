@@ -61,7 +61,9 @@ function isRefusedForGood(error: unknown): error is { responseCode: number } {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(await loadConfig(), { name: 'email-service' })
   const mailer = smtpMailer(process.env.SMTP_URL ?? 'smtp://localhost:2525')
-  await startEmailService(broker, { mailer })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close().then(() => mailer.close()))
+  const started = startEmailService(broker, { mailer })
+  const end = () => started.then(() => broker.close()).then(() => mailer.close())
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+  await started
   console.log('email service: waiting for orders')
 }

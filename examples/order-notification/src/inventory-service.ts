@@ -31,9 +31,10 @@ export async function startInventoryService(broker: Broker, { book }: InventoryS
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(await loadConfig(), { name: 'inventory-service' })
-  await startInventoryService(broker, {
+  const started = startInventoryService(broker, {
     book: ({ orderId, productName, late }) => console.log(`${orderId}: ${productName}${late ? ' OUT OF ORDER' : ''}`),
   })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => started.then(() => broker.close()))
+  await started
   console.log('inventory service: waiting for orders')
 }

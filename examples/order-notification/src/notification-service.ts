@@ -46,13 +46,19 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   }
   const { SMTP_URL: smtp, PUSH_URL: url } = process.env
   const mails = smtp === undefined ? undefined : smtpMailer(smtp)
-  await startNotificationService(broker, { mailer: mails ?? terminalMailer(write), push: url ? { url } : terminalPush(write) })
+  const started = startNotificationService(broker, {
+    mailer: mails ?? terminalMailer(write),
+    push: url === undefined ? terminalPush(write) : { url },
+  })
   async function end(): Promise<void> {
+    await started
     console.log('notification service: finishing what has begun; what is sent from now on waits on the broker')
     await broker.close()
     mails?.close()
     console.log(`notification service: stopped${told === 0 ? '' : ` after ${told} notifications`}`)
   }
+  // Before it has started: messages come as soon as one of its consumers is there.
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+  await started
   console.log(`notification service: waiting for orders on ${broker.adapter}; Ctrl-C stops it`)
 }

@@ -30,7 +30,8 @@ export async function startPushService(broker: Broker, { url, fetch = globalThis
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(await loadConfig(), { name: 'push-service' })
-  await startPushService(broker, { url: process.env.PUSH_URL ?? 'http://localhost:4000/push' })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  const started = startPushService(broker, { url: process.env.PUSH_URL ?? 'http://localhost:4000/push' })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => started.then(() => broker.close()))
+  await started
   console.log('push service: waiting for orders')
 }

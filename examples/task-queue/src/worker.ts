@@ -21,15 +21,17 @@ export async function startWorker(broker: Broker, packed: (parcel: Parcel) => vo
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const broker = await connect(await loadConfig(), { name: `packer-${process.pid}` })
   let count = 0
-  await startWorker(broker, ({ orderId, items }) => {
+  const started = startWorker(broker, ({ orderId, items }) => {
     count++
     console.log(`packer ${process.pid}: ${orderId}, ${items} CDs`)
   })
   async function end(): Promise<void> {
+    await started
     console.log(`packer ${process.pid}: packing this one, then going home; the others take the rest`)
     await broker.close()
     console.log(`packer ${process.pid}: packed ${count}`)
   }
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+  await started
   console.log(`packer ${process.pid}: waiting for parcels on ${broker.adapter}; Ctrl-C stops it`)
 }

@@ -1,9 +1,14 @@
-import { runOn, server, start } from '@posthorn/example-order-notification/program'
-import { expect, it } from 'vitest'
+import { server, start } from '@posthorn/example-order-notification/program'
+import { afterAll, expect, it } from 'vitest'
 
 const program = new URL('../src/task-queue.ts', import.meta.url)
 const worker = new URL('../src/worker.ts', import.meta.url)
 const args = ['--tasks', '120', '--workers', '6']
+
+// One server for both tests that want one.
+let started: ReturnType<typeof server> | undefined
+const rabbitmq = (skip: (note: string) => never): ReturnType<typeof server> => (started ??= server('rabbitmq', skip))
+afterAll(async () => (await started?.catch(() => undefined))?.stop(), 30_000)
 
 function expectAllPacked(shown: string): void {
   expect(shown).toMatch(/all packed after \d+\.\d s; one packer alone needs \d+\.\d s/)
@@ -22,7 +27,7 @@ it('packs every parcel once, on the embedded broker', { timeout: 60_000 }, async
 })
 
 it('packs every parcel once, on RabbitMQ', { timeout: 120_000 }, async ({ skip }) => {
-  const { code, shown } = await runOn('rabbitmq', skip, program, args)
+  const { code, shown } = await start(program, args, { POSTHORN_BROKER: (await rabbitmq(skip)).url }).ended
   expectAllPacked(shown)
   expect(shown).not.toMatch(/packer \d +0 parcels/)
   expect(code).toBe(0)
@@ -38,8 +43,7 @@ it('finishes what is in hand when it is told to stop, and says what is left', { 
 })
 
 it('gives the tasks of a worker that dies to the others', { timeout: 120_000 }, async ({ skip }) => {
-  const running = await server('rabbitmq', skip)
-  const env = { POSTHORN_BROKER: running.url }
+  const env = { POSTHORN_BROKER: (await rabbitmq(skip)).url }
   const workers = [start(worker, [], env), start(worker, [], env), start(worker, [], env)]
   const [first] = workers
   const packed = (shown: string): string[] => [...shown.matchAll(/^packer \d+: (\d+-\d+),/gm)].map(([, id]) => id ?? '')
@@ -56,6 +60,5 @@ it('gives the tasks of a worker that dies to the others', { timeout: 120_000 }, 
     expect(all().length - 150).toBeLessThanOrEqual(2)
   } finally {
     await Promise.all(workers.map((each) => each.end('SIGKILL')))
-    await running.stop()
   }
 })
