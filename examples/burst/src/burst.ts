@@ -5,6 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { connect } from '@posthorn/core'
 import { loadConfig } from '@posthorn/core/config'
+import { refuseLeftovers } from '@posthorn/example-order-notification/leftovers'
 import { readPurchases } from '@posthorn/example-order-notification/purchases'
 import { createProvider, paymentDue, perTenth, startPayments } from './payments.ts'
 
@@ -12,6 +13,7 @@ const { values } = parseArgs({ options: { orders: { type: 'string', default: '80
 const orders = readPurchases(Number(values.orders)).map(({ orderId, userId, price }) => ({ orderId, userId, price }))
 
 const broker = await connect(await loadConfig(), { name: 'shop' })
+await refuseLeftovers(broker, [[paymentDue, 'payments']])
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort())
 

@@ -4,9 +4,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { connect } from '@posthorn/core'
 import { loadConfig } from '@posthorn/core/config'
+import { refuseLeftovers } from '@posthorn/example-order-notification/leftovers'
 import { readPurchases } from '@posthorn/example-order-notification/purchases'
 import { type Letter, ranks, startLetters, startRanks, startTotals } from './stages.ts'
-import { purchaseMade } from './topics.ts'
+import { purchaseMade, rankReached, totalChanged } from './topics.ts'
 
 const { values } = parseArgs({ options: { purchases: { type: 'string', default: '2000' } } })
 const purchases = readPurchases(Number(values.purchases)).map(({ orderId, userId, price }) => ({
@@ -17,6 +18,11 @@ const purchases = readPurchases(Number(values.purchases)).map(({ orderId, userId
 const nameOf = ({ userId, rank }: Letter): string => `${userId} ${rank}`
 
 const broker = await connect(await loadConfig(), { name: 'chained-topics' })
+await refuseLeftovers(broker, [
+  [purchaseMade, 'totals'],
+  [totalChanged, 'ranks'],
+  [rankReached, 'letters'],
+])
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort())
 

@@ -3,14 +3,16 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { connect } from '@posthorn/core'
 import { loadConfig } from '@posthorn/core/config'
+import { refuseLeftovers } from '@posthorn/example-order-notification/leftovers'
 import { readDay } from './day.ts'
 import { gateway, plainDevices } from './devices.ts'
 import { commandsFor } from './rules.ts'
 import { startRules } from './rules-service.ts'
-import { type Command, commandGiven } from './topics.ts'
+import { type Command, commandGiven, events } from './topics.ts'
 
 const target = await loadConfig()
 const broker = await connect(target, { name: 'smart-home' })
+await refuseLeftovers(broker, [...events.map((topic) => [topic, 'rules'] as const), [commandGiven, 'journal']])
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort())
 async function until(condition: () => boolean): Promise<boolean> {

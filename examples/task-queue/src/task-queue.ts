@@ -5,6 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { connect } from '@posthorn/core'
 import { loadConfig } from '@posthorn/core/config'
+import { refuseLeftovers } from '@posthorn/example-order-notification/leftovers'
 import { readPurchases } from '@posthorn/example-order-notification/purchases'
 import { type Parcel, parcelToPack } from './tasks.ts'
 import { msPerItem, startWorker } from './worker.ts'
@@ -17,6 +18,7 @@ const workers = Array.from({ length: Number(values.workers) }, (_, n) => ({ name
 const items = (some: readonly Parcel[]): number => some.reduce((sum, parcel) => sum + parcel.items, 0)
 
 const broker = await connect(await loadConfig(), { name: 'task-queue' })
+if (workers.length > 0) await refuseLeftovers(broker, [[parcelToPack, 'packers']])
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort())
 

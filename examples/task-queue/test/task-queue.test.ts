@@ -42,6 +42,19 @@ it('finishes what is in hand when it is told to stop, and says what is left', { 
   expect(code).toBe(0)
 })
 
+it('refuses a server that has tasks of an earlier run, which it would count', { timeout: 60_000 }, async ({ skip }) => {
+  const running = await server('redis', skip)
+  try {
+    const env = { POSTHORN_BROKER: running.url }
+    expect((await start(program, ['--tasks', '7', '--workers', '0'], env).ended).code).toBe(0)
+    const { code, shown } = await start(program, args, env).ended
+    expect(shown).toContain('this redis server has 7 unfinished messages of an earlier run')
+    expect(code).toBe(1)
+  } finally {
+    await running.stop()
+  }
+})
+
 it('gives the tasks of a worker that dies to the others', { timeout: 120_000 }, async ({ skip }) => {
   const env = { POSTHORN_BROKER: (await rabbitmq(skip)).url }
   const workers = [start(worker, [], env), start(worker, [], env), start(worker, [], env)]
