@@ -21,7 +21,8 @@ export class LanguageMissing extends Error {
 const lastLines = (output) => output.trim().split('\n').slice(-12).join('\n')
 const fetchMs = 300_000
 /** What package managers say when they reach nobody. */
-const offline = /could not (?:resolve|transfer|find)|no such host|dial tcp|unknown host|connection refused|timed? ?out|network is unreachable/i
+const offline =
+  /could not (?:resolve|transfer|find)|no such host|dial tcp|unknown host|connection refused|timed? ?out|network is unreachable/i
 
 async function versionOf(language, command, args, form) {
   const file = onPath(command)

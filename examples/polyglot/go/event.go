@@ -39,12 +39,13 @@ func OrderEvent(line, source string) (Event, error) {
 	}
 	return Event{
 		Attributes: map[string]string{
-			"specversion":  "1.0",
-			"id":           order.OrderID, // the same when it is sent again: with the source it is the message's name
-			"source":       source,
-			"type":         "shop.order.placed",
-			"time":         time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
-			"partitionkey": order.UserID, // what has to stay in order
+			"specversion":   "1.0",
+			"id":            order.OrderID, // the same when it is sent again: with the source it is the message's name
+			"source":        source,
+			"type":          "shop.order.placed",
+			"time":          time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+			"partitionkey":  order.UserID,               // what has to stay in order
+			"correlationid": "cart of " + order.OrderID, // an attribute of our own: it is kept
 		},
 		Headers: map[string]string{"tenant": "north"},
 		// A new trace. Whoever has one already writes its trace id here, and a span id of its own.

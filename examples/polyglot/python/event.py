@@ -40,6 +40,7 @@ def order_event(line, source):
             "type": "shop.order.placed",
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "partitionkey": order["userId"],  # what has to stay in order
+            "correlationid": f"cart of {order['orderId']}",  # an attribute of our own: it is kept
         },
         headers={"tenant": "north"},
         # A new trace. Whoever has one already writes its trace id here, and a span id of its own.

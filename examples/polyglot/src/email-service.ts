@@ -18,7 +18,11 @@ export type Topics = ReturnType<typeof topicsNamed>
 export async function startEmailService(broker: Broker, topics: Topics, mailed: (message: Message<Order>) => void): Promise<void> {
   await broker.consume(topics.orderPlaced, { group: 'email' }, (message) => {
     const { orderId, userId } = message.value
-    message.forward(topics.notificationSent, { orderId, userId, channel: 'email' }, { headers: { tenant: message.headers['tenant'] ?? '' } })
+    message.forward(
+      topics.notificationSent,
+      { orderId, userId, channel: 'email' },
+      { headers: { tenant: message.headers['tenant'] ?? '' } },
+    )
     mailed(message)
   })
 }

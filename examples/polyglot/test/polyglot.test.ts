@@ -2,7 +2,14 @@ import { fileURLToPath } from 'node:url'
 import { connect, type Message } from '@posthorn/core'
 import { memory, memoryServer } from '@posthorn/core/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findBroker, type Language, type PolyglotProgram, polyglotProgram, type RunningBroker, startBroker } from '../../../tools/brokers/index.mjs'
+import {
+  findBroker,
+  type Language,
+  type PolyglotProgram,
+  polyglotProgram,
+  type RunningBroker,
+  startBroker,
+} from '../../../tools/brokers/index.mjs'
 import { type Notification, type Order, startEmailService, type Topics, topicsNamed } from '../src/email-service.ts'
 import { readOrders } from './orders.ts'
 import { start } from './program.ts'
@@ -65,6 +72,7 @@ function received({ id, source, type, time, key, headers }: Message): Meant {
   return { id, type, ...texts, headers: rest }
 }
 const byId = <T extends { readonly id: string }>(list: readonly T[]): readonly T[] => [...list].sort((a, b) => (a.id < b.id ? -1 : 1))
+const causeOf = ({ value }: Consumed) => ({ causationid: value.orderId, correlationid: `cart of ${value.orderId}` })
 const traceOf = ({ traceparent }: Meant): string => traceparent.slice(3, 35)
 
 interface Exchange {
@@ -150,7 +158,7 @@ for (const name of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
           expect(message.wire).toEqual({
             key: name === 'kafka' ? message.partitionkey : null,
             contentType: 'application/json',
-            names: namesOn[name]?.(meant(message)),
+            names: namesOn[name]?.({ ...meant(message), ...causeOf(message) }),
             body: JSON.stringify(message.value),
           })
         }
@@ -174,7 +182,8 @@ for (const name of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
           const message = consumed[at] as Consumed
           const { id, source, type, partitionkey, value, time } = message
           const { time: itsTime, ...rest } = event
-          expect(rest).toEqual({ specversion: '1.0', id, source, type, partitionkey, datacontenttype: 'application/json', data: value })
+          const attributes = { id, source, type, partitionkey, ...causeOf(message) }
+          expect(rest).toEqual({ specversion: '1.0', ...attributes, datacontenttype: 'application/json', data: value })
           expect(new Date(String(itsTime)).toISOString()).toBe(time)
         }
         expect(byId((await readBack(checked, topics)).map(({ value, ...message }) => ({ ...message, ...value })))).toEqual(

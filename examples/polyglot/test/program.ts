@@ -35,7 +35,9 @@ export function start(command: readonly string[], args: readonly string[], input
   const ended = once(child, 'close').then(([code]) => {
     clearTimeout(timer)
     if (code !== 0) {
-      throw new Error(`${file.split('/').at(-1)} ${args.join(' ')} ended with ${code ?? `a signal, or after ${withinMs} ms`}:\n${errors}\n${out.slice(-2000)}`)
+      throw new Error(
+        `${file.split('/').at(-1)} ${args.join(' ')} ended with ${code ?? `a signal, or after ${withinMs} ms`}:\n${errors}\n${out.slice(-2000)}`,
+      )
     }
     return out
       .split('\n')

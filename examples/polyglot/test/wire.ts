@@ -10,21 +10,29 @@ export interface Meant {
   readonly traceparent: string
   readonly headers: Readonly<Record<string, string>>
 }
+/** What a handler forwarded. */
+export interface Forwarded extends Meant {
+  /** The id of the message that it handled, and what that one belongs to. */
+  readonly causationid: string
+  readonly correlationid: string
+}
 
 const prefixed = (prefix: string, texts: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(texts).map(([name, text]) => [prefix + name, text]))
 
-const attributes = ({ id, source, type, time, key }: Meant): Record<string, string> => ({
+const attributes = ({ id, source, type, time, key, causationid, correlationid }: Forwarded): Record<string, string> => ({
   specversion: '1.0',
   id,
   source,
   type,
   time,
   partitionkey: key,
+  causationid,
+  correlationid,
 })
 
 /** All names with their values, and nothing else, as a plain client finds them. */
-export const namesOn: Readonly<Record<string, (meant: Meant) => Readonly<Record<string, string>>>> = {
+export const namesOn: Readonly<Record<string, (meant: Forwarded) => Readonly<Record<string, string>>>> = {
   kafka: (meant) => ({
     ...prefixed('ce_', attributes(meant)),
     ...meant.headers,

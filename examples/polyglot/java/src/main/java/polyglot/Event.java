@@ -33,6 +33,7 @@ record Event(
     attributes.put("type", "shop.order.placed");
     attributes.put("time", Instant.now().truncatedTo(ChronoUnit.MILLIS).toString());
     attributes.put("partitionkey", key); // what has to stay in order
+    attributes.put("correlationid", "cart of " + attributes.get("id")); // an attribute of our own: it is kept
     // A new trace. Whoever has one already writes its trace id here, and a span id of its own.
     String traceparent = "00-" + hex(16) + "-" + hex(8) + "-01";
     return new Event(attributes, Map.of("tenant", "north"), traceparent, "application/json", key, line);
