@@ -25,8 +25,8 @@ const unitTests = tested.map(({ folder }) => {
   const report = `reports/${name}.json`
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const args = [bin('vitest/vitest.mjs'), 'run', '--project', name, '--allowOnly=false', '--maxWorkers=1', ...reporters]
-  // Tests of an adapter start servers and look at the clock: nothing else runs beside them.
-  const alone = name.startsWith('adapter-') ? { cores: 2, minutes: 20 } : {}
+  // Tests of an adapter start servers and look at the clock: nothing else runs beside them. So do programs in other languages.
+  const alone = name.startsWith('adapter-') || name === 'polyglot' ? { cores: 2, minutes: 20 } : {}
   return { name: `test:${name}`, args, counts: 'vitest', report, ...alone }
 })
 

@@ -39,7 +39,7 @@ func check(broker string, lines []string) error {
 		}
 		read := event.Event{Context: version.NewContext(), DataEncoded: []byte(message.Wire.Body)}
 		for name, value := range message.Wire.Names {
-			attribute, found := strings.CutPrefix(name, version.Prefix())
+			attribute, found := strings.CutPrefix(name, versions.Prefix())
 			if !found || !isAttribute(attribute) || attribute == "specversion" {
 				continue
 			}

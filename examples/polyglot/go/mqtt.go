@@ -110,6 +110,7 @@ func (b onMqtt) Consume(ctx context.Context, topic, reader string, count int, re
 			return
 		}
 		handle(Read(receivedPublish(message, partitionOf[message.Topic]), "", "h_"))
+		// The last one is perhaps not acknowledged before we leave, and then comes again: at least once is what MQTT gives.
 		if count--; count == 0 {
 			close(done)
 		}

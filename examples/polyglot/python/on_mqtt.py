@@ -24,6 +24,11 @@ def connect(url, name="", session_seconds=0):
     return client
 
 
+def leave(client):
+    client.disconnect()
+    client.loop_stop()  # when everything is written
+
+
 def subscribe(client, topics, qos):
     """Waits for the server's answer: what is published from then on comes."""
     answers = queue.Queue()
@@ -64,7 +69,7 @@ def produce(url, topic, events):
         if reason.value != 0:  # 16: nobody is subscribed, and so nobody has stored it
             raise SystemExit(f"{event.attributes['id']} was not stored: {reason}")
         yield event, partition
-    client.disconnect()
+    leave(client)
 
 
 def consume(url, topic, reader, count, ready, handle):
@@ -83,4 +88,4 @@ def consume(url, topic, reader, count, ready, handle):
         names = dict(getattr(message.properties, "UserProperty", []))
         handle(read(Received(places[message.topic], None, content_type, names, message.payload.decode()), header="h_"))
         client.ack(message.mid, message.qos)
-    client.disconnect()
+    leave(client)

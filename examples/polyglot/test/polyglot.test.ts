@@ -91,7 +91,11 @@ async function exchange(url: string, program: PolyglotProgram, topics: Topics): 
   const audited: Message<Notification>[] = []
   try {
     await broker.declare([topics.orderPlaced, topics.notificationSent])
-    const consuming = start(program.run, ['consume', url, topics.notificationSent.name, 'polyglot-reader', String(orders.length)], [])
+    const consuming = start(
+      program.run,
+      ['consume', url, topics.notificationSent.name, `reader-of-${topics.notificationSent.name}`, String(orders.length)],
+      [],
+    )
     const produced = (await start(program.run, ['produce', url, topics.orderPlaced.name], orders).lines) as Told[]
     await consuming.ready
     await startEmailService(broker, topics, (message) => void mailed.push(message))

@@ -44,6 +44,8 @@ export function start(command: readonly string[], args: readonly string[], input
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as unknown)
   })
-  ended.catch(() => {})
-  return { ready: Promise.race([ready, ended.then(() => {})]), lines: ended }
+  const known = Promise.race([ready, ended.then(() => {})])
+  // Whoever waits for one of them hears of a failure; the other one is perhaps never asked.
+  for (const each of [ended, known]) each.catch(() => {})
+  return { ready: known, lines: ended }
 }
