@@ -48,7 +48,7 @@ func run(args []string) error {
 	if len(args) == 2 && args[0] == "check" {
 		return check(args[1], lines())
 	}
-	if len(args) < 3 {
+	if !(len(args) == 3 && args[0] == "produce" || len(args) == 5 && args[0] == "consume") {
 		return fmt.Errorf("usage: polyglot produce URL TOPIC, or polyglot consume URL TOPIC READER COUNT")
 	}
 	url, topic, ctx := args[1], args[2], context.Background()

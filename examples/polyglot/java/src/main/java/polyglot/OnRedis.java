@@ -50,7 +50,8 @@ final class OnRedis implements Broker {
     try (JedisPooled client = new JedisPooled(url)) {
       Map<String, Integer> partitionOf = new LinkedHashMap<>();
       Map<String, StreamEntryID> unread = new LinkedHashMap<>();
-      for (int partition = partitions(client, topic) - 1; partition >= 0; partition--) {
+      int partitions = partitions(client, topic);
+      for (int partition = 0; partition < partitions; partition++) {
         String stream = "{" + topic + "}:" + partition;
         partitionOf.put(stream, partition);
         unread.put(stream, StreamEntryID.XREADGROUP_UNDELIVERED_ENTRY);
