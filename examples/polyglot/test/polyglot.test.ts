@@ -137,7 +137,7 @@ for (const name of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
       if (found.available) server = await startBroker(name)
       else missing = found.reason
     }, 120_000)
-    afterAll(() => server?.stop())
+    afterAll(() => server?.stop(), 60_000)
 
     for (const language of languages) {
       it(`a plain program in ${language} and our services exchange orders and notifications`, { timeout: 240_000 }, async ({ skip }) => {
