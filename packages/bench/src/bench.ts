@@ -74,7 +74,9 @@ async function serversOf(options: Options, start: StartServer): Promise<(Server 
       if (options.anyBroker) continue
       throw new Error(`there is no server for "${name}"`)
     }
-    const clients = Object.fromEntries(broker.clients.map(({ name: client, promise, how }) => [client, { promise, how }]))
+    const clients = Object.fromEntries(
+      [...broker.clients, ...(broker.yardsticks ?? [])].map(({ name: client, promise, how }) => [client, { promise, how }]),
+    )
     const server = `${given.title} (${given.source}): ${says}; ${await broker.settings(given.url)}`
     servers.push({ broker, given, about: { broker: name, server, tier, clients } })
   }
@@ -112,7 +114,7 @@ async function measureEmbedded({ brokers, only }: Options, settings: Settings, r
   }
 }
 
-function show(lines: readonly Line[], { out }: Options): number {
+function show(lines: readonly Line[], { out, from }: Options): number {
   const print = (text: string): void => void process.stdout.write(`${text}\n`)
   const tables = tablesOf(lines)
   const rows = tables.flatMap((table) => table.rows)
@@ -127,7 +129,7 @@ function show(lines: readonly Line[], { out }: Options): number {
   mkdirSync(out, { recursive: true })
   const page = join(out, 'bench.html')
   writeFileSync(page, pageOf(lines, tables))
-  print(`\nreport  ${page}\nraw     ${join(out, 'bench.jsonl')}`)
+  print(`\nreport  ${page}\nraw     ${from ?? join(out, 'bench.jsonl')}`)
   const code = exitCodeOf(rows)
   if (code !== 0) process.stderr.write('\nmessages were lost, repeated or out of order: the figures of these rows are worth nothing\n')
   return code === 0 && lines.some((line) => line.type === 'failed') ? 1 : code

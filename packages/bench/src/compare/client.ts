@@ -1,4 +1,6 @@
 import type { Work } from '../messages.ts'
+import type { GivenServer } from './servers.ts'
+import type { Outcome } from './task.ts'
 
 /** One way to talk to one broker. One file in `drivers/<broker>/` each. */
 export interface Client {
@@ -66,12 +68,20 @@ export interface ComparedBroker {
   /** Of a topic with keys, and of one without: what Posthorn takes without being asked. */
   readonly partitions: { readonly keyed: number; readonly unkeyed: number }
   readonly clients: readonly Client[]
+  /** Programs of the server's makers that say how far it goes. */
+  readonly yardsticks?: readonly Yardstick[]
   /** Versions of the client libraries. */
   versions(): Readonly<Record<string, string>>
   /** Messages that the groups were given or would be given: 0 after a run that settled everything. */
   unsettled(place: Place): Promise<number>
   /** Takes everything of a run off the server. */
   remove(place: Place): Promise<void>
+}
+
+/** A program of the server's makers that stores and reads messages as fast as it can. */
+export interface Yardstick extends Pick<Client, 'name' | 'promise' | 'how' | 'messages'> {
+  /** Stores so many messages of this size and reads them again: the measurements `produce` and `consume`. */
+  run(server: GivenServer, work: { readonly bytes: number; readonly messages: number }): Promise<Outcome>
 }
 
 /** The durability that a message has when its send is confirmed. */

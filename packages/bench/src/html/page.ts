@@ -12,7 +12,6 @@ export function pageOf(lines: readonly Line[], tables: readonly Table[]): string
   const about = lines.find((line) => line.type === 'head')?.about ?? {}
   const servers = lines.filter((line) => line.type === 'server')
   const brokers = servers.map(({ broker }) => broker)
-  const clients = [...new Set(tables.flatMap(({ rows }) => rows.flatMap(({ mark }) => (mark === undefined ? [] : [mark.client]))))]
   const missing = leftOutOf(lines)
   const targets = tables.flatMap(({ rows }) => rows.flatMap((row) => row.targets))
   const tiers = servers.map(({ broker, tier }) => `${broker}: ${tier}`).join(', ')
@@ -26,7 +25,7 @@ ${verdictOf(tables)}
 <div class="panels">${ratioFigure(tables, brokers)}</div>
 ${summaryTable(tables)}
 ${targets.length === 0 ? '' : targetsOf(targets)}
-${tables.map((table) => sectionOf(table, clients)).join('\n')}
+${tables.map(sectionOf).join('\n')}
 <h2>Versions and settings</h2>
 <div class="scroll"><table>${Object.entries(about)
     .map(([name, value]) => `<tr><td>${safe(name)}</td><td class="text">${safe(value)}</td></tr>`)
@@ -78,7 +77,8 @@ function targetsOf(targets: readonly Target[]): string {
   return `<details><summary>Targets: ${met} of ${targets.length} met</summary><div class="scroll"><table>${rows.join('')}</table></div></details>`
 }
 
-function sectionOf({ title, method, rows, charts }: Table, clients: readonly string[]): string {
+function sectionOf({ title, method, rows, charts }: Table): string {
+  const clients = [...new Set(rows.flatMap(({ mark }) => (mark === undefined ? [] : [mark.client])))]
   const key = clients.map((client) => `<span><i class="${colourOf(client)}"></i>${safe(client)}</span>`).join('')
   const pictures = charts.map((chart) => {
     const figures = panelsOf(rows, chart).map((panel) => figureOf(chart, panel))

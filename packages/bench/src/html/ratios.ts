@@ -5,9 +5,9 @@ import { spoiled } from '../report.ts'
 import type { Table } from '../scenario.ts'
 import { safe } from './markup.ts'
 
-const width = 760
+const width = 1180
 const left = 210
-const right = 740
+const right = 1160
 const line = 20
 
 interface Ratio {

@@ -5,6 +5,7 @@ import { naive } from './naive.ts'
 import { posthorn } from './posthorn.ts'
 import { tuned } from './tuned.ts'
 import { clientOf } from './wire.ts'
+import { java } from './yardstick.ts'
 
 /** Kafka with kafkajs. */
 export const kafka: ComparedBroker = {
@@ -17,6 +18,7 @@ export const kafka: ComparedBroker = {
   ],
   restartedBy: 'SIGKILL',
   clients: [naive, tuned, posthorn],
+  yardsticks: [java],
   versions: () => ({ kafkajs: versionOf('kafkajs'), '@posthorn/kafka': versionOf('@posthorn/kafka') }),
   async unsettled(place) {
     return await using(place, async (admin) => {
