@@ -41,7 +41,7 @@ export function summaryCells(tables: readonly Table[]): {
     byBroker(marked.map(({ mark }) => mark.broker)),
   )
   const shown = columns.filter((column) => marked.some(({ table, mark }) => table === column.table && mark.panel === column.panel))
-  const lines = names.map((name) => {
+  const lines = names.flatMap((name) => {
     const own = marked.filter(({ mark }) => `${mark.broker}, ${mark.client}` === name)
     const cells = shown.map(({ table, panel, value, format }) => {
       const found = own.find((each) => each.table === table && each.mark.panel === panel)
@@ -49,14 +49,11 @@ export function summaryCells(tables: readonly Table[]): {
       if (found === undefined || spread === undefined) return '–'
       return spoiled(found.row) ? 'FAULTY' : format(spread.median)
     })
+    // Who has nothing to show here has a table of its own.
+    if (cells.every((cell) => cell === '–')) return []
     const total = (of: (row: Row) => number): string => whole(own.reduce((sum, { row }) => sum + of(row), 0))
-    return [
-      name,
-      ...cells,
-      total(({ faults }) => faults.lost),
-      total(({ faults }) => faults.twice),
-      total(({ faults }) => faults.misordered),
-    ]
+    const counters = [total(({ faults }) => faults.lost), total(({ faults }) => faults.twice), total(({ faults }) => faults.misordered)]
+    return [[name, ...cells, ...counters]]
   })
   return { heads: ['', ...shown.map(({ head }) => head), 'lost', 'twice', 'misordered'], lines }
 }
