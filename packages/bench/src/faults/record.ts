@@ -38,6 +38,7 @@ export function recordOf(since: () => number, perSecond: number, most: number, k
   let lastLate = -1
   let worstMs = 0
   const dueAt = (n: number): number => since() + (n * 1000) / perSecond
+  const steady = (faultAt: number): boolean => firstUnseen > 0 && dueAt(firstUnseen) >= Math.max(faultAt, dueAt(lastLate)) + steadyMs
   return {
     called(n) {
       sent = Math.max(sent, n + 1)
@@ -62,9 +63,9 @@ export function recordOf(since: () => number, perSecond: number, most: number, k
       return { again, from: sent }
     },
     complete: () => confirmedCount === sent && ledger.count >= sent,
-    steady: (faultAt) => firstUnseen > 0 && dueAt(firstUnseen) >= Math.max(faultAt, dueAt(lastLate)) + steadyMs,
+    steady,
     backMs(faultAt) {
-      if (!this.steady(faultAt)) return undefined
+      if (!steady(faultAt)) return undefined
       return lastLate < 0 ? 0 : Math.max(0, dueAt(lastLate + 1) - faultAt)
     },
     get worstMs() {

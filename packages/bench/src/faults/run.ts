@@ -46,7 +46,8 @@ export async function runFault({ broker, given }: Server, plan: FaultPlan): Prom
   }
   const consumer = keepRunning(() => ({ role: 'consumer', ...common }), hear)
   await within(consumer.ready, 'the consumer')
-  since = sharedMonotonic() + 300
+  // Late enough for the sender's process to be there.
+  since = sharedMonotonic() + 1000
   const sender = keepRunning(() => ({ role: 'sender', ...common, since, perSecond, ...record.unconfirmed() }), hear)
   await within(sender.ready, 'the sender')
   const serverBefore = usageOf(given.pid())
