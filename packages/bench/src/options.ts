@@ -93,7 +93,7 @@ export const usageOf = ({ embedded, servers, scenarios, comparisons, clients }: 
   broker             ${[...embedded, ...servers].join(', ')}; any of them, side by side
                      (default: every real server that can be had)
   --quick            everything in five minutes: few messages, as many passes as fit
-  --full             many messages, five passes; on two processors about an hour and a half
+  --full             many messages, five passes; on two processors about two hours
   --only NAMES       on real servers ${comparisons.join(', ')};
                      on the embedded broker ${scenarios.join(', ')}; with commas; all by default
   --clients NAMES    ${clients.join(', ')}, with commas, on a real server; all by default

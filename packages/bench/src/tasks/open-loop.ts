@@ -15,6 +15,8 @@ export interface Loop {
   readonly measured: Omit<Measured, 'unsettled'>
   /** Milliseconds of each message that arrived, in the order in which they should have been sent. */
   readonly delays: readonly number[]
+  /** Why a send was refused, with which the loop was over: the client has no room for more. */
+  readonly refused: { readonly error: unknown } | undefined
 }
 
 /** A consumer that stays, and loops at one rate after the other. */
@@ -56,28 +58,30 @@ export async function openLoop({ connection, place, task }: Stage): Promise<Open
     const make = workOf(task.bytes)
     const called = new Float64Array(messages)
     let confirmed = 0
+    let refusals = 0
     let failure: { readonly error: unknown } | undefined
     const done = (): void => void confirmed++
     const failed = (error: unknown): void => {
+      refusals++
       failure ??= { error }
     }
     const watch = startWatch(task)
     const since = monotonic() + 5
     const dueAt = (n: number): number => since + (n * 1000) / perSecond
-    for (let n = 0; n < messages && failure === undefined; ) {
+    let sent = 0
+    while (sent < messages && failure === undefined) {
       const now = monotonic()
-      for (; n < messages && dueAt(n) <= now; n++) {
-        called[n] = monotonic()
-        connection.send(make(first + n)).then(done, failed)
+      for (; sent < messages && dueAt(sent) <= now; sent++) {
+        called[sent] = monotonic()
+        connection.send(make(first + sent)).then(done, failed)
       }
       await sleep(1)
     }
     await settledDown(
-      () => failure !== undefined || (ledger.count >= messages && confirmed >= messages),
-      () => ledger.count + confirmed,
+      () => ledger.count >= sent - refusals && confirmed + refusals >= sent,
+      () => ledger.count + confirmed + refusals,
       10_000,
     )
-    if (failure !== undefined) throw failure.error
     const took = watch.stop()
     const delays: number[] = []
     const fromCall: number[] = []
@@ -91,14 +95,15 @@ export async function openLoop({ connection, place, task }: Stage): Promise<Open
       measured: {
         ...took,
         messages,
-        sent: messages,
+        sent,
         confirmed,
         received: ledger.received,
         perSecond,
         latency: latencyOf(delays, fromCall),
-        faults: ledger.faults(messages),
+        faults: ledger.faults(sent - refusals),
       },
       delays,
+      refused: failure,
     }
   }
   return { run, close: () => consuming.close() }
@@ -109,7 +114,8 @@ export async function latencies(stage: Stage, { rates, seconds }: LatencyTask): 
   const loop = await openLoop(stage)
   const loops: [string, Loop['measured']][] = []
   for (const rate of rates) {
-    const { measured } = await loop.run(rate, Math.max(seconds, 40 / rate))
+    const { measured, refused } = await loop.run(rate, Math.max(seconds, 40 / rate))
+    if (refused !== undefined) throw refused.error
     loops.push([`${rate}/s`, measured])
   }
   await loop.close()

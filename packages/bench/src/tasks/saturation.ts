@@ -1,4 +1,5 @@
 import type { Measured, SaturationTask } from '../compare/task.ts'
+import { type Faults, summed } from '../ledger.ts'
 import { endToEnd } from './closed-loop.ts'
 import { quantile } from './histogram.ts'
 import { type Loop, openLoop } from './open-loop.ts'
@@ -18,33 +19,31 @@ export async function saturate(stage: Stage, task: SaturationTask): Promise<Read
   let least = 0
   let best: Loop['measured'] | undefined
   let most = Number.POSITIVE_INFINITY
-  let rate = (task.warmUp / (closed.wallMs / 1000)) * 0.7
-  for (let step = 0; step < task.steps; step++) {
-    const { measured, delays } = await loop.run(rate, task.stepSeconds)
-    if (keptUp(delays, measured.messages)) {
+  const faults: Faults[] = []
+  async function attempt(rate: number): Promise<void> {
+    const { measured, delays, refused } = await loop.run(rate, task.stepSeconds)
+    faults.push(measured.faults)
+    if (refused === undefined && keptUp(delays, measured.messages)) {
       least = rate
       best = measured
     } else most = rate
-    rate = nextRate(least, most)
   }
-  // The first steps may all have been too fast.
-  for (; best === undefined && rate > 1; rate /= 2) {
-    const { measured, delays } = await loop.run(rate, task.stepSeconds)
-    if (!keptUp(delays, measured.messages)) continue
-    least = rate
-    best = measured
-  }
+  await attempt((task.warmUp / (closed.wallMs / 1000)) * 0.7)
+  // The first steps may all have been too fast: then there are more.
+  for (let step = 1; step < task.steps || (best === undefined && most > 1); step++) await attempt(nextRate(least, most))
   if (best === undefined) throw new Error('there is no rate that it keeps up with')
+  // What went wrong in any step belongs to the row, too.
+  const highest: Loop['measured'] = { ...best, faults: summed(faults) }
   const shares: [string, Loop['measured']][] = []
   for (const share of task.shares) {
-    const { measured } = await loop.run(least * share, task.stepSeconds)
+    const { measured, refused } = await loop.run(least * share, task.stepSeconds)
+    if (refused !== undefined) throw refused.error
     shares.push([`at ${Math.round(share * 100)} %`, measured])
   }
   await loop.close()
   const unsettled = await unsettledOn(stage)
-  return Object.fromEntries(
-    [['highest', best], ...shares].map(([name, measured]) => [name, { ...(measured as Loop['measured']), unsettled }]),
-  )
+  const all: [string, Loop['measured']][] = [['highest', highest], ...shares]
+  return Object.fromEntries(all.map(([name, measured]) => [name, { ...measured, unsettled }]))
 }
 
 /** Did nearly all of the second half come in time? */
