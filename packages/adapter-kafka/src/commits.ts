@@ -125,10 +125,8 @@ export function createCommits(
     const written = mine.filter(({ from }) => !open.includes(from))
     for (const { resolve } of written) resolve('settled')
     waiters = [...mine.filter(({ from }) => shorter.includes(from)), ...waiters]
-    // What was about to follow goes the same way: nobody waits for a connection to come back.
-    const others = waiters.filter(({ from }) => codes === null || unknown.has(from))
-    waiters = waiters.filter((each) => !others.includes(each))
-    for (const { resolve } of [...mine.filter(({ from }) => unknown.has(from)), ...others]) resolve('unknown')
+    // What came meanwhile was in no request: it goes with the next one.
+    for (const { resolve } of mine.filter(({ from }) => unknown.has(from))) resolve('unknown')
     if (stopped) return
     const refusal = [...(codes?.values() ?? [])].find((code) => denied.has(code))
     if (refusal !== undefined) return refused(refusal)

@@ -36,6 +36,9 @@ export interface Subscription {
 }
 
 const taken = new Set([47, 49, 90])
+/** The user may not write to the topic of an output. */
+const mayNotPublish = 29
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** Resolves when the server accepted the member. */
 export async function subscribeGroup(on: Subscribing, source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>> {
@@ -116,10 +119,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       outOfRange: (one) => void recovery.outOfRange(one),
       gone: (one) => void recovery.gone(one),
       refused: failed,
-      unreadable: (error) =>
-        failed(
-          fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${error instanceof Error ? error.message : ''}`),
-        ),
+      unreadable: (error) => failed(fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${textOf(error)}`)),
       over(one) {
         fetcher.remove(one)
         queue.withdraw(one)
@@ -253,8 +253,12 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       transactions.delete(keyOf(at, partition))
       // It may have moved the position: what this one would write now could move it back.
       mine.forget(one)
-      if (explain(error).code === 'UNAUTHORIZED') failed(error)
-      if (!taken.has(codeOf(error) ?? 0)) return 'unknown'
+      const code = codeOf(error) ?? 0
+      if (code === mayNotPublish)
+        // A right that is given back needs no restart; until then its messages are handled again, later and later.
+        context.event('blocked', { topic, group, partition, note: `its outputs are refused, and it is tried again: ${textOf(error)}` })
+      else if (explain(error).code === 'UNAUTHORIZED') failed(error)
+      if (!taken.has(code)) return 'unknown'
       context.event('fenced', {
         topic,
         group,
@@ -303,7 +307,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       code === 'UNAUTHORIZED'
         ? fault(
             'UNAUTHORIZED',
-            `kafka: a right to read "${topic}", to settle it as group "${groupId}" or to write its outputs is missing: ${(error as Error).message}`,
+            `kafka: a right to read "${topic}", to settle it as group "${groupId}" or to write its outputs is missing: ${textOf(error)}`,
             'failed',
           )
         : error
