@@ -234,12 +234,12 @@ async function comings(t: Trial, leave: 'politely' | 'killed'): Promise<void> {
       leaver.kill()
       // What it still told on its way out counts.
       await leaver.died
-      bound += leaver.calls.handedOut - leaver.calls.settled
+      const held = leaver.calls.handedOut - leaver.calls.settled
+      bound += held
+      t.struck('unsettled deliveries', held)
     }
   }
-  // One of them may own nothing just then: where all share anew together, a member that was killed is waited for.
   if (leave === 'politely') t.struck('running handlers of members that left', running)
-  else t.struck('unsettled deliveries of members that were killed', bound)
   const stored = await load.stop()
   t.equal(stored.length, load.sent.length, 'sends that were stored')
   await t.until('all are handled', () => seen.finished === stored.length && seen.running === 0, {
