@@ -71,8 +71,8 @@ function processOf(broker: RunningBroker): BrokerProcess {
     recoverMs: 10_000,
     leaseMs,
     // A server answers the requests of a connection in turn, and a join waits for all members: a group has one connection to its
-    // coordinator and two for reading, and so have the topic's delayed messages.
-    connectionsPerConsumer: 6,
+    // coordinator and two for reading, and so have the topic's delayed messages; one more is for what they send.
+    connectionsPerConsumer: 7,
     wire: kafkaWire(),
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('the adapter is told where the server is reached')
