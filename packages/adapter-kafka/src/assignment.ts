@@ -22,8 +22,8 @@ export interface Host {
   aliveUntil(): number
   /** Something changed in what it wants to fetch. */
   hungry(reader: Reader): void
-  /** Something was finished. */
-  commit(one: Owned): Promise<SettleResult>
+  /** Something was finished. `now`: no more is handed out before the answer. */
+  commit(one: Owned, now: boolean): Promise<SettleResult>
   /** The same, and nobody waits for it. */
   note(one: Owned): void
   /** Outputs and position, both or neither. */
@@ -90,6 +90,8 @@ export class Owned implements Assignment, Reader, Settling {
   readonly #progress: Progress
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
   #marks = true
+  /** Settled here, and not yet confirmed. */
+  #settling = 0
   #over = false
   #released: Promise<void> | null = null
 
@@ -136,13 +138,15 @@ export class Owned implements Assignment, Reader, Settling {
     this.#held -= finished.length
     const forwards = outputs !== undefined && outputs.length > 0
     if (!forwards) for (const offset of finished) this.#progress.finish(offset)
-    const answer = forwards ? this.#host.forward(this, outputs, new Set(finished)) : this.#host.commit(this)
+    const answer = forwards
+      ? this.#host.forward(this, outputs, new Set(finished))
+      : this.#host.commit(this, this.#settling >= this.#host.maxUnsettled)
     this.#offer()
+    this.#settling += finished.length
     return answer.then((result) => {
-      if (forwards && result === 'settled') {
-        for (const offset of finished) this.#progress.finish(offset)
-        this.#offer()
-      }
+      this.#settling -= finished.length
+      if (forwards && result === 'settled') for (const offset of finished) this.#progress.finish(offset)
+      this.#offer()
       // Where the outputs may be missing nothing may be settled behind them.
       if ((result === 'stale' || (forwards && result === 'unknown')) && !this.#over) this.#host.spoiled(this, result)
       return result
@@ -208,9 +212,11 @@ export class Owned implements Assignment, Reader, Settling {
   }
 
   get #room(): number {
-    return this.#host.maxUnsettled - this.#held
+    const { maxUnsettled } = this.#host
+    return Math.min(maxUnsettled, 2 * maxUnsettled - this.#settling) - this.#held
   }
 
+  // What a settlement is on its way for makes room once, so that what a crash may repeat is bounded by two windows.
   #offer(): void {
     const waiting = this.#waiting
     if (waiting === null) return

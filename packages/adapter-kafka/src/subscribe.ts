@@ -113,7 +113,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       atomic: source.atomic,
       aliveUntil: () => member.aliveUntil(),
       hungry: (reader) => fetcher.hungry(reader),
-      commit: (one) => (commits === null ? Promise.resolve('stale') : commits.settle(one)),
+      commit: (one, now) => (commits === null ? Promise.resolve('stale') : commits.settle(one, now)),
       note: (one) => commits?.note(one),
       forward: (one, outputs, finished) => forward(one, outputs, finished),
       flush: async () => await commits?.flush(),
