@@ -15,6 +15,8 @@ export interface Host {
   readonly partition: number
   /** The topic at the server. */
   readonly source: string
+  /** Of the very topic that it belongs to; '' where the server tells none. */
+  readonly topicId: string
   readonly maxUnsettled: number
   readonly maxBytes: number
   /** Settled with outputs, both or neither. */
@@ -76,6 +78,7 @@ export class Owned implements Assignment, Reader, Settling {
   readonly role: 'main' | 'retry' | 'delay'
   readonly partition: number
   readonly source: string
+  readonly topicId: string
   readonly #host: Host
   readonly #leaving = new AbortController()
   readonly #lost = new AbortController()
@@ -87,11 +90,11 @@ export class Owned implements Assignment, Reader, Settling {
   #position: number
   /** Handed out and not settled. */
   #held = 0
+  /** Settled here, and not yet confirmed. */
+  #settling = 0
   readonly #progress: Progress
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
   #marks = true
-  /** Settled here, and not yet confirmed. */
-  #settling = 0
   #over = false
   #released: Promise<void> | null = null
 
@@ -100,6 +103,7 @@ export class Owned implements Assignment, Reader, Settling {
     this.role = host.role
     this.partition = host.partition
     this.source = host.source
+    this.topicId = host.topicId
     this.#host = host
     this.#position = start.offset
     this.#progress = createProgress(start)
@@ -136,13 +140,13 @@ export class Owned implements Assignment, Reader, Settling {
     if (this.#over) return answeredStale
     const finished = tokens as readonly number[]
     this.#held -= finished.length
+    this.#settling += finished.length
     const forwards = outputs !== undefined && outputs.length > 0
     if (!forwards) for (const offset of finished) this.#progress.finish(offset)
     const answer = forwards
       ? this.#host.forward(this, outputs, new Set(finished))
       : this.#host.commit(this, this.#settling >= this.#host.maxUnsettled)
     this.#offer()
-    this.#settling += finished.length
     return answer.then((result) => {
       this.#settling -= finished.length
       if (forwards && result === 'settled') for (const offset of finished) this.#progress.finish(offset)
@@ -211,12 +215,12 @@ export class Owned implements Assignment, Reader, Settling {
     waiting?.resolve(deliveries)
   }
 
+  // What a settlement is on its way for makes room once, so that what a crash may repeat is bounded by two windows.
   get #room(): number {
     const { maxUnsettled } = this.#host
     return Math.min(maxUnsettled, 2 * maxUnsettled - this.#settling) - this.#held
   }
 
-  // What a settlement is on its way for makes room once, so that what a crash may repeat is bounded by two windows.
   #offer(): void {
     const waiting = this.#waiting
     if (waiting === null) return

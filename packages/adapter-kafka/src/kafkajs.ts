@@ -175,6 +175,7 @@ function wrap(
   let read = 0
   let written = 0
   let backlog = false
+  let versions: Versions = {}
 
   function close(error?: Error): void {
     if (lost.signal.aborted) return
@@ -237,6 +238,10 @@ function wrap(
   return {
     lost: lost.signal,
     close,
+    takes(api, version) {
+      const range = versions[apiKeys[api] as number]
+      return range !== undefined && version >= range.minVersion && version <= range.maxVersion
+    },
     async open(address) {
       const what = `kafka: ${address.host}:${address.port} `
       let cancelDeadline = (): void => {}
@@ -254,7 +259,7 @@ function wrap(
         socketNow()?.on('close', ended)
         socketNow()?.on('end', ended)
         socketNow()?.on('error', (error) => close(cleaned(error, what)))
-        const versions = await versionsOf(inner)
+        versions = await versionsOf(inner)
         refuseOld(versions, what)
         inner.setVersions(versions)
         inner.setSupportAuthenticationProtocol(versions[apiKeys.SaslAuthenticate as number] !== undefined)

@@ -102,12 +102,13 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     return at === main && !forwards ? 'main' : forwards ? 'delay' : 'retry'
   }
 
-  function hostOf(at: string, partition: number): Host {
+  function hostOf(at: string, topicId: string, partition: number): Host {
     return {
       topic,
       role: roleOf(at),
       partition,
       source: at,
+      topicId,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
       atomic: source.atomic,
@@ -148,7 +149,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     commits = mine
     handing = false
     void present(mine)
-    const starts: { readonly at: string; readonly partition: number; readonly place: Place }[] = []
+    const starts: { readonly at: string; readonly topicId: string; readonly partition: number; readonly place: Place }[] = []
     for (const [at, list] of partitions) {
       if (list.length === 0) continue
       const meta = await cluster.look(at)
@@ -165,10 +166,15 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
           note: `group "${groupId}" had no position in partitions of "${at}"; it goes on from the oldest message`,
         })
       for (const partition of list)
-        starts.push({ at, partition, place: committed.get(partition) ?? { offset: oldest?.get(partition) ?? 0, metadata: '' } })
+        starts.push({
+          at,
+          topicId: meta.id,
+          partition,
+          place: committed.get(partition) ?? { offset: oldest?.get(partition) ?? 0, metadata: '' },
+        })
     }
     if (over || commits !== mine) return
-    for (const { at, partition, place } of starts) start(at, partition, place)
+    for (const { at, topicId, partition, place } of starts) start(at, topicId, partition, place)
   }
 
   /** What is not there cannot be shared: it is made again from its plan, or waited for, and then shared. */
@@ -188,8 +194,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     }
   }
 
-  function start(at: string, partition: number, place: Place, write = false): void {
-    const one = new Owned(hostOf(at, partition), place)
+  function start(at: string, topicId: string, partition: number, place: Place, write = false): void {
+    const one = new Owned(hostOf(at, topicId, partition), place)
     owned.set(keyOf(at, partition), one)
     if (write) commits?.note(one)
     fetcher.add(one)
