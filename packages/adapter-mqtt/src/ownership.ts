@@ -277,8 +277,7 @@ export function createOwnership(
     }
     const holders = new Map<string, string>()
     for (const member of [...members.values()].sort((a, b) => (a.id < b.id ? -1 : 1)))
-      if (member.group === me.group)
-        for (const slot of member.presence.holds) if (!holders.has(slot)) holders.set(slot, member.id)
+      if (member.group === me.group) for (const slot of member.presence.holds) if (!holders.has(slot)) holders.set(slot, member.id)
     for (const [slot, member] of shareOut(ours, view(me.group), holders, shift)) if (member === me.id) found.add(slot)
     return found
   }

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { shareOut } from '../src/sharing.ts'
 
 const slotsOf = (count: number): readonly string[] => Array.from({ length: count }, (_, at) => String(at))
-const heldBy = (shares: ReadonlyMap<string, string>, member: string): number => [...shares.values()].filter((each) => each === member).length
+const heldBy = (shares: ReadonlyMap<string, string>, member: string): number =>
+  [...shares.values()].filter((each) => each === member).length
 
 /** Every number of slots and members up to these, at every place of the circle. */
 function* circles(): Generator<{ slots: readonly string[]; members: readonly string[]; shift: number }> {
