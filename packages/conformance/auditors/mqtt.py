@@ -49,7 +49,7 @@ class Auditor:
         self.log = Log(os.path.join(self.folder, "audit.log")) if self.folder else None
         self.lock = threading.Condition()
         self.retained, self.fences, self.answers = {}, set(), []
-        self.turn, self.made, self.denied = 0, 0, []
+        self.turn, self.made, self.denied, self.given = 0, 0, [], None
         self.links = 0
         self.client = self.connect("auditor", self.heard)
 
@@ -354,6 +354,15 @@ class Auditor:
         bad = [each["error"] for each in answer["responses"] if "error" in each]
         if bad:
             raise RuntimeError(bad[0])
+        return answer["responses"]
+
+    def rights(self):
+        """What the adapter's user may do, less what is denied. The whole role at once: to add a right to it would end the connections of its user."""
+        if self.given is None:
+            [answer] = self.command({"command": "getRole", "rolename": self.user})
+            self.given = answer["data"]["role"]["acls"]
+        less = [{"priority": 10, "allow": False, **acl} for acl in self.denied if acl is not None]
+        self.command({"command": "modifyRole", "rolename": self.user, "acls": self.given + less})
 
     def call_deny(self, operation, topic):
         if self.user is None:
@@ -365,19 +374,17 @@ class Auditor:
         else:
             names = {"topic": "+", "path": "+"} if topic is None else {"topic": topic, "path": topic.replace(".", "/")}
             acls = [{"acltype": kind, "topic": where.format(**names)} for kind, where in RIGHTS[operation]]
-            self.command(*[{"command": "addRoleACL", "rolename": self.user, "priority": 10, "allow": False, **acl} for acl in acls])
-            self.denied += acls
+            self.denied += [acl for acl in acls if acl not in self.denied]
+            self.rights()
             return
         self.denied.append(None)
 
     def call_allow(self):
-        commands = [
-            {"command": "enableClient", "username": self.user} if acl is None else {"command": "removeRoleACL", "rolename": self.user, **acl}
-            for acl in self.denied
-        ]
-        self.denied = []
-        if commands:
-            self.command(*commands)
+        before, self.denied = self.denied, []
+        if None in before:
+            self.command({"command": "enableClient", "username": self.user})
+        if any(acl is not None for acl in before):
+            self.rights()
 
     def forget_session(self, client_id):
         """Ends a session and whatever it holds, as whoever connects under its name and asks for a new one does."""
