@@ -4,6 +4,7 @@ published names and wire form, and no code of the adapter. Start it with `python
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ ESCAPED = "ph-escaped"
 CONTROL = "$CONTROL/dynamic-security/v1"
 BLIND = "the server is not ours, so nobody reads its files, and MQTT cannot tell"
 FOLDERS = ["topic", "group", "member", "dead", "retry", "delay"]
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 # What taking an operation away from a topic means to the server.
 RIGHTS = {
     "publish": [("publishClientSend", "{path}"), ("publishClientSend", "{path}/+"), ("publishClientSend", "posthorn/delay/-/{topic}/#"), ("publishClientSend", "posthorn/dead/+/{topic}/#"), ("publishClientSend", "posthorn/retry/+/{topic}/#")],
@@ -35,6 +37,10 @@ RIGHTS = {
     "browse": [("subscribePattern", "posthorn/dead/+/{topic}/#")],
     "remove": [("publishClientSend", "posthorn/dead/+/{topic}/#")],
 }
+
+
+def percent(match):
+    return "".join(f"%{byte:02X}" for byte in match.group().encode())
 
 
 def cut(member):
@@ -215,6 +221,11 @@ class Auditor:
             users += [(HEADER + name, value.decode("latin-1")) for name, value in (message.get("rawHeaders") or {}).items()]
         elif body is None:
             users.append((NULL, "null"))
+        # Servers close connections over control characters: what has some travels escaped, as the page on the wire says.
+        escaped = [name for name, value in users if name in attributes and CONTROLS.search(value)]
+        if escaped:
+            users = [(name, CONTROLS.sub(percent, value.replace("%", "%25")) if name in escaped else value) for name, value in users]
+            users.append((ESCAPED, " ".join(escaped)))
         if any(len(text.encode()) > 65535 for pair in users for text in pair):
             raise Unsupported("a property of MQTT holds 65,535 bytes at most")
         if users:
