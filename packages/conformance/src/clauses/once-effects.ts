@@ -185,7 +185,8 @@ export async function atTheSameTime(t: Trial): Promise<void> {
     await t.until('one of them works', () => seen.of(order).length >= 1)
     await t.pass(200)
     t.struck('copies handed out together', (await t.auditor.remaining(topic.name, 'workers')) === 2)
-    t.equal(seen.of(order).length, 1, `handlers of one id at the same time (store ${ledger.name})`)
+    // Not how many have started: where the auditor takes its time, the second one may have its turn by now.
+    t.atMost(seen.running, 1, `handlers of one id at the same time (store ${ledger.name})`)
     await t.settled(topic, 'workers', 10_000)
     t.equal(seen.mostRunning, 1, `handlers of one id at the same time, in the end (store ${ledger.name})`)
     t.equal(seen.of(order).filter((start) => start.end === 'done').length, 1, `runs of one id that were done (store ${ledger.name})`)
