@@ -35,12 +35,28 @@ async function openAuditor(): Promise<AuditorProcess> {
   })
 }
 
+/** `host:port`, or several. */
+const authorityOf = (address: string): string => /^\w+:\/\/(?:[^@/?]*@)?([^/?]*)/.exec(address)?.[1] ?? ''
+
 const harness: Harness = {
   // A server says where it is; a link of the suite is in between.
   adapter(address, options = {}) {
-    const at = new URL(address.replace(/^kafka:/, 'http:'))
-    return kafka({ url: address, sessionTimeoutMs: leaseMs, reach: () => at.host, ...options })
+    const last = authorityOf(address).split(',').at(-1) ?? ''
+    return kafka({ url: address, sessionTimeoutMs: leaseMs, reach: () => last, ...options })
   },
+
+  tls: {
+    address: (plain) => `${plain}${plain.includes('?') ? '&' : '?'}tls=true`,
+    options: (ask) => ({ tls: ask }),
+    unverified: { tls: { rejectUnauthorized: false } },
+  },
+  password: (ask) => ({ password: ask }),
+  hosts: ([first = '', ...others]) => first.replace(authorityOf(first), [first, ...others].map(authorityOf).join(',')),
+  existing(base) {
+    const names = { topic: base, groupId: `${base}-service` }
+    return { names, native: { kafka: { topic: names.topic, groupIds: { workers: names.groupId } } } }
+  },
+  golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {
     const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}.`
