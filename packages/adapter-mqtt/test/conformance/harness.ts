@@ -49,6 +49,12 @@ const harness: Harness = {
 
   adapter: (address, options = {}) => mqtt({ url: address, keepAliveMs, ...options }),
 
+  tls: {
+    address: (plain) => plain.replace('mqtt:', 'mqtts:'),
+    options: (ask) => ({ tls: ask() }),
+  },
+  golden: new URL('./golden/', import.meta.url),
+
   async isolate(clause) {
     const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}`
     return {
