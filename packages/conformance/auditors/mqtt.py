@@ -222,6 +222,24 @@ class Auditor:
         self.publish(f"{topic.replace('.', '/')}/@{partition}", body or b"", properties=properties)
         return ""
 
+    def call_write_entry(self, topic, entry):
+        """Exactly these user properties, into the first partition."""
+        properties = Properties(PacketTypes.PUBLISH)
+        if entry["contentType"] is not None:
+            properties.ContentType = entry["contentType"]
+        if entry["headers"]:
+            properties.UserProperty = [tuple(pair) for pair in entry["headers"]]
+        self.publish(f"{topic.replace('.', '/')}/@0", entry["body"] or b"", properties=properties)
+
+    def call_read_entries(self, topic):
+        store = self.store()
+        idents = {ident for client, waiting in store.waiting.items() if client.split("!")[2:3] == [topic] for ident, _ in waiting}
+        found = []
+        for ident in sorted(idents):
+            body, content_type, users = store.messages[ident][1:]
+            found.append({"headers": users, "contentType": content_type, "body": body, "key": None})
+        return found
+
     def parsed(self, partition, body, content_type, users, due=None):
         attributes, headers, transport, seen, undecodable = {}, {}, {}, {}, None
         is_event = any(name == "specversion" for name, _ in users)
