@@ -143,6 +143,12 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
       const routingKeyOf = routingTo(topic)
       while (next < indexes.length) {
         if (signal.aborted) return
+        // What is not written to a server that is full is surely not stored.
+        if (outlet.wire.blocked && !outlet.ended) {
+          outlet.flush()
+          await outlet.wire.taking(signal)
+          continue
+        }
         if (!outlet.proven && !outlet.ended && outlet.proving !== null) {
           await outlet.proving
           continue
