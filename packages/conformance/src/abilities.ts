@@ -45,6 +45,21 @@ export interface GoldenEntry {
   readonly entry: Omit<WireEntry, 'body'> & { readonly body: string | null }
 }
 
+/** Several servers that stand in for each other. */
+export interface Cluster {
+  /** What the adapter connects to: all nodes. No proxy is in between. */
+  readonly address: string
+  /** The adapter's options, where one server needs others. */
+  readonly options: Record<string, unknown>
+  readonly nodes: readonly {
+    start(): Promise<void>
+    signal(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  }[]
+  /** Which node leads the partition of a topic. */
+  leader(topic: string, partition: number): Promise<number>
+  stop(): Promise<void>
+}
+
 /** Optional members of a harness. */
 export interface HarnessAbilities {
   /** Encrypted connections: SEC-3, and the certificates of SEC-4. */
@@ -55,6 +70,8 @@ export interface HarnessAbilities {
   hosts?(addresses: readonly string[]): string
   /** Names that do not follow ours, made from `base`, under which a plain client works: INT-10. */
   existing?(base: string): ExistingNames
+  /** Starts several servers that stand in for each other, with three copies of everything: NET-18. */
+  cluster?(): Promise<Cluster>
   /** The folder of golden files, `<release>.json` each, written by another client: INT-1 and INT-9. */
   readonly golden?: URL | undefined
 }

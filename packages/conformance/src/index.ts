@@ -2,6 +2,7 @@
 
 export type {
   AuditorAbilities,
+  Cluster,
   ExistingNames,
   GoldenEntry,
   HarnessAbilities,

@@ -44,7 +44,9 @@ export async function existingNames(t: Trial): Promise<void> {
     await consumer.close()
     t.equal(sorted(handled), expected, `what a consumer gets under existing names that says "${startFrom}"`)
   }
-  t.equal(await plain.everything(), before, 'what there is on the server after we came')
+  // Places of our own, for retries and dead letters, belong to nobody else.
+  const made = (await plain.everything()).filter((name) => !name.startsWith(`${topic.name}__`))
+  t.equal(made, before, 'what there is on the server after we came, besides places of our own')
 
   // And back: the plain client goes on where we stopped.
   await plain.send(names, bodies(200, 10))

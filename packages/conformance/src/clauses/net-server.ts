@@ -7,6 +7,7 @@ import type { Order, OrderTopic } from '../orders.ts'
 import type { Trial } from '../trial.ts'
 import { carriedOver } from './carried.ts'
 import { idsOf } from './figures.ts'
+import { nodesLostInTurn } from './net-cluster.ts'
 import { fullBroker } from './net-full.ts'
 import { heldOf, since } from './support.ts'
 
@@ -353,6 +354,6 @@ export const netServer: readonly Clause[] = [
       t.equal(other.repeats, 0, 'repeats in the other topic')
     },
   },
-  { id: 'NET-18', title: 'A cluster loses its nodes in turn', needs: 'long', gate: () => ({ notProven: 'needs a cluster' }) },
+  { id: 'NET-18', title: 'A cluster loses its nodes in turn', needs: 'long', run: nodesLostInTurn },
   { id: 'NET-19', title: 'A full broker', needs: 'memory', run: fullBroker },
 ]
