@@ -33,11 +33,11 @@ export async function fullBroker(t: Trial): Promise<void> {
   try {
     // Some have little time, some have much: the first fail and the others wait. What was on its way when the server said that it
     // is full may be stored one day; of what comes later it is certain that it is not.
-    waiting = send(patient, 60_000)
     await send(first, 2000)
     t.struck('sends that a full server kept waiting or refused', during.length - stored.length)
     await send(later, 2000)
     t.equal(stored.length, 0, 'sends that a full server stored')
+    waiting = send(patient, 60_000)
     for (const order of later) t.equal(outcomes.get(order), 'failed', 'the outcome of a send to a server that is known to be full')
     // Whoever consumes goes on, for longer than a lease, and makes room by it.
     gate.open()
