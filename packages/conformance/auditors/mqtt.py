@@ -397,6 +397,11 @@ class Auditor:
         if commands:
             self.command(*commands)
 
+    def call_set_password(self, password):
+        if self.user is None:
+            raise Unsupported("the adapter is not connected as a user of its own, whose password could be changed")
+        self.command({"command": "setClientPassword", "username": self.user, "password": self.password if password is None else password})
+
     def forget_session(self, client_id):
         """Ends a session and whatever it holds, as whoever connects under its name and asks for a new one does."""
         client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
