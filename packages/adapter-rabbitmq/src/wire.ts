@@ -13,8 +13,6 @@ export interface Wire {
   readonly lost: AbortSignal
   /** The server stopped taking messages from it for want of memory or disk. */
   readonly blocked: boolean
-  /** Resolves when the server takes messages again, when the connection is over, or when the signal is aborted. */
-  taking(until: AbortSignal): Promise<void>
   /** Something came from the server just now. */
   heard(): void
   /** When the latest question was asked that has its answer; monotonic milliseconds. */
@@ -66,7 +64,6 @@ export function createWire(
   let answeredAt = Number.NEGATIVE_INFINITY
   let gapAt: number | null = null
   let blocked = false
-  const waiting = new Set<() => void>()
   let cause: unknown
   let cancel = clock.timer(heartbeatMs / 4, tick)
 
@@ -127,7 +124,6 @@ export function createWire(
     if (lost.signal.aborted) return
     cancel()
     lost.abort(cause ?? error ?? fault('UNAVAILABLE', 'the connection was closed'))
-    for (const go of [...waiting]) go()
     // A connection that ended on our side may have a socket left that waits for the other end.
     socket.abort()
     lose(wire, lost.signal.reason)
@@ -138,18 +134,6 @@ export function createWire(
     lost: lost.signal,
     get blocked() {
       return blocked
-    },
-    taking(until) {
-      if (!blocked || until.aborted || lost.signal.aborted) return Promise.resolve()
-      return new Promise((resolve) => {
-        const go = (): void => {
-          waiting.delete(go)
-          until.removeEventListener('abort', go)
-          resolve()
-        }
-        waiting.add(go)
-        until.addEventListener('abort', go, { once: true })
-      })
     },
     heard() {
       heardAt = clock.monotonic()
@@ -180,7 +164,6 @@ export function createWire(
   model.on('unblocked', () => {
     blocked = false
     wire.heard()
-    for (const go of [...waiting]) go()
     hooks.unblocked()
   })
   return wire
