@@ -110,4 +110,13 @@ export const surroundings: readonly Mutant[] = [
     killedBy: ['NET-19'],
     what: 'a full server is taken for a defect, and sends give up',
   },
+  {
+    id: 'MUT-151',
+    where: 'rabbitmq',
+    file: 'publish.ts',
+    find: 'if (outlet.wire.blocked && !outlet.ended) {',
+    replace: 'if (outlet.wire.blocked && outlet.ended) {',
+    killedBy: ['NET-19'],
+    what: 'written to a server that is known to be full',
+  },
 ]
