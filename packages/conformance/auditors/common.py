@@ -52,7 +52,7 @@ def serve(calls):
         try:
             call = getattr(calls, "call_" + request["call"], None)
             if call is None:
-                raise Unsupported(f"this auditor has no call {request['call']}")
+                raise Unsupported(f"the auditor of this server does not know the call \"{request['call']}\"")
             answer["value"] = encode(call(*decode(request["args"])))
         except Unsupported as problem:
             answer["unsupported"] = str(problem)

@@ -315,6 +315,8 @@ class Auditor:
 
     def call_fill(self, full):
         """Less memory than the server has in use already, and nothing may be evicted."""
+        if self.user is None:
+            raise Unsupported("a server that is not ours is not filled")
         self.ask("CONFIG", "SET", "maxmemory", "1" if full else "0")
 
     def call_remove(self, what):
