@@ -192,6 +192,15 @@ function nameAt(buffer: Buffer, start: number, length: number): string {
   return likely.text
 }
 
+const elsewhere = /^(?:ce-|cloudEvents[:_])([a-z0-9]+)$/i
+/** The name of a field as we write it: libraries of other protocols spell attributes in other ways. */
+function ourName(name: string): string {
+  const code = name.charCodeAt(0) | 0x20
+  if (code !== 0x63 || name.startsWith('ce_')) return name
+  const attribute = elsewhere.exec(name)?.[1]
+  return attribute === undefined ? name : `ce_${attribute.toLowerCase()}`
+}
+
 function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
   if (length > smallBody && length * 4 >= buffer.length) return buffer.subarray(start, start + length)
   const body = Buffer.allocUnsafe(length)
@@ -237,7 +246,7 @@ function readFields(reader: PackReader, id: string, pairs: number, cache: Attrib
     const at = reader.at
     reader.at += length
     try {
-      const name = nameAt(buffer, nameStart, nameLength)
+      const name = ourName(nameAt(buffer, nameStart, nameLength))
       if (name === 'data') body = bodyAt(buffer, at, length)
       else if (name === 'ce_id') messageId = textAt(buffer, at, length)
       else if (name === 'ce_time') time = wire.parseTime(textAt(buffer, at, length))

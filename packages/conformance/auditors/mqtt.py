@@ -233,6 +233,24 @@ class Auditor:
         self.publish(f"{topic.replace('.', '/')}/@{partition}", body or b"", properties=properties)
         return ""
 
+    def call_write_entry(self, topic, entry):
+        """Exactly these user properties, into the first partition."""
+        properties = Properties(PacketTypes.PUBLISH)
+        if entry["contentType"] is not None:
+            properties.ContentType = entry["contentType"]
+        if entry["headers"]:
+            properties.UserProperty = [tuple(pair) for pair in entry["headers"]]
+        self.publish(f"{topic.replace('.', '/')}/@0", entry["body"] or b"", properties=properties)
+
+    def call_read_entries(self, topic):
+        store = self.store()
+        idents = {ident for client, waiting in store.waiting.items() if client.split("!")[2:3] == [topic] for ident, _ in waiting}
+        found = []
+        for ident in sorted(idents):
+            body, content_type, users = store.messages[ident][1:]
+            found.append({"headers": users, "contentType": content_type, "body": body, "key": None})
+        return found
+
     def parsed(self, partition, body, content_type, users, due=None):
         attributes, headers, transport, seen, undecodable = {}, {}, {}, {}, None
         is_event = any(name == "specversion" for name, _ in users)
@@ -396,6 +414,11 @@ class Auditor:
             self.command({"command": "enableClient", "username": self.user})
         if any(acl is not None for acl in before):
             self.rights()
+
+    def call_set_password(self, password):
+        if self.user is None:
+            raise Unsupported("the adapter is not connected as a user of its own, whose password could be changed")
+        self.command({"command": "setClientPassword", "username": self.user, "password": self.password if password is None else password})
 
     def forget_session(self, client_id):
         """Ends a session and whatever it holds, as whoever connects under its name and asks for a new one does."""

@@ -26,8 +26,7 @@ export const kafka: readonly Mutant[] = [
         replace: 'const lacking = [...starts]',
       },
     ],
-    killedBy: [],
-    killedByTest: { file: 'test/live/traps.test.ts', name: 'KAF-11' },
+    killedBy: ['INT-10'],
     what: 'an existing group is placed by `startFrom`',
   },
   {
