@@ -103,6 +103,7 @@ export const steps = [
   { name: 'check:brokers:redis', args: testing('tools/test/brokers-redis.test.mjs'), counts: 'tap', server: 'redis' },
   { name: 'check:brokers:rabbitmq', args: testing('tools/test/brokers-rabbitmq.test.mjs'), counts: 'tap', server: 'rabbitmq' },
   { name: 'check:brokers:kafka', args: testing('tools/test/brokers-kafka.test.mjs'), counts: 'tap', server: 'kafka' },
+  { name: 'check:example', args: testing('tools/test/example.test.mjs'), counts: 'tap', after: ['build'] },
   { name: 'format', args: [bin('@biomejs/biome/bin/biome'), 'check', '--max-diagnostics=40', '.'], counts: 'exit' },
   ...unitTests,
   ...conformance,

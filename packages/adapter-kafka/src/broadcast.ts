@@ -1,13 +1,12 @@
 // A broadcast: everybody who is connected gets everything that is stored from now on. It reads all partitions without any group, so
 // nothing is written and nothing stays behind.
 
-import type { Assignment, SettleResult, Source } from '@posthorn/core/adapter'
+import { type Assignment, createAssignmentQueue, type SettleResult, type Source } from '@posthorn/core/adapter'
 import { type Host, Owned } from './assignment.ts'
 import { fault } from './explain.ts'
 import { createFetcher } from './fetcher.ts'
 import { offsetsAt } from './offsets.ts'
 import { consumerOptions } from './options.ts'
-import { assignmentQueue } from './queue.ts'
 import type { Subscribing, Subscription } from './subscribe.ts'
 
 const settled: Promise<SettleResult> = Promise.resolve('settled')
@@ -23,7 +22,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   if (signal.aborted) throw fault('CANCELLED', 'kafka: the subscription was given up')
   const fetcher = createFetcher(cluster, `fetch${on.number}`)
   const assignments = new Set<Owned>()
-  const queue = assignmentQueue<Owned>(() => leave())
+  const queue = createAssignmentQueue<Owned>(() => leave())
   let leaving = false
   let over = false
 

@@ -1,6 +1,13 @@
 // A group's messages and its due retries, or a topic's delay lanes: one membership, one fetcher, and an assignment for each partition.
 
-import type { AdapterContext, Assignment, Outgoing, SettleResult, Source } from '@posthorn/core/adapter'
+import {
+  type AdapterContext,
+  type Assignment,
+  createAssignmentQueue,
+  type Outgoing,
+  type SettleResult,
+  type Source,
+} from '@posthorn/core/adapter'
 import { type Host, Owned } from './assignment.ts'
 import type { Cluster } from './cluster.ts'
 import { type Commits, createCommits } from './commits.ts'
@@ -11,7 +18,6 @@ import { delayPlace, forwarderIdOf, groupIdOf, retryPlace } from './names.ts'
 import { committedOf, offsetsAt } from './offsets.ts'
 import { consumerOptions, type KafkaTopicOptions } from './options.ts'
 import type { Place } from './progress.ts'
-import { assignmentQueue } from './queue.ts'
 import { createRecovery } from './recovery.ts'
 import { openTransactions, type Transactions } from './transactions.ts'
 import { trimLanes } from './trim.ts'
@@ -53,7 +59,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
   const purpose = `group${on.number}`
   const owned = new Map<string, Owned>()
   const transactions = new Map<string, Transactions>()
-  const queue = assignmentQueue<Owned>(() => leave())
+  const queue = createAssignmentQueue<Owned>(() => leave())
   const fetcher = createFetcher(cluster, `fetch${on.number}`)
   let commits: Commits | null = null
   let over = false

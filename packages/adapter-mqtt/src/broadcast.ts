@@ -1,7 +1,7 @@
 // A broadcast: everybody who is connected gets everything that is stored from now on, by a session of his own that nobody else ever
 // uses and that bridges a short cut. Whoever hears a broadcast also takes part in the moving of delayed messages.
 
-import type { Assignment, Delivery, SettleResult, Source } from '@posthorn/core/adapter'
+import { type Assignment, createAssignmentQueue, type Delivery, type SettleResult, type Source } from '@posthorn/core/adapter'
 import { type Arrived, Owned } from './assignment.ts'
 import type { Core, Tenant } from './core.ts'
 import { decode, packetBytes } from './decode.ts'
@@ -12,7 +12,6 @@ import { openLink } from './link.ts'
 import { join, type Membership } from './membership.ts'
 import { holdMover } from './mover.ts'
 import { checkNative } from './options.ts'
-import { assignmentQueue } from './queue.ts'
 import { moverSlot } from './subscribe.ts'
 import type { Wire } from './wire.ts'
 
@@ -29,7 +28,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
   if (partitions === null) throw fault('NOT_FOUND', `mqtt: there is no topic "${topic}"`, 'failed')
   const id = core.member()
   const ending = new AbortController()
-  const queue = assignmentQueue<Owned>(() => leave())
+  const queue = createAssignmentQueue<Owned>(() => leave())
   const filters = [plainTopic(topic), ...Array.from({ length: partitions }, (_, at) => partitionTopic(topic, at))].map((each) => ({
     topic: each,
     retained: false,

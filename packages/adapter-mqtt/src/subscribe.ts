@@ -1,7 +1,7 @@
 // Membership in a group: partitions by the protocol of ownership.ts, due retries with the first of them, and the moving of delayed
 // messages, which is one of all groups'.
 
-import type { Assignment, Source } from '@posthorn/core/adapter'
+import { type Assignment, createAssignmentQueue, type Source } from '@posthorn/core/adapter'
 import type { Owned } from './assignment.ts'
 import type { Core, Tenant } from './core.ts'
 import { fault } from './explain.ts'
@@ -10,7 +10,6 @@ import { holdMover } from './mover.ts'
 import { checkNative } from './options.ts'
 import type { Slot } from './ownership.ts'
 import { holdPartition } from './partition.ts'
-import { assignmentQueue } from './queue.ts'
 import { holdRetries, type Retries } from './retries.ts'
 
 /** The slot of the moving of delayed messages. */
@@ -26,7 +25,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   const { partitions } = known
   if (partitions === null) throw fault('NOT_FOUND', `mqtt: there is no topic "${topic}"`, 'failed')
   if (!known.groups.has(group)) throw fault('NOT_FOUND', `mqtt: topic "${topic}" has no group "${group}"`, 'failed')
-  const queue = assignmentQueue<Owned>(() => leave())
+  const queue = createAssignmentQueue<Owned>(() => leave())
   const ending = new AbortController()
   let membership: Membership | null = null
   let over = false

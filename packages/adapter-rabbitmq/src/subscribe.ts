@@ -1,6 +1,6 @@
 // A subscription: the queues that a source is read from, each by a reader of its own, and the assignments they yield.
 
-import type { AdapterContext, Assignment, Source } from '@posthorn/core/adapter'
+import { type AdapterContext, type Assignment, createAssignmentQueue, type Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { QueueAssignment } from './assignment.ts'
 import { capabilities } from './capabilities.ts'
@@ -70,9 +70,7 @@ function start(
   const { topic } = source
   const known = topology.known(topic)
   const open = new Set<QueueAssignment>()
-  const fresh: QueueAssignment[] = []
-  let pull: { readonly resolve: (result: IteratorResult<Assignment>) => void; readonly reject: (error: unknown) => void } | null = null
-  let failure: { readonly error: unknown } | null = null
+  const assignments = createAssignmentQueue<QueueAssignment>(() => leave())
   let leaving = false
   let over = false
   let ownership: Ownership | null = null
@@ -89,31 +87,11 @@ function start(
       void assignment.release()
       return
     }
-    fresh.push(assignment)
-    deliver()
-  }
-
-  function deliver(): void {
-    const waiting = pull
-    if (waiting === null) return
-    const assignment = fresh.shift()
-    if (assignment !== undefined) {
-      pull = null
-      waiting.resolve({ value: assignment, done: false })
-    } else if (failure !== null) {
-      const { error } = failure
-      failure = null
-      pull = null
-      waiting.reject(error)
-    } else if (over) {
-      pull = null
-      waiting.resolve({ value: undefined, done: true })
-    }
+    assignments.push(assignment)
   }
 
   function ended(assignment: QueueAssignment): void {
-    const unseen = fresh.indexOf(assignment)
-    if (unseen >= 0) fresh.splice(unseen, 1)
+    assignments.withdraw(assignment)
     open.delete(assignment)
     if (leaving && open.size === 0) finish()
   }
@@ -125,15 +103,15 @@ function start(
     signal.removeEventListener('abort', leave)
     for (const reader of readers) reader.stop()
     on.forget(subscription)
-    deliver()
+    assignments.end()
   }
 
   /** It is over for good: everything is lost first. */
   function die(error: unknown): void {
     if (over) return
-    failure = { error }
     refuse(error)
     for (const assignment of [...open]) void assignment.release()
+    assignments.fail(error)
     finish()
   }
 
@@ -145,7 +123,7 @@ function start(
     ownership?.stop()
     for (const reader of readers) reader.stop()
     for (const assignment of [...open]) {
-      if (fresh.includes(assignment)) void assignment.release()
+      if (assignments.has(assignment)) void assignment.release()
       else assignment.leave(null)
     }
     if (open.size === 0) finish()
@@ -229,19 +207,7 @@ function start(
   signal.addEventListener('abort', leave, { once: true })
 
   const subscription: Subscription = {
-    iterable: {
-      [Symbol.asyncIterator]: () => ({
-        next: () =>
-          new Promise((resolve, reject) => {
-            pull = { resolve, reject }
-            deliver()
-          }),
-        return() {
-          leave()
-          return Promise.resolve({ value: undefined, done: true })
-        },
-      }),
-    },
+    iterable: assignments.iterable,
     close() {
       leaving = true
       for (const assignment of [...open]) void assignment.release()

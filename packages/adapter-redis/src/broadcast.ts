@@ -1,7 +1,7 @@
 // A broadcast: everybody who is connected gets everything that is stored from now on. It reads without a group and settles
 // nothing; where it is, is kept at the server only so that trimming waits for it.
 
-import type { Assignment, Source } from '@posthorn/core/adapter'
+import { type Assignment, createAssignmentQueue, type Source } from '@posthorn/core/adapter'
 import { type Feed, type Host, Owned } from './assignment.ts'
 import type { Core, Tenant } from './core.ts'
 import type { AttributeCache } from './encode.ts'
@@ -9,7 +9,6 @@ import { explain, fault, refusal } from './explain.ts'
 import { entriesOf } from './feeds.ts'
 import { keyOf, streamOf } from './keys.ts'
 import { consumerOptions } from './options.ts'
-import { assignmentQueue } from './queue.ts'
 import { scripts } from './scripts.ts'
 import { tend } from './tend.ts'
 
@@ -27,7 +26,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
   // Per partition: up to where core has been given everything.
   const positions = ids.map(String)
   const assignments: Owned[] = []
-  const queue = assignmentQueue<Owned>(() => leave())
+  const queue = createAssignmentQueue<Owned>(() => leave())
   let over = false
   let leaving = false
   let cancelBeat: (() => void) | null = null

@@ -24,8 +24,8 @@ export interface Link {
   call(command: string, args: readonly Argument[], moreMs?: number): Promise<unknown>
   /** Another connection of the session is back: this one does not wait out its pause. */
   hurry(): void
-  /** Ends it. `now`: without waiting for answers. Twice is fine. */
-  close(now: boolean): Promise<void>
+  /** Ends it, politely until the signal says that there is no more time. Twice is fine. */
+  close(until: AbortSignal): Promise<void>
 }
 
 export interface LinkOptions {
@@ -80,6 +80,8 @@ const closedError = (): Error => fault('CLOSED', 'redis: the session is closed',
 const noInfo: ServerInfo = Object.freeze({ clustered: false, clientId: null })
 // A timer that comes this late says that this process stood still: what came meanwhile is read first.
 const stoodStillMs = 300
+// How long a server may take to close its end too.
+const politeMs = 500
 
 /** Connects once; rejects with what the server or the socket said. Afterwards it connects again by itself until it is closed. */
 export async function openLink(options: LinkOptions, signal: AbortSignal): Promise<Link> {
@@ -252,7 +254,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
       cancelRetry()
       cancelRetry = clock.timer(Math.round(250 + 250 * random()), attempt)
     },
-    async close(now) {
+    async close(until) {
       if (closed) return
       closed = true
       for (const wake of [...hoping]) wake(false)
@@ -263,19 +265,19 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
       const old = client
       client = null
       if (old === null) return
-      if (now) destroy(old)
-      else {
-        const gone = new Promise<void>((resolve) => {
-          old.once('end', () => resolve())
-          const cancel = clock.timer(500, () => {
-            destroy(old)
-            resolve()
-          })
-          old.once('end', cancel)
-        })
+      if (until.aborted) return destroy(old)
+      await new Promise<void>((resolve) => {
+        const end = (): void => {
+          cancel()
+          until.removeEventListener('abort', end)
+          destroy(old)
+          resolve()
+        }
+        const cancel = clock.timer(politeMs, end)
+        until.addEventListener('abort', end, { once: true })
+        old.once('end', end)
         old.disconnect()
-        await gone
-      }
+      })
     },
   }
 

@@ -20,6 +20,8 @@ interface OpenOwner extends OwnerLinks {
   readonly ends: readonly Link[]
 }
 
+const atOnce = AbortSignal.abort()
+
 /** Connects. Rejects with what the server or the socket said. */
 export async function openSession(settings: Settings, context: AdapterContext, signal: AbortSignal): ReturnType<Adapter['open']> {
   const { clock, random } = context
@@ -93,7 +95,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     // A server that takes no more connections serves those that it has.
   }
   if (signal.aborted) {
-    await Promise.all([main.close(true), beating?.close(true)])
+    await Promise.all([main.close(atOnce), beating?.close(atOnce)])
     throw fault('CANCELLED', 'redis: connecting was given up')
   }
   signs.connected()
@@ -120,7 +122,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
         () => {},
       )
     } catch (error) {
-      await link.close(true)
+      await link.close(atOnce)
       throw error
     }
     const waiter = createWaiter(
@@ -130,7 +132,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     )
     parts.waiter = waiter
     if (closed) {
-      await Promise.all([link.close(true), waiter.close(true)])
+      await Promise.all([link.close(atOnce), waiter.close(atOnce)])
       throw fault('CLOSED', 'redis: the session is closed', 'failed')
     }
     return { link, waiter, ends: [link] }
@@ -250,9 +252,8 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       for (const tenant of [...tenants]) tenant.end()
       const opened = owner
       const ends = opened === null ? null : await opened.catch(() => null)
-      const now = until.aborted
       signs.stop()
-      await Promise.all([main.close(now), beating?.close(true), ends?.link.close(now), ends?.waiter.close(true)])
+      await Promise.all([main.close(until), beating?.close(atOnce), ends?.link.close(until), ends?.waiter.close(atOnce)])
     },
   } satisfies Session
 }

@@ -1,7 +1,7 @@
 // Membership in a group: leases on the partitions, by the server's clock. A step every quarter of a lease renews what is
 // owned, takes what is free and is this member's share, and learns what to hand over. A bell shortens the wait.
 
-import type { Assignment, Source } from '@posthorn/core/adapter'
+import { type Assignment, createAssignmentQueue, type Source } from '@posthorn/core/adapter'
 import { type Feed, type Host, Owned } from './assignment.ts'
 import type { Core, OwnerLinks, Tenant } from './core.ts'
 import { explain, fault, refusal } from './explain.ts'
@@ -9,7 +9,6 @@ import { mainFeed, type Ownership, retryFeed } from './feeds.ts'
 import { keyOf } from './keys.ts'
 import type { Link } from './link.ts'
 import { consumerOptions } from './options.ts'
-import { assignmentQueue } from './queue.ts'
 import { type Script, scripts } from './scripts.ts'
 import { tend } from './tend.ts'
 import { partitionsAt } from './topology.ts'
@@ -42,7 +41,7 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   const about = { topic, group }
   const keys = [keyOf(topic, `mem:${group}`), keyOf(topic, `own:${group}`), keyOf(topic, `bell:${group}`)]
   const rows = new Map<number, Row>()
-  const queue = assignmentQueue(() => leave())
+  const queue = createAssignmentQueue(() => leave())
   let proof = Number.NEGATIVE_INFINITY
   let leaving = false
   let left = false

@@ -12,7 +12,7 @@ export interface Waiter {
   /** Calls `wake` now and each time anything is added from now on, until `forget`. */
   listen(key: string, id: string, wake: () => void): void
   connected(): void
-  close(now: boolean): Promise<void>
+  close(until: AbortSignal): Promise<void>
 }
 
 interface Watched {
@@ -175,12 +175,12 @@ export function createWaiter(context: AdapterContext, link: () => Link | null, c
       for (const all of [...watched.values()]) for (const each of [...all.values()]) each.wake()
       loop()
     },
-    async close(now) {
+    async close(until) {
       closed = true
       cancelPause?.()
       cancelWake?.()
       watched.clear()
-      await link()?.close(now)
+      await link()?.close(until)
     },
   }
 }

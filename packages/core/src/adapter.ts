@@ -9,8 +9,8 @@ import { groupName, parsePlaceName, placeName } from './names.ts'
 import { redactText, rememberSecret, rememberSecretsOf } from './redact.ts'
 import { formatTime, parseTime } from './rfc3339.ts'
 
+export { createAssignmentQueue } from './assignment-queue.ts'
 export { reconnectDelay } from './backoff.ts'
-export { createBoundedQueue } from './bounded-queue.ts'
 export { connectWith } from './connect.ts'
 export type {
   Adapter,
@@ -36,9 +36,7 @@ export type {
   Undecodable,
 } from './contract.ts'
 export { MessagingError } from './errors.ts'
-export { startLease } from './lease-timer.ts'
 export { createSettledPrefix } from './settled-prefix.ts'
-export { createTimerWheel } from './timer-wheel.ts'
 
 /**
  * Names at the server, the same on every adapter: `naming.place` (`orders.placed__email__dead`), `naming.group`

@@ -7,13 +7,11 @@ describe('@posthorn/core/adapter', () => {
       'MessagingError',
       'check',
       'connectWith',
-      'createBoundedQueue',
+      'createAssignmentQueue',
       'createSettledPrefix',
-      'createTimerWheel',
       'naming',
       'reconnectDelay',
       'secrets',
-      'startLease',
       'wire',
     ])
   })

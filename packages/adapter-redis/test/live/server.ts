@@ -23,6 +23,8 @@ export interface Opened {
   readonly session: Session
   readonly events: Seen[]
   readonly states: string[]
+  /** Timers of the session that are set. */
+  readonly timers: ReadonlySet<unknown>
 }
 
 let instances = 0
@@ -32,14 +34,22 @@ export async function open(options: RedisOptions): Promise<Opened> {
   const adapter = redis({ leaseMs: 2000, ...options })
   const events: Seen[] = []
   const states: string[] = []
+  const timers = new Set<unknown>()
   const session = await adapter.open(
     {
       clock: {
         now: () => Date.now(),
         monotonic: () => performance.now(),
         timer(ms, run) {
-          const timer = setTimeout(run, ms)
-          return () => clearTimeout(timer)
+          const timer = setTimeout(() => {
+            timers.delete(timer)
+            run()
+          }, ms)
+          timers.add(timer)
+          return () => {
+            timers.delete(timer)
+            clearTimeout(timer)
+          }
         },
       },
       random: Math.random,
@@ -50,7 +60,7 @@ export async function open(options: RedisOptions): Promise<Opened> {
     },
     new AbortController().signal,
   )
-  return { adapter, session, events, states }
+  return { adapter, session, events, states, timers }
 }
 
 export const never: AbortSignal = new AbortController().signal

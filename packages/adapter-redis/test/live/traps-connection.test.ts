@@ -29,6 +29,23 @@ onRedis('traps of the connection', (on) => {
     expect(await on.see.xlen(`{${topic}}:0`)).toBe(102)
   })
 
+  it('LIFE-8: close ends when it is told that time is up, also where the server does not close its end, and leaves no timer behind', async () => {
+    const one = await on.start()
+    const topic = await on.declared(one)
+    await assignment(await join(one.session, source(topic)))
+    await on.broker.signal('SIGSTOP')
+    try {
+      const enough = new AbortController()
+      const closed = one.session.close(enough.signal)
+      await until('its connections wait for the server', () => one.timers.size >= 2)
+      enough.abort()
+      await within(300, 'it ends at once', closed)
+      expect(one.timers.size).toBe(0)
+    } finally {
+      await on.broker.signal('SIGCONT')
+    }
+  })
+
   it('S6: a wait in progress slows no settlement down', async () => {
     const one = await on.start()
     const topic = await on.declared(one)

@@ -1,6 +1,7 @@
 // A subscription in the hands of core: a membership that begins again by itself after a lost link, a lost lease, or a group
 // that somebody deleted, and that yields each assignment once.
 
+import { createAssignmentQueue } from '../assignment-queue.ts'
 import type { Assignment, Source } from '../contract.ts'
 import type { AssignmentHost } from './assignment.ts'
 import { MemoryAssignment } from './assignment.ts'
@@ -72,10 +73,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
   const life = settings.leaseMs - settings.marginMs
   const assignments = new Set<MemoryAssignment>()
   const byOwnership = new Map<Ownership, MemoryAssignment>()
-  const fresh: MemoryAssignment[] = []
-  let pull: ((result: IteratorResult<Assignment>) => void) | null = null
-  let fail: ((error: unknown) => void) | null = null
-  let failure: { readonly error: unknown } | null = null
+  const queue = createAssignmentQueue<MemoryAssignment>(() => leave())
   let member: Member | null = null
   let joined: Connection | null = null
   let joining: Promise<void> | null = null
@@ -93,23 +91,22 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     cancelRejoin?.()
     signal.removeEventListener('abort', leave)
     core.forget(subscription)
-    if (failure !== null && fail !== null) fail(failure.error)
-    else pull?.({ value: undefined, done: true })
-    if (fail !== null) failure = null
-    pull = fail = null
+    queue.end()
   }
 
   function loseAll(): void {
     member = null
     joined = null
-    fresh.length = 0
-    for (const assignment of [...assignments]) assignment.end()
+    for (const assignment of [...assignments]) {
+      queue.withdraw(assignment)
+      assignment.end()
+    }
   }
 
   function die(error: unknown): void {
     if (over) return
-    failure = { error }
     loseAll()
+    queue.fail(error)
     finish()
   }
 
@@ -187,12 +184,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       // or was about another membership of ours.
       if (over || (member !== null && member !== ownership.member)) tellLeave(host.connection, ownership.member)
       if (over || member !== null) void assignment.release()
-    } else if (pull === null) fresh.push(assignment)
-    else {
-      const resolve = pull
-      pull = fail = null
-      resolve({ value: assignment, done: false })
-    }
+    } else queue.push(assignment)
   }
 
   function voice(connection: Connection): MemberVoice {
@@ -202,7 +194,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       timer: core.timer,
       aliveUntil: () => aliveUntil,
       over(assignment) {
-        withdraw(assignment)
+        queue.withdraw(assignment)
         assignments.delete(assignment)
         byOwnership.delete(assignment.ownership)
         endIfLeft()
@@ -232,18 +224,11 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     }
   }
 
-  /** Takes an assignment out of those that core has not seen; false: core has it. */
-  function withdraw(assignment: MemoryAssignment): boolean {
-    const waiting = fresh.indexOf(assignment)
-    if (waiting >= 0) fresh.splice(waiting, 1)
-    return waiting >= 0
-  }
-
   function handOver(ownership: Ownership): void {
     const assignment = byOwnership.get(ownership)
     if (assignment === undefined) return
     // Nobody has seen it yet, so there is nothing to finish.
-    if (withdraw(assignment)) void assignment.release()
+    if (queue.withdraw(assignment)) void assignment.release()
     else assignment.leave(Math.min(source.handOverMs, settings.handOverMs))
   }
 
@@ -256,7 +241,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
     if (joined !== null && member !== null) tellLeave(joined, member)
     else told = true
     for (const assignment of open) {
-      if (fresh.includes(assignment)) void assignment.release()
+      if (queue.has(assignment)) void assignment.release()
       else assignment.leave(null)
     }
     endIfLeft()
@@ -317,28 +302,7 @@ function start(core: SessionCore, source: Source, signal: AbortSignal): Subscrip
       loseAll()
       finish()
     },
-    iterable: {
-      [Symbol.asyncIterator]: () => ({
-        next() {
-          const assignment = fresh.shift()
-          if (assignment !== undefined) return Promise.resolve({ value: assignment, done: false })
-          if (failure !== null) {
-            const { error } = failure
-            failure = null
-            return Promise.reject(error)
-          }
-          if (over) return Promise.resolve({ value: undefined, done: true })
-          return new Promise((resolve, reject) => {
-            pull = resolve
-            fail = reject
-          })
-        },
-        return() {
-          leave()
-          return Promise.resolve({ value: undefined, done: true })
-        },
-      }),
-    },
+    iterable: queue.iterable,
   }
   core.remember(subscription)
   signal.addEventListener('abort', leave)
