@@ -111,6 +111,27 @@ export function writeRest(writer: PackWriter, content: Content): void {
   }
 }
 
+/** How many items `writeUsual` writes. */
+export const usualItems = 5
+const usualHead = 9
+
+/** Has it a key, a time, a trace and a body, the usual attributes and nothing else, as nearly all messages have? */
+export function isUsual(content: Content): boolean {
+  const { time, expiresAt, key, headers, transport, body, attributes } = content
+  if (time === null || expiresAt !== null || key === null || headers !== null || transport === null || body === null) return false
+  if (transport.traceparent === undefined || attributes.partitionkey === key || headOf(content).items !== usualHead) return false
+  return size(transport) === 1
+}
+
+/** Writes the values alone of a usual message: the script knows their names. */
+export function writeUsual(writer: PackWriter, { id, time, key, transport, body }: Content): void {
+  writer.text(id)
+  writer.text(wire.formatTime(time as number))
+  writer.text(key as string)
+  writer.text(transport?.traceparent as string)
+  writer.bytes(body as Uint8Array)
+}
+
 /** Bytes of a message as its limit counts them: body and headers. */
 export function bytesOf(content: Content): number {
   return (content.body?.length ?? 0) + bytesOfTexts(content.headers) + bytesOfTexts(content.transport)
