@@ -80,7 +80,10 @@ export async function fromFile(path: string, where: string, folder: string): Pro
     throw invalid(where, `the file ${full} cannot be read: ${code === 'ENOENT' ? 'there is none' : textOf(error, 200)}`)
   }
   if (bytes.length > maxBytes) throw invalid(where, `the file ${full} has ${bytes.length} bytes: that is no secret, or not only one`)
-  const text = bytes.toString('utf8').replace(/^\ufeff/, '').replace(/\r?\n$/, '')
+  const text = bytes
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .replace(/\r?\n$/, '')
   if (text === '') throw invalid(where, `the file ${full} is empty`)
   return text
 }
@@ -96,9 +99,11 @@ export function writtenSecret(value: unknown, path: string): { readonly path: st
     const secret = secretInUrl.exec(value)?.[1]
     return secret === undefined || secret === wellKnown ? undefined : { path, secret }
   }
-  if (typeof value !== 'object' || value === null || isElsewhere(value) || Object.getPrototypeOf(value) !== Object.prototype) return undefined
+  if (typeof value !== 'object' || value === null || isElsewhere(value) || Object.getPrototypeOf(value) !== Object.prototype)
+    return undefined
   for (const [key, each] of Object.entries(value)) {
-    const written = typeof each === 'string' && ((secretName.test(key) && each !== wellKnown) || /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(each))
+    const written =
+      typeof each === 'string' && ((secretName.test(key) && each !== wellKnown) || /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(each))
     const found = written ? { path: `${path}.${key}`, secret: each } : writtenSecret(each, `${path}.${key}`)
     if (found !== undefined) return found
   }

@@ -44,7 +44,8 @@ const attempted = 'cannot start the container'
  * process.once('SIGTERM', () => services.close())
  */
 export async function start(container: Container): Promise<Running> {
-  if (container.isBound(running) || starting.has(container)) throw check.invalid(attempted, 'it was started already. make a new container to start again')
+  if (container.isBound(running) || starting.has(container))
+    throw check.invalid(attempted, 'it was started already. make a new container to start again')
   starting.add(container)
   try {
     return await begin(container)

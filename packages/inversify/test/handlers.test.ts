@@ -35,10 +35,7 @@ class OrderMail implements MessageHandler<typeof orderPlaced> {
     await this.#mails.send({ orderId: value.orderId })
   }
 }
-const mailing = () => [
-  producerModule(mailSent),
-  handlerModule(orderPlaced, { group: 'email' }, OrderMail, [diary, producerOf(mailSent)]),
-]
+const mailing = () => [producerModule(mailSent), handlerModule(orderPlaced, { group: 'email' }, OrderMail, [diary, producerOf(mailSent)])]
 
 describe('a handler class', () => {
   it('is made for each message, with what its constructor asks for', async () => {
@@ -83,7 +80,10 @@ describe('a handler class', () => {
       }
     }
     await broker.declare([orderPlaced, mailSent], { groups: ['books'] })
-    container.load(handlerModule([orderPlaced, mailSent], { group: 'books' }, Audit, [diary]), handlerModule(orderPlaced, { group: 'push' }, Audit, [diary]))
+    container.load(
+      handlerModule([orderPlaced, mailSent], { group: 'books' }, Audit, [diary]),
+      handlerModule(orderPlaced, { group: 'push' }, Audit, [diary]),
+    )
     await start(container)
     await broker.producer(orderPlaced).send(order('1'))
     await broker.producer(mailSent).send({ orderId: '1' })
@@ -154,11 +154,14 @@ describe('the scope of a message', () => {
     logs = 0
     container
       .bind(log)
-      .toResolvedValue((scope) => {
-        logs += 1
-        scope.onRelease(() => void lines.push(`${scope.message.id} released`))
-        return { say: (text: string) => void lines.push(`${scope.message.id} ${text}`) }
-      }, [messageScope()])
+      .toResolvedValue(
+        (scope) => {
+          logs += 1
+          scope.onRelease(() => void lines.push(`${scope.message.id} released`))
+          return { say: (text: string) => void lines.push(`${scope.message.id} ${text}`) }
+        },
+        [messageScope()],
+      )
       .inRequestScope()
     container
       .bind(Repository)
