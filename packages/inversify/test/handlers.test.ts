@@ -1,4 +1,4 @@
-import { deadLetter, inMemoryOnce, type Message, type MessageOf, type Producer } from '@posthorn/core'
+import { deadLetter, type Message, type MessageOf, type OnceStore, type Producer } from '@posthorn/core'
 import { type TestBroker, testBroker } from '@posthorn/core/testing'
 import { brokerModule, handlerModule, type MessageHandler, messageScope, producerModule, producerOf, start } from '@posthorn/inversify'
 import { Container, type ServiceIdentifier } from 'inversify'
@@ -113,14 +113,21 @@ describe('a handler class', () => {
         lines.push(`in ${tx}`)
       }
     }
-    const memory = inMemoryOnce()
-    const once = { run: memory.run.bind(memory) } as never
+    const known = new Set<string>()
+    const once: OnceStore<string> = {
+      async once({ id }, work) {
+        if (known.has(id)) return 'repeat'
+        await work(`transaction of ${id}`)
+        known.add(id)
+        return 'done'
+      },
+    }
     container.load(handlerModule(orderPlaced, { group: 'email', once }, Counting, []))
     await start(container)
     await broker.producer(orderPlaced).send(order('1'), { id: 'same' })
     await broker.producer(orderPlaced).send(order('1'), { id: 'same' })
     await broker.idle()
-    expect(lines).toEqual(['in undefined'])
+    expect(lines).toEqual(['in transaction of same'])
   })
 })
 

@@ -130,9 +130,9 @@ describe('start', () => {
       async open(...all) {
         const session = await inner.open(...all)
         const close = session.close.bind(session)
-        session.close = async () => {
+        session.close = async (signal) => {
           closed.push('session')
-          await close()
+          await close(signal)
         }
         return session
       },
