@@ -70,6 +70,7 @@ describe('start', () => {
     await container.get(producerOf(orderPlaced, 'books')).send(order('2'))
     expect(services.health()).toEqual({ live: true, ready: true, reasons: [] })
     await services.close()
+    expect(services.health().ready).toBe(false)
     expect(() => container.get(brokerOf())).toThrow('cannot resolve the broker "default": it is not connected')
   })
 
