@@ -82,7 +82,8 @@ export async function loadConfig(name?: string, options?: LoadOptions): Promise<
     fromConfig === undefined ? undefined : await lookUp(url === undefined ? fromConfig : withUrl(fromConfig, url.text), where, around)
   const target = (base ?? url?.text ?? (wanted === 'memory' ? 'memory:' : undefined)) as Target | undefined
   if (target === undefined) throw notFound(wanted, chosen === undefined ? undefined : chooser, { cwd, file, names, env })
-  return loggingIn(await checked(target, url === undefined ? where : `cannot use ${url.by}`), wanted, env, cwd)
+  const beside = file === undefined || fromConfig === undefined ? '' : ` with "brokers.${wanted}" of ${file.path}`
+  return loggingIn(await checked(target, url === undefined ? where : `cannot use ${url.by}${beside}`), wanted, env, cwd)
 }
 
 async function load(file: ConfigFile): Promise<Config> {
