@@ -12,7 +12,10 @@ const endless = (value) => value === null || value >= Number.MAX_SAFE_INTEGER
 /** `[what is needed, what an adapter with these capabilities gives]`. Every word of the capabilities that a user can notice is in one of them. */
 const needs = [
   ['order per key, retries, dead letters and replay, groups, delays', () => 'yes'],
-  ['messages of a topic without any group are kept', ({ retention }) => (retention === 'log' ? 'yes' : 'refused, or dropped if you say so')],
+  [
+    'messages of a topic without any group are kept',
+    ({ retention }) => (retention === 'log' ? 'yes' : 'refused, or dropped if you say so'),
+  ],
   ['a new group starts at a point in time', ({ replay }) => (replay === 'native' ? 'yes' : 'refused')],
   ['outputs and settlement in one step (`forward: { atomic: true }`)', ({ forward }) => (forward === 'atomic' ? 'yes' : 'refused')],
   ['a guard against messages that crash the process (`maxDeliveries`)', ({ attempts }) => (attempts === 'native' ? 'yes' : 'refused')],
@@ -29,7 +32,10 @@ const needs = [
 
 /** Rows of the decision table, for columns as `{ name, best }`. */
 export function decisions(columns) {
-  return { head: ['you need', ...columns.map(({ name }) => name)], rows: needs.map(([need, give]) => [need, ...columns.map(({ best }) => give(best))]) }
+  return {
+    head: ['you need', ...columns.map(({ name }) => name)],
+    rows: needs.map(([need, give]) => [need, ...columns.map(({ best }) => give(best))]),
+  }
 }
 
 /** The table of the benchmark on real servers, as docs/performance.md has it. */

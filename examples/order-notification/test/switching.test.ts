@@ -105,7 +105,9 @@ for (const name of ['memory', 'redis'] as const) {
     )
   })
 
-  it(`dual publishing to ${name}: with a once store each order has its effect once, and either server may end`, { timeout: 60_000 }, async ({ skip }) => {
+  it(`dual publishing to ${name}: with a once store each order has its effect once, and either server may end`, {
+    timeout: 60_000,
+  }, async ({ skip }) => {
     await onNew(
       name,
       async (next) => {

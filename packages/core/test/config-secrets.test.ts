@@ -117,7 +117,10 @@ describe('secrets of a configuration', () => {
   it('that a module reads from the environment are its own affair, whatever word they are', async () => {
     process.env['POSTHORN_TEST_SECRET'] = 'horns'
     onTestFinished(() => void delete process.env['POSTHORN_TEST_SECRET'])
-    await write('posthorn.config.mjs', `// horns and more\nexport default { brokers: { main: 'amqp://ada:' + process.env.POSTHORN_TEST_SECRET + '@mq' } }`)
+    await write(
+      'posthorn.config.mjs',
+      `// horns and more\nexport default { brokers: { main: 'amqp://ada:' + process.env.POSTHORN_TEST_SECRET + '@mq' } }`,
+    )
     expect(await load()).toBe('amqp://ada:horns@mq')
   })
 
