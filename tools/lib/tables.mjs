@@ -6,11 +6,14 @@
 //   <!-- generated:native redis RedisOptions -->  an options type of an adapter
 //   <!-- generated:options ConsumeOptions -->  an options type of a core entry point: name, type, default, meaning
 //   <!-- generated:error-codes -->             the codes of MessagingError
+//   <!-- generated:choosing -->                what a need means on each broker
+//   <!-- generated:measured -->                what the benchmark measured on real servers, as docs/performance.md has it
 //   <!-- /generated -->                          its end (`/generated:NAME` is the same)
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { namesOf, program } from './api.mjs'
+import { decisions, measured } from './choosing.mjs'
 import { ts } from './source.mjs'
 import { filesBelow, members } from './workspace.mjs'
 
@@ -138,7 +141,12 @@ function native(base, what) {
   return options(base, name, `@posthorn/${adapter}`)
 }
 
-const makers = { capabilities, options, native, 'error-codes': errorCodes }
+async function choosing(base) {
+  const { head, rows } = decisions(await columnsOf(base, undefined))
+  return table(head, rows)
+}
+
+const makers = { capabilities, options, native, choosing, measured, 'error-codes': errorCodes }
 const marker = /<!-- generated:(\S+)(?: (\S.*?))? -->\n[\s\S]*?(<!-- \/generated(?::[^>]*)? -->)/g
 
 /** Every page below `base` that has a marker: `{ file, before, after }`. Throws for a marker that names nothing. */

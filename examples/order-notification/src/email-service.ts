@@ -41,7 +41,7 @@ export function smtpMailer(url: string): Mailer & { close(): void } {
   return createTransport({ url, pool: true, maxConnections: 16, maxMessages: Number.POSITIVE_INFINITY })
 }
 
-function render({ orderId, userId, productName, price, placedAt }: Order): Mail {
+export function render({ orderId, userId, productName, price, placedAt }: Order): Mail {
   return {
     // The same order is always the same mail: a mail program shows a repeat once.
     messageId: `<order-${orderId}@shop.example>`,
@@ -53,7 +53,7 @@ function render({ orderId, userId, productName, price, placedAt }: Order): Mail 
   }
 }
 
-function isRefusedForGood(error: unknown): error is { responseCode: number } {
+export function isRefusedForGood(error: unknown): error is { responseCode: number } {
   const code = (error as { responseCode?: unknown }).responseCode
   return typeof code === 'number' && code >= 500
 }

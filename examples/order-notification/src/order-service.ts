@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { type Broker, connect, isMessagingError } from '@posthorn/core'
+import { type Broker, connect, isMessagingError, type Producer, type SentBy } from '@posthorn/core'
 import { loadConfig } from '@posthorn/core/config'
 import { order, orderPlaced } from './topics.ts'
 
@@ -17,8 +17,11 @@ export interface OrderService {
 }
 
 export async function startOrderService(broker: Broker, config: OrderServiceConfig): Promise<OrderService> {
-  const orders = broker.producer(orderPlaced)
+  return serveOrders(broker.producer(orderPlaced), config)
+}
 
+/** Takes orders until it is closed, and sends each with this producer. */
+export async function serveOrders(orders: Producer<SentBy<typeof orderPlaced>>, config: OrderServiceConfig): Promise<OrderService> {
   async function placeOrder(request: IncomingMessage): Promise<[status: number, body: object]> {
     const checked = order.safeParse(await readJson(request))
     if (!checked.success) {

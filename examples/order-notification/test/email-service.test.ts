@@ -1,11 +1,12 @@
 import { type TestBroker, testBroker } from '@posthorn/core/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Mail, startEmailService } from '../src/email-service.ts'
+import type { Mail } from '../src/email-service.ts'
 import { notificationSent, orderPlaced } from '../src/topics.ts'
+import { variants } from './variants.ts'
 
 const order = { userId: 'ada', productName: 'horn', orderId: 'ada-1', price: 12.5, placedAt: '1997-01-18' }
 
-describe('the email service', () => {
+describe.each(variants)('the email service, %s', (_, { startEmailService }) => {
   let broker: TestBroker
   const mails: Mail[] = []
   /** What the next mails run into, first come, first served. */

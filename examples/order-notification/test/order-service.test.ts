@@ -1,11 +1,12 @@
 import { type TestBroker, testBroker } from '@posthorn/core/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type OrderService, startOrderService } from '../src/order-service.ts'
+import type { OrderService } from '../src/order-service.ts'
 import { orderPlaced } from '../src/topics.ts'
+import { variants } from './variants.ts'
 
 const order = { userId: 'ada', productName: 'horn', orderId: 'ada-1', price: 12.5, placedAt: '1997-01-18' }
 
-describe('the order service', () => {
+describe.each(variants)('the order service, %s', (_, { startOrderService }) => {
   let broker: TestBroker
   let service: OrderService
   beforeEach(async () => {

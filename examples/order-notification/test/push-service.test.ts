@@ -1,12 +1,12 @@
 import { type TestBroker, testBroker } from '@posthorn/core/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { startPushService } from '../src/push-service.ts'
 import { notificationSent, orderPlaced } from '../src/topics.ts'
+import { variants } from './variants.ts'
 
 const order = { userId: 'ada', productName: 'horn', orderId: 'ada-1', price: 12.5, placedAt: '1997-01-18' }
 const url = 'http://push.example/push'
 
-describe('the push service', () => {
+describe.each(variants)('the push service, %s', (_, { startPushService }) => {
   let broker: TestBroker
   const calls: Request[] = []
   /** The answers to the next calls; 202 when there are no more. */

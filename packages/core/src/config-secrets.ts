@@ -80,23 +80,30 @@ export async function fromFile(path: string, where: string, folder: string): Pro
     throw invalid(where, `the file ${full} cannot be read: ${code === 'ENOENT' ? 'there is none' : textOf(error, 200)}`)
   }
   if (bytes.length > maxBytes) throw invalid(where, `the file ${full} has ${bytes.length} bytes: that is no secret, or not only one`)
-  const text = bytes.toString('utf8').replace(/^\ufeff/, '').replace(/\r?\n$/, '')
+  const text = bytes
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .replace(/\r?\n$/, '')
   if (text === '') throw invalid(where, `the file ${full} is empty`)
   return text
 }
 
 const secretName = /^(?:.*(?:password|passwd|passphrase|secret|credential)|pass|token)$/i
+/** What RabbitMQ is delivered with, for connections of the same machine. */
+const wellKnown = 'guest'
 const secretInUrl = /^[a-z][a-z0-9+.-]*:\/\/[^/?#@:]*:([^@]+)@/i
 
 /** The place of a secret that is written out in a target, as `brokers.main.redis.password`; undefined where there is none. */
 export function writtenSecret(value: unknown, path: string): { readonly path: string; readonly secret: string } | undefined {
   if (typeof value === 'string') {
     const secret = secretInUrl.exec(value)?.[1]
-    return secret === undefined ? undefined : { path, secret }
+    return secret === undefined || secret === wellKnown ? undefined : { path, secret }
   }
-  if (typeof value !== 'object' || value === null || isElsewhere(value) || Object.getPrototypeOf(value) !== Object.prototype) return undefined
+  if (typeof value !== 'object' || value === null || isElsewhere(value) || Object.getPrototypeOf(value) !== Object.prototype)
+    return undefined
   for (const [key, each] of Object.entries(value)) {
-    const written = typeof each === 'string' && (secretName.test(key) || /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(each))
+    const written =
+      typeof each === 'string' && ((secretName.test(key) && each !== wellKnown) || /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(each))
     const found = written ? { path: `${path}.${key}`, secret: each } : writtenSecret(each, `${path}.${key}`)
     if (found !== undefined) return found
   }

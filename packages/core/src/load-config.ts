@@ -78,10 +78,12 @@ export async function loadConfig(name?: string, options?: LoadOptions): Promise<
   const fromConfig = config !== undefined && Object.hasOwn(config.brokers, wanted) ? config.brokers[wanted] : undefined
   const url = await settingOf(env, wanted, 'URL', cwd)
   // Where a variable replaces the URL, that of the file may be one that cannot even be looked up here.
-  const base = fromConfig === undefined ? undefined : await lookUp(url === undefined ? fromConfig : withUrl(fromConfig, url.text), where, around)
+  const base =
+    fromConfig === undefined ? undefined : await lookUp(url === undefined ? fromConfig : withUrl(fromConfig, url.text), where, around)
   const target = (base ?? url?.text ?? (wanted === 'memory' ? 'memory:' : undefined)) as Target | undefined
   if (target === undefined) throw notFound(wanted, chosen === undefined ? undefined : chooser, { cwd, file, names, env })
-  return loggingIn(await checked(target, url === undefined ? where : `cannot use ${url.by}`), wanted, env, cwd)
+  const beside = file === undefined || fromConfig === undefined ? '' : ` with "brokers.${wanted}" of ${file.path}`
+  return loggingIn(await checked(target, url === undefined ? where : `cannot use ${url.by}${beside}`), wanted, env, cwd)
 }
 
 async function load(file: ConfigFile): Promise<Config> {
@@ -131,7 +133,11 @@ function withUrl(target: ConfigTarget, url: string): ConfigTarget {
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*@/i.test(url)) return { ...target, url }
   const { adapter } = schemeOf(url, 'cannot use the URL of the environment')
   const options = (target as unknown as Readonly<Record<string, object | undefined>>)[adapter]
-  return { ...target, url, ...(options === undefined ? {} : { [adapter]: { ...options, username: undefined, password: undefined } }) } as ConfigTarget
+  return {
+    ...target,
+    url,
+    ...(options === undefined ? {} : { [adapter]: { ...options, username: undefined, password: undefined } }),
+  } as ConfigTarget
 }
 
 /** The target, refused here and now for what its adapter would refuse later, where that adapter is installed. */

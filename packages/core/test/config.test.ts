@@ -55,9 +55,9 @@ describe('loadConfig', () => {
   it('lets the environment replace a URL and keeps the options beside it', async () => {
     await write('posthorn.config.json', {
       default: 'main',
-      brokers: { main: { url: 'redis://main', redis: { keyPrefix: 'x' } }, 'eu-west': 'kafka://a' },
+      brokers: { main: { url: 'redis://main', redis: { leaseMs: 5000 } }, 'eu-west': 'kafka://a' },
     })
-    expect(await load(undefined, { POSTHORN_MAIN_URL: 'rediss://other' })).toEqual({ url: 'rediss://other', redis: { keyPrefix: 'x' } })
+    expect(await load(undefined, { POSTHORN_MAIN_URL: 'rediss://other' })).toEqual({ url: 'rediss://other', redis: { leaseMs: 5000 } })
     expect(await load('eu-west', { POSTHORN_EU_WEST_URL: 'kafka://b' })).toBe('kafka://b')
   })
 

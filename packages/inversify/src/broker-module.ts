@@ -81,7 +81,10 @@ function createSlot(given: BrokerModuleOptions): BrokerSlot {
     },
     get() {
       if (broker === undefined)
-        throw check.invalid(`cannot resolve the broker "${name}"`, 'it is not connected: start(container) connects it, and the end of the container closes it')
+        throw check.invalid(
+          `cannot resolve the broker "${name}"`,
+          'it is not connected: start(container) connects it, and the end of the container closes it',
+        )
       return broker
     },
   }

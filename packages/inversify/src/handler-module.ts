@@ -57,13 +57,12 @@ export const handlerEntries: ServiceIdentifier<HandlerEntry> = Symbol.for('posth
  * container.load(brokerModule({ target: 'memory:' }), handlerModule(orderPlaced, { group: 'email' }, OrderMail, [Mailer]))
  * await start(container)
  */
-export function handlerModule<
-  const T extends Topic,
-  C extends new (
-    ...parameters: never[]
-  ) => MessageHandler<T, Tx>,
-  Tx = undefined,
->(topics: T | readonly T[], options: HandlerModuleOptions<Tx>, handler: C, inject: InjectionsOf<C>): ContainerModule
+export function handlerModule<const T extends Topic, C extends new (...parameters: never[]) => MessageHandler<T, Tx>, Tx = undefined>(
+  topics: T | readonly T[],
+  options: HandlerModuleOptions<Tx>,
+  handler: C,
+  inject: InjectionsOf<C>,
+): ContainerModule
 /** The same with a handler that is bound elsewhere. */
 export function handlerModule<const T extends Topic, Tx = undefined>(
   topics: T | readonly T[],
@@ -77,7 +76,8 @@ export function handlerModule(
   inject?: unknown,
 ): ContainerModule {
   const attempted = 'cannot make a handler module'
-  if (check.object(options) !== undefined) throw check.invalid(attempted, 'the options must be an object that names the group, as { group: "email" }')
+  if (check.object(options) !== undefined)
+    throw check.invalid(attempted, 'the options must be an object that names the group, as { group: "email" }')
   const { broker = defaultBroker, ...consuming } = options
   if (check.text(broker) !== undefined) throw check.invalid(attempted, '"broker" must be the name of a broker module')
   if (inject !== undefined && (typeof handler !== 'function' || !Array.isArray(inject)))

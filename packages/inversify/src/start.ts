@@ -44,7 +44,8 @@ const attempted = 'cannot start the container'
  * process.once('SIGTERM', () => services.close())
  */
 export async function start(container: Container): Promise<Running> {
-  if (container.isBound(running) || starting.has(container)) throw check.invalid(attempted, 'it was started already. make a new container to start again')
+  if (container.isBound(running) || starting.has(container))
+    throw check.invalid(attempted, 'it was started already. make a new container to start again')
   starting.add(container)
   try {
     return await begin(container)
@@ -70,7 +71,7 @@ async function begin(container: Container): Promise<Running> {
       return consumer
     })
     const inOrder = (await all(subscribing)).filter((each) => each !== undefined)
-    const made = createRunning(slots, inOrder)
+    const made = createRunning(slots, [...brokers.values()], inOrder)
     container
       .bind(running)
       .toDynamicValue(() => made)
@@ -89,7 +90,7 @@ export async function stop(container: Container, options?: CloseOptions): Promis
   if (container.isBound(running)) await container.get(running).close(options)
 }
 
-function createRunning(slots: readonly BrokerSlot[], consumers: readonly Consumer[]): Running {
+function createRunning(slots: readonly BrokerSlot[], brokers: readonly Broker[], consumers: readonly Consumer[]): Running {
   let closing: Promise<void> | undefined
   // A handler of one broker may send to another one: all are drained before the first is closed.
   const drain = async (options?: CloseOptions): Promise<void> => {
@@ -105,7 +106,7 @@ function createRunning(slots: readonly BrokerSlot[], consumers: readonly Consume
   return {
     consumers,
     health() {
-      const all = slots.map((slot) => slot.get().health())
+      const all = brokers.map((broker) => broker.health())
       return {
         live: all.every(({ live }) => live),
         ready: all.every(({ ready }) => ready),

@@ -1,4 +1,4 @@
-import { deadLetter, inMemoryOnce, type Message, type MessageOf, type Producer } from '@posthorn/core'
+import { deadLetter, type Message, type MessageOf, type OnceStore, type Producer } from '@posthorn/core'
 import { type TestBroker, testBroker } from '@posthorn/core/testing'
 import { brokerModule, handlerModule, type MessageHandler, messageScope, producerModule, producerOf, start } from '@posthorn/inversify'
 import { Container, type ServiceIdentifier } from 'inversify'
@@ -35,10 +35,7 @@ class OrderMail implements MessageHandler<typeof orderPlaced> {
     await this.#mails.send({ orderId: value.orderId })
   }
 }
-const mailing = () => [
-  producerModule(mailSent),
-  handlerModule(orderPlaced, { group: 'email' }, OrderMail, [diary, producerOf(mailSent)]),
-]
+const mailing = () => [producerModule(mailSent), handlerModule(orderPlaced, { group: 'email' }, OrderMail, [diary, producerOf(mailSent)])]
 
 describe('a handler class', () => {
   it('is made for each message, with what its constructor asks for', async () => {
@@ -83,7 +80,10 @@ describe('a handler class', () => {
       }
     }
     await broker.declare([orderPlaced, mailSent], { groups: ['books'] })
-    container.load(handlerModule([orderPlaced, mailSent], { group: 'books' }, Audit, [diary]), handlerModule(orderPlaced, { group: 'push' }, Audit, [diary]))
+    container.load(
+      handlerModule([orderPlaced, mailSent], { group: 'books' }, Audit, [diary]),
+      handlerModule(orderPlaced, { group: 'push' }, Audit, [diary]),
+    )
     await start(container)
     await broker.producer(orderPlaced).send(order('1'))
     await broker.producer(mailSent).send({ orderId: '1' })
@@ -113,14 +113,21 @@ describe('a handler class', () => {
         lines.push(`in ${tx}`)
       }
     }
-    const memory = inMemoryOnce()
-    const once = { run: memory.run.bind(memory) } as never
+    const known = new Set<string>()
+    const once: OnceStore<string> = {
+      async once({ id }, work) {
+        if (known.has(id)) return 'repeat'
+        await work(`transaction of ${id}`)
+        known.add(id)
+        return 'done'
+      },
+    }
     container.load(handlerModule(orderPlaced, { group: 'email', once }, Counting, []))
     await start(container)
     await broker.producer(orderPlaced).send(order('1'), { id: 'same' })
     await broker.producer(orderPlaced).send(order('1'), { id: 'same' })
     await broker.idle()
-    expect(lines).toEqual(['in undefined'])
+    expect(lines).toEqual(['in transaction of same'])
   })
 })
 
@@ -154,11 +161,14 @@ describe('the scope of a message', () => {
     logs = 0
     container
       .bind(log)
-      .toResolvedValue((scope) => {
-        logs += 1
-        scope.onRelease(() => void lines.push(`${scope.message.id} released`))
-        return { say: (text: string) => void lines.push(`${scope.message.id} ${text}`) }
-      }, [messageScope()])
+      .toResolvedValue(
+        (scope) => {
+          logs += 1
+          scope.onRelease(() => void lines.push(`${scope.message.id} released`))
+          return { say: (text: string) => void lines.push(`${scope.message.id} ${text}`) }
+        },
+        [messageScope()],
+      )
       .inRequestScope()
     container
       .bind(Repository)

@@ -57,7 +57,12 @@ describe('start', () => {
     })
     await writeFile(join(folder, 'posthorn.config.json'), '{ "default": "main", "brokers": { "main": "memory:", "books": "memory:" } }')
     process.chdir(folder)
-    container.load(brokerModule({ connect: silent }), brokerModule({ name: 'books', connect: silent }), producerModule(orderPlaced), producerModule(orderPlaced, { broker: 'books' }))
+    container.load(
+      brokerModule({ connect: silent }),
+      brokerModule({ name: 'books', connect: silent }),
+      producerModule(orderPlaced),
+      producerModule(orderPlaced, { broker: 'books' }),
+    )
     const services = await start(container)
     expect(container.get(brokerOf()).status).toBe('connected')
     expect(container.get(brokerOf('books'))).not.toBe(container.get(brokerOf()))
@@ -65,13 +70,20 @@ describe('start', () => {
     await container.get(producerOf(orderPlaced, 'books')).send(order('2'))
     expect(services.health()).toEqual({ live: true, ready: true, reasons: [] })
     await services.close()
+    expect(services.health().ready).toBe(false)
     expect(() => container.get(brokerOf())).toThrow('cannot resolve the broker "default": it is not connected')
   })
 
   it('says which binding is missing before it connects to anything', async () => {
     let opened = 0
     const inner = memory()
-    const target = { ...inner, open: (...all: Parameters<typeof inner.open>) => (opened++, inner.open(...all)) }
+    const target: typeof inner = {
+      ...inner,
+      open(...all) {
+        opened += 1
+        return inner.open(...all)
+      },
+    }
     container.load(brokerModule({ target, connect: silent }), handlerModule(orderPlaced, { group: 'email' }, Slow, [diary]))
     expect(await refusal(() => start(container))).toBe(
       'cannot start the container: the handler Slow of "orders.placed" (group "email") cannot be made: no bindings found for service: "diary", ' +
@@ -119,9 +131,9 @@ describe('start', () => {
       async open(...all) {
         const session = await inner.open(...all)
         const close = session.close.bind(session)
-        session.close = async () => {
+        session.close = async (signal) => {
           closed.push('session')
-          await close()
+          await close(signal)
         }
         return session
       },
@@ -196,8 +208,16 @@ describe('a module', () => {
     ['a bad name', () => brokerModule({ name: 'Main' }), '"name" must be a token of a-z, 0-9 and inner dashes, not "Main"'],
     ['a broker and a target', () => brokerModule({ broker: {} as never, target: 'memory:' }), '"broker" is connected already'],
     ['no group', () => handlerModule(orderPlaced, undefined as never, Slow, [diary]), 'the options must be an object that names the group'],
-    ['no handler', () => handlerModule(orderPlaced, { group: 'email' }, undefined as never), 'the handler must be a class, or an identifier'],
-    ['an injection list without a class', () => handlerModule(orderPlaced, { group: 'email' }, 'id' as never, [] as never), 'the handler must be a class'],
+    [
+      'no handler',
+      () => handlerModule(orderPlaced, { group: 'email' }, undefined as never),
+      'the handler must be a class, or an identifier',
+    ],
+    [
+      'an injection list without a class',
+      () => handlerModule(orderPlaced, { group: 'email' }, 'id' as never, [] as never),
+      'the handler must be a class',
+    ],
     ['no name of a broker', () => producerModule(orderPlaced, { broker: '' }), '"broker" must be a text that is not empty'],
   ])('refuses %s', (_, make, message) => {
     expect(make).toThrow(message)

@@ -30,17 +30,27 @@ it('the list of what is injected is that of the constructor', () => {
     send(): void {}
   }
   class Mails {
-    constructor(
-      public mailer: Mailer,
-      public orders: Producer<Order>,
-    ) {}
-    handle(_: Message<Order>): void {}
+    readonly #parts: readonly unknown[]
+    constructor(mailer: Mailer, orders: Producer<Order>) {
+      this.#parts = [mailer, orders]
+    }
+    handle(_: Message<Order>): void {
+      expectTypeOf(this.#parts.length).toBeNumber()
+    }
   }
   handlerModule(orderPlaced, { group: 'email' }, Mails, [Mailer, producerOf(orderPlaced)])
   // @ts-expect-error: one is missing
   handlerModule(orderPlaced, { group: 'email' }, Mails, [Mailer])
-  // @ts-expect-error: the producer of another topic
-  handlerModule(orderPlaced, { group: 'email' }, Mails, [Mailer, producerOf(mailSent)])
+  class Audit {
+    readonly mails: Producer<{ orderId: string }>
+    constructor(mails: Producer<{ orderId: string }>) {
+      this.mails = mails
+    }
+    handle(): void {}
+  }
+  handlerModule(orderPlaced, { group: 'email' }, Audit, [producerOf(mailSent)])
+  // @ts-expect-error: the producer of a topic that takes more
+  handlerModule(orderPlaced, { group: 'email' }, Audit, [producerOf(orderPlaced)])
   // @ts-expect-error: the wrong way round
   handlerModule(orderPlaced, { group: 'email' }, Mails, [producerOf(orderPlaced), Mailer])
   expectTypeOf<Diary>().toHaveProperty('write')
