@@ -100,7 +100,11 @@ const testing = (...files) => ['--test', '--test-reporter=tap', ...files]
 export const steps = [
   { name: 'build', args: ['tools/build.mjs'], counts: 'exit' },
   { name: 'check', args: ['tools/check.mjs'], counts: 'line' },
-  { name: 'check:self', args: testing('tools/test/checks.test.mjs', 'tools/test/steps.test.mjs', 'tools/test/demo.test.mjs'), counts: 'tap' },
+  {
+    name: 'check:self',
+    args: testing('tools/test/checks.test.mjs', 'tools/test/steps.test.mjs', 'tools/test/demo.test.mjs'),
+    counts: 'tap',
+  },
   { name: 'check:brokers', args: testing('tools/test/brokers.test.mjs'), counts: 'tap' },
   { name: 'check:brokers:redis', args: testing('tools/test/brokers-redis.test.mjs'), counts: 'tap', server: 'redis' },
   { name: 'check:brokers:rabbitmq', args: testing('tools/test/brokers-rabbitmq.test.mjs'), counts: 'tap', server: 'rabbitmq' },
