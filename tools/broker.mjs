@@ -63,6 +63,7 @@ process.stdout.write(`${title} (${source}), ${profile}: ${promises[profile]}
   ${url}
 
 use    connect('${url}')
+       POSTHORN_BROKER='${url}' npm run order-service, and the same before npm run notification-service
        npm run demo -- --broker ${name}, with POSTHORN_${name.toUpperCase()}_URL=${url}
 ${folder === '' ? '' : `files  ${folder} (configuration, data, server.log)\n`}${pid === undefined ? '' : `try    kill -9 ${pid} and see what an application does; it is started again\n`}stop   Ctrl-C ends it and removes its data
 `)

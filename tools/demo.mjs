@@ -1,25 +1,21 @@
-// `npm run demo -- --broker redis`: set-up, the real server that is named, then the order and notification example on it; without
-// a name, on the embedded broker. Arguments go to the demo; its exit code is ours.
+// `npm run demo -- --broker redis`, or `POSTHORN_BROKER=redis npm run demo`: set-up, the real server that is named, then the order and
+// notification example on it; without a name, on the embedded broker. Arguments go to the demo; its exit code is ours.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { placeOf, withBroker } from './lib/demo-broker.mjs'
 import { runNode } from './lib/process.mjs'
 import { root } from './lib/workspace.mjs'
 import { setup } from './setup.mjs'
 
 const script = join(root, 'examples', 'order-notification', 'src', 'demo.ts')
-const startable = ['redis', 'rabbitmq', 'kafka', 'mqtt']
-
-/** Where a broker is given by the name of one that can be started; -1: nowhere. */
-const placeOf = (args) =>
-  args.findIndex((arg, index) => startable.some((name) => arg === `--broker=${name}` || (arg === name && args[index - 1] === '--broker')))
 
 await setup()
 if (!existsSync(script)) {
   process.stderr.write('this checkout has no examples/order-notification/src/demo.ts\n')
   process.exit(1)
 }
-const args = process.argv.slice(2)
+const args = withBroker(process.argv.slice(2), process.env)
 const env = { ...process.env }
 const place = args.includes('--help') || args.includes('-h') ? -1 : placeOf(args)
 let server

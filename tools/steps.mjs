@@ -23,11 +23,13 @@ const tested = members().filter(({ folder }) => existsSync(join(root, folder, 't
 const unitTests = tested.map(({ folder }) => {
   const name = last(folder)
   const report = `reports/${name}.json`
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const reporters = [name === 'polyglot' ? '--reporter=verbose' : '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const args = [bin('vitest/vitest.mjs'), 'run', '--project', name, '--allowOnly=false', '--maxWorkers=1', ...reporters]
-  // Tests of an adapter start servers and look at the clock: nothing else runs beside them.
-  const alone = name.startsWith('adapter-') ? { cores: 2, minutes: 20 } : {}
-  return { name: `test:${name}`, args, counts: 'vitest', report, ...alone }
+  // Tests of an adapter start servers and look at the clock: nothing else runs beside them. So do programs in other languages, and there
+  // it is shown which ran where, and why another did not.
+  const alone = name.startsWith('adapter-') || name === 'polyglot' ? { cores: 2, minutes: 20 } : {}
+  const shown = name === 'polyglot' ? { show: 24 } : {}
+  return { name: `test:${name}`, args, counts: 'vitest', report, ...alone, ...shown }
 })
 
 /** Sources, tests and examples of one project, as its own compiler options see them. */
@@ -98,11 +100,12 @@ const testing = (...files) => ['--test', '--test-reporter=tap', ...files]
 export const steps = [
   { name: 'build', args: ['tools/build.mjs'], counts: 'exit' },
   { name: 'check', args: ['tools/check.mjs'], counts: 'line' },
-  { name: 'check:self', args: testing('tools/test/checks.test.mjs', 'tools/test/steps.test.mjs'), counts: 'tap' },
+  { name: 'check:self', args: testing('tools/test/checks.test.mjs', 'tools/test/steps.test.mjs', 'tools/test/demo.test.mjs'), counts: 'tap' },
   { name: 'check:brokers', args: testing('tools/test/brokers.test.mjs'), counts: 'tap' },
   { name: 'check:brokers:redis', args: testing('tools/test/brokers-redis.test.mjs'), counts: 'tap', server: 'redis' },
   { name: 'check:brokers:rabbitmq', args: testing('tools/test/brokers-rabbitmq.test.mjs'), counts: 'tap', server: 'rabbitmq' },
   { name: 'check:brokers:kafka', args: testing('tools/test/brokers-kafka.test.mjs'), counts: 'tap', server: 'kafka' },
+  { name: 'check:example', args: testing('tools/test/example.test.mjs'), counts: 'tap', after: ['build'] },
   { name: 'format', args: [bin('@biomejs/biome/bin/biome'), 'check', '--max-diagnostics=40', '.'], counts: 'exit' },
   ...unitTests,
   ...conformance,

@@ -10,7 +10,7 @@ const table = [
   [/^@posthorn\/conformance$/, [/^@posthorn\/core(\/|$)/]],
   [/^@posthorn\/(kafka|rabbitmq|redis|mqtt)$/, [/^@posthorn\/core\/adapter$/, 'client']],
   [/^posthorn$/, [/^@posthorn\/core(\/|$)/]],
-  [/^@posthorn\/(inversify|otel)$/, [/^@posthorn\/core(\/|$)/, 'dependencies']],
+  [/^@posthorn\/(inversify|otel)$/, [/^@posthorn\/core(\/|$)/, 'dependencies', 'client']],
   [/^/, ['dependencies']],
 ]
 
@@ -28,7 +28,7 @@ const takesNothing = ({ importClause }) => importClause?.isTypeOnly === true && 
 
 function allows(rule, specifier, name, { dependencies, peerDependencies }) {
   if (rule === 'dependencies') return dependencies?.[name] !== undefined
-  // What an adapter speaks to its server with; the application chooses its version.
+  // What an adapter speaks to its server with, or what a package fits into; the application chooses its version.
   if (rule === 'client') return !name.startsWith('@posthorn/') && peerDependencies?.[name] !== undefined
   return rule.test(specifier)
 }

@@ -1,7 +1,8 @@
 // Writes down what happened: one consumer of two topics. On its own:
-//   BROKER_URL=… npx tsx src/audit-service.ts >> audit.jsonl
+//   POSTHORN_BROKER=… npx tsx src/audit-service.ts >> audit.jsonl
 import { fileURLToPath } from 'node:url'
 import { type Broker, type Consumer, connect } from '@posthorn/core'
+import { loadConfig } from '@posthorn/core/config'
 import { notificationSent, orderPlaced } from './topics.ts'
 
 export interface AuditEntry {
@@ -25,8 +26,9 @@ export async function startAuditService(broker: Broker, { write }: AuditServiceC
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const broker = await connect(process.env.BROKER_URL ?? 'memory:')
-  await startAuditService(broker, { write: (entry) => console.log(JSON.stringify(entry)) })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  const broker = await connect(await loadConfig(), { name: 'audit-service' })
+  const started = startAuditService(broker, { write: (entry) => console.log(JSON.stringify(entry)) })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => started.then(() => broker.close()))
+  await started
   console.error('audit service: waiting for messages')
 }

@@ -1,7 +1,8 @@
 // Mails every customer about every order, over SMTP. On its own:
-//   BROKER_URL=… SMTP_URL=smtp://localhost:2525 npx tsx src/email-service.ts
+//   POSTHORN_BROKER=… SMTP_URL=smtp://localhost:2525 npx tsx src/email-service.ts
 import { fileURLToPath } from 'node:url'
 import { type Broker, type Consumer, connect, deadLetter, type RetryPolicy } from '@posthorn/core'
+import { loadConfig } from '@posthorn/core/config'
 import { createTransport } from 'nodemailer'
 import { notificationSent, type Order, orderPlaced } from './topics.ts'
 
@@ -58,9 +59,11 @@ function isRefusedForGood(error: unknown): error is { responseCode: number } {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const broker = await connect(process.env.BROKER_URL ?? 'memory:')
+  const broker = await connect(await loadConfig(), { name: 'email-service' })
   const mailer = smtpMailer(process.env.SMTP_URL ?? 'smtp://localhost:2525')
-  await startEmailService(broker, { mailer })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close().then(() => mailer.close()))
+  const started = startEmailService(broker, { mailer })
+  const end = () => started.then(() => broker.close()).then(() => mailer.close())
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+  await started
   console.log('email service: waiting for orders')
 }

@@ -1,7 +1,8 @@
 // Books every sale, and checks that each customer's purchases arrive in the order of their dates. On its own:
-//   BROKER_URL=… npx tsx src/inventory-service.ts
+//   POSTHORN_BROKER=… npx tsx src/inventory-service.ts
 import { fileURLToPath } from 'node:url'
 import { type Broker, type Consumer, connect } from '@posthorn/core'
+import { loadConfig } from '@posthorn/core/config'
 import { orderPlaced } from './topics.ts'
 
 export interface Sale {
@@ -29,10 +30,11 @@ export async function startInventoryService(broker: Broker, { book }: InventoryS
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const broker = await connect(process.env.BROKER_URL ?? 'memory:')
-  await startInventoryService(broker, {
+  const broker = await connect(await loadConfig(), { name: 'inventory-service' })
+  const started = startInventoryService(broker, {
     book: ({ orderId, productName, late }) => console.log(`${orderId}: ${productName}${late ? ' OUT OF ORDER' : ''}`),
   })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => started.then(() => broker.close()))
+  await started
   console.log('inventory service: waiting for orders')
 }

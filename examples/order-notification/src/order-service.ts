@@ -1,9 +1,10 @@
 // Takes orders over HTTP and sends each as a message. On its own:
-//   BROKER_URL=… PORT=3000 npx tsx src/order-service.ts
+//   POSTHORN_BROKER=… PORT=3000 npx tsx src/order-service.ts
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type Broker, connect, isMessagingError } from '@posthorn/core'
+import { loadConfig } from '@posthorn/core/config'
 import { order, orderPlaced } from './topics.ts'
 
 export interface OrderServiceConfig {
@@ -67,7 +68,7 @@ function reply(response: ServerResponse, status: number, body: object): void {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const broker = await connect(process.env.BROKER_URL ?? 'memory:')
+  const broker = await connect(await loadConfig(), { name: 'order-service' })
   const service = await startOrderService(broker, { port: Number(process.env.PORT ?? 3000) })
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => service.close().then(() => broker.close()))
   console.log(`order service: POST ${service.url}`)

@@ -1,7 +1,8 @@
 // Tells the phone of every customer about every order, over HTTP. On its own:
-//   BROKER_URL=… PUSH_URL=http://localhost:4000/push npx tsx src/push-service.ts
+//   POSTHORN_BROKER=… PUSH_URL=http://localhost:4000/push npx tsx src/push-service.ts
 import { fileURLToPath } from 'node:url'
 import { type Broker, type Consumer, connect, type RetryPolicy } from '@posthorn/core'
+import { loadConfig } from '@posthorn/core/config'
 import { notificationSent, orderPlaced } from './topics.ts'
 
 export interface PushServiceConfig {
@@ -28,8 +29,9 @@ export async function startPushService(broker: Broker, { url, fetch = globalThis
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const broker = await connect(process.env.BROKER_URL ?? 'memory:')
-  await startPushService(broker, { url: process.env.PUSH_URL ?? 'http://localhost:4000/push' })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => broker.close())
+  const broker = await connect(await loadConfig(), { name: 'push-service' })
+  const started = startPushService(broker, { url: process.env.PUSH_URL ?? 'http://localhost:4000/push' })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => started.then(() => broker.close()))
+  await started
   console.log('push service: waiting for orders')
 }

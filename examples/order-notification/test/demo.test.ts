@@ -8,7 +8,7 @@ const script = fileURLToPath(new URL('../src/demo.ts', import.meta.url))
 const tsx = pathToFileURL(createRequire(new URL('../../../package.json', import.meta.url)).resolve('tsx')).href
 
 // Any free port, and an embedded broker for each process, whatever this machine has set.
-const { BROKER_URL: _, ...env }: NodeJS.ProcessEnv = { ...process.env, PORT: '0' }
+const env: NodeJS.ProcessEnv = { ...process.env, PORT: '0', POSTHORN_BROKER: 'memory:' }
 
 interface Ended {
   readonly code: number | null

@@ -50,7 +50,7 @@ for (const broker of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
     const server = await startBroker(broker)
     const mail = await startSmtpReceiver(noTrouble)
     const push = await startPushReceiver(noTrouble)
-    const env = { ...process.env, BROKER_URL: server.url, PORT: '0', SMTP_URL: mail.url, PUSH_URL: push.url }
+    const env = { ...process.env, POSTHORN_BROKER: server.url, PORT: '0', SMTP_URL: mail.url, PUSH_URL: push.url }
     // The consumers come later than the first order, and still get it.
     const terminals = new Map([['order', open('order', env)]])
     const shown = (name: string): string => terminals.get(name)?.shown() ?? ''

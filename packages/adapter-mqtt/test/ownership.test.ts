@@ -59,6 +59,21 @@ it('members that start together own every partition once, after at most one take
   }
 }, 120_000)
 
+it('a member that joins where everybody holds one partition takes none', () => {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const world = createWorld(generator(seed), slots)
+    for (let nth = 0; nth < partitions; nth++) member(world, nth)
+    runFor(world, 8000)
+    const before = owners(world)
+    const { connects } = world.server
+    const late = member(world, partitions)
+    runFor(world, 8000)
+    expect(owners(world), `seed ${seed}`).toEqual(before)
+    expect(late.slots, `seed ${seed}`).toEqual([])
+    expect(world.server.connects, `seed ${seed}: connections made, of which one is its own`).toBe(connects + 1)
+  }
+}, 120_000)
+
 it('members that come and go politely start every message once', () => {
   for (let seed = 1; seed <= seeds; seed++) {
     const world = createWorld(generator(seed), slots)

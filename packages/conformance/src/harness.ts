@@ -56,6 +56,11 @@ export interface BrokerProcess {
   readonly leaseMs: number
   /** Connections of one more consumer of a topic with four partitions, at most, where the protocol knows no other way than some for each. @default 0: consumers share those of their broker object */
   readonly connectionsPerConsumer?: number | undefined
+  /**
+   * The server is known to send more than the window that it was asked for, once something of a backlog was settled: what it sent then
+   * lies in a socket unread and is no measure of what a client fetched, which is counted at the adapter instead. @default false
+   */
+  readonly overrunsWindow?: boolean | undefined
   /** Runs again with what was stored. While it runs, does nothing. */
   start(options?: { readonly advertise?: string | undefined }): Promise<void>
   signal(signal: ProcessSignal): Promise<void>

@@ -23,7 +23,7 @@ function checkSends(made: MadeTrial, journal: Journal): void {
     if (peer === undefined || peer.state === 'dead' || peer.wasFrozen) continue
     const ids = send.id === undefined ? [] : [send.id]
     if (send.endedAt === undefined) journal.violate('PUB-9', `a send to ${send.topic} never ended, though its connection is closed`, ids)
-    else if (send.endedAt - send.at > send.timeoutMs + 1000) {
+    else if (send.endedAt - send.at > send.timeoutMs + made.trial.slack(1000)) {
       journal.violate(
         'PUB-9',
         `a send to ${send.topic} took ${Math.round(send.endedAt - send.at)} ms with timeoutMs ${send.timeoutMs}`,

@@ -58,6 +58,14 @@ export async function readConfigFile(file: ConfigFile): Promise<unknown> {
   return exported
 }
 
+/** Is the text written out in the file? What a module reads from somewhere else is not. */
+export async function standsIn(file: ConfigFile, text: string): Promise<boolean> {
+  if (file.kind === 'json') return true
+  const source = await readText(file.path, `cannot read ${file.path}`)
+  // With what stands around it, so that a word of the file that happens to be somebody's password is none.
+  return [`:${text}@`, `'${text}'`, `"${text}"`, `\`${text}\``].some((written) => source.includes(written))
+}
+
 async function readText(path: string, attempted: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')

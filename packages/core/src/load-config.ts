@@ -1,6 +1,11 @@
+import { dirname } from 'node:path'
 import { currentFolder } from './application.ts'
 import { checkOptions, invalid, object, show, text, unknownKey } from './check.ts'
-import { type ConfigFile, findConfigFile, readConfigFile } from './config-file.ts'
+import { type ConfigFile, findConfigFile, readConfigFile, standsIn } from './config-file.ts'
+import { type ConfigTarget, isElsewhere, lookUp, writtenSecret } from './config-secrets.ts'
+import { checkVariables, chooser, namedIn, settingOf, variable, variableOf } from './config-variables.ts'
+import { isMessagingError } from './errors.ts'
+import { adapterNames, loadAdapter, schemeOf } from './load-adapter.ts'
 import { nearest } from './nearest.ts'
 import { checkTarget, rememberSecretsIn, type Target } from './target.ts'
 
@@ -8,8 +13,8 @@ import { checkTarget, rememberSecretsIn, type Target } from './target.ts'
 export interface Config {
   /** @default the only one of `brokers` */
   readonly default?: string | undefined
-  /** What `connect` takes, under names of a-z, 0-9 and inner dashes. */
-  readonly brokers: Readonly<Record<string, Target>>
+  /** What `connect` takes, under names of a-z, 0-9 and inner dashes. Secrets stand elsewhere: `{ env: 'NAME' }` or `{ file: 'PATH' }` in place of any text. */
+  readonly brokers: Readonly<Record<string, ConfigTarget>>
 }
 
 /** Where `loadConfig` looks. */
@@ -21,7 +26,6 @@ export interface LoadOptions {
 }
 
 const brokerName = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/
-const prefix = 'POSTHORN_'
 
 /**
  * Types and checks a configuration; returns it unchanged.
@@ -43,9 +47,10 @@ export function defineConfig(config: Config): Config {
  * Finds out which broker to connect to, from configuration only: `connect(await loadConfig())`.
  *
  * Looks for `posthorn.config.js`, `.mjs`, `.json` or `.ts` (where the runtime reads it) from `cwd` upwards, then at the environment, which wins:
- * `POSTHORN_BROKER` is the name of a broker, or a URL that is used where no `name` is asked for; `POSTHORN_<NAME>_URL` replaces the URL of that
- * broker (upper case, dashes become underscores) and keeps the options beside it, or is the whole broker where the file does not name it.
- * Nothing is chosen silently: where nothing is configured it rejects.
+ * `POSTHORN_BROKER` is the name of a broker, or a URL that is used where no `name` is asked for; `POSTHORN_<NAME>_URL`, `_USERNAME` and `_PASSWORD`
+ * (upper case, dashes become underscores) replace what the file says of that broker and keep the options beside it, or are the whole broker where the
+ * file does not name it. Each of the three with `_FILE` behind it names a file that holds it. `memory` is the embedded broker, where nothing else says
+ * what it is. Nothing is chosen silently: where nothing is configured it rejects. A secret that is written in the file is refused.
  *
  * @throws MessagingError `INVALID_ARGUMENT` naming the file or the variable, the key, and the nearest known one; it never shows a credential
  */
@@ -61,38 +66,38 @@ export async function loadConfig(name?: string, options?: LoadOptions): Promise<
   const names = config === undefined ? [] : Object.keys(config.brokers)
   checkVariables(env, names)
 
-  if (name === undefined) {
-    const chosen = variable(env, `${prefix}BROKER`)
-    if (chosen?.includes(':')) return fromVariable(`${prefix}BROKER`, chosen, undefined)
-    if (chosen !== undefined && !brokerName.test(chosen))
-      throw invalid(`cannot use ${prefix}BROKER`, `it is the name of a broker, or a URL, not ${show(chosen)}`)
-    return pick(
-      chosen ?? config?.default ?? (names.length === 1 ? names[0] : undefined),
-      chosen === undefined ? undefined : `${prefix}BROKER`,
-    )
-  }
-  return pick(name, undefined)
+  const chosen = name === undefined ? variable(env, chooser) : undefined
+  if (chosen?.includes(':')) return checked(chosen, `cannot use ${chooser}`)
+  if (chosen !== undefined && !brokerName.test(chosen))
+    throw invalid(`cannot use ${chooser}`, `it is the name of a broker, or a URL, not ${show(chosen)}`)
+  const wanted = name ?? chosen ?? config?.default ?? (names.length === 1 ? names[0] : undefined)
+  if (wanted === undefined) throw nothingChosen(cwd, file, names)
 
-  function pick(wanted: string | undefined, by: string | undefined): Target {
-    if (wanted === undefined) throw nothingChosen(cwd, file, names)
-    const target = config !== undefined && Object.hasOwn(config.brokers, wanted) ? config.brokers[wanted] : undefined
-    const key = variableOf(wanted)
-    const url = variable(env, key)
-    if (url !== undefined) return fromVariable(key, url, target)
-    if (target !== undefined) return target
-    const hint = nearest(wanted, names)
-    const where = file === undefined ? `there is no posthorn.config file in ${cwd} or above` : `${file.path} does not name it`
-    throw invalid(
-      by === undefined ? `cannot find the broker "${wanted}"` : `cannot find the broker "${wanted}" (${by})`,
-      `${where}, and ${key} is not set.${hint === undefined ? '' : ` did you mean "${hint}"?`}`,
-    )
-  }
+  const where = `cannot use ${file?.path}: "brokers.${wanted}"`
+  const around = { env, folder: file === undefined ? cwd : dirname(file.path) }
+  const fromConfig = config !== undefined && Object.hasOwn(config.brokers, wanted) ? config.brokers[wanted] : undefined
+  const url = await settingOf(env, wanted, 'URL', cwd)
+  // Where a variable replaces the URL, that of the file may be one that cannot even be looked up here.
+  const base = fromConfig === undefined ? undefined : await lookUp(url === undefined ? fromConfig : withUrl(fromConfig, url.text), where, around)
+  const target = (base ?? url?.text ?? (wanted === 'memory' ? 'memory:' : undefined)) as Target | undefined
+  if (target === undefined) throw notFound(wanted, chosen === undefined ? undefined : chooser, { cwd, file, names, env })
+  return loggingIn(await checked(target, url === undefined ? where : `cannot use ${url.by}`), wanted, env, cwd)
 }
 
 async function load(file: ConfigFile): Promise<Config> {
   const config = await readConfigFile(file)
   rememberSecretsIn(config)
   checkConfig(config, file.path)
+  for (const [name, target] of Object.entries((config as Config).brokers)) {
+    const found = writtenSecret(target, `brokers.${name}`)
+    if (found !== undefined && (await standsIn(file, found.secret))) {
+      const variables = `${variableOf(name, 'PASSWORD')} or ${variableOf(name, 'PASSWORD')}_FILE`
+      throw invalid(
+        `cannot use ${file.path}`,
+        `"${found.path}" holds a secret, and a configuration file holds none. leave it out and set ${variables}, or say where it stands: { env: 'NAME' } or { file: 'PATH' }`,
+      )
+    }
+  }
   return config as Config
 }
 
@@ -107,7 +112,8 @@ function checkConfig(config: unknown, where: string): void {
   if (names.length === 0) throw invalid(attempted, '"brokers" is empty')
   for (const [name, target] of Object.entries(brokers as object)) {
     if (!brokerName.test(name)) throw invalid(attempted, `"brokers.${name}" is not a name of a-z, 0-9 and inner dashes`)
-    checkTarget(target, `${attempted}: "brokers.${name}"`)
+    // A URL that stands elsewhere is looked at when this broker is chosen; its neighbours are looked at now.
+    checkTarget(isElsewhere(target?.url) ? { ...target, url: 'memory:' } : target, `${attempted}: "brokers.${name}"`)
   }
   if (chosen === undefined) return
   if (typeof chosen !== 'string') throw invalid(attempted, `"default" must be the name of a broker, not ${show(chosen)}`)
@@ -119,52 +125,73 @@ function checkConfig(config: unknown, where: string): void {
   )
 }
 
-function variableOf(name: string): string {
-  return `${prefix}${name.toUpperCase().replaceAll('-', '_')}_URL`
+/** The target with another URL, and the options beside it. Who that URL logs in wins, too. An adapter object has no URL to replace. */
+function withUrl(target: ConfigTarget, url: string): ConfigTarget {
+  if (typeof target !== 'object' || !('url' in target)) return url
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*@/i.test(url)) return { ...target, url }
+  const { adapter } = schemeOf(url, 'cannot use the URL of the environment')
+  const options = (target as unknown as Readonly<Record<string, object | undefined>>)[adapter]
+  return { ...target, url, ...(options === undefined ? {} : { [adapter]: { ...options, username: undefined, password: undefined } }) } as ConfigTarget
 }
 
-function variable(env: Readonly<Record<string, unknown>>, name: string): string | undefined {
-  const value = env[name]
-  if (value === undefined) return undefined
-  if (typeof value !== 'string' || value.trim() === '')
-    throw invalid(
-      `cannot use ${name}`,
-      typeof value === 'string' ? 'it is set but empty. unset it, or give it a value' : `it must be a text, not ${show(value)}`,
-    )
-  return value
-}
-
-function fromVariable(name: string, url: string, target: Target | undefined): Target {
-  rememberSecretsIn(url)
-  checkTarget(url, `cannot use ${name}`)
-  // An adapter object of the file has no URL to replace; a URL with options keeps the options.
-  return typeof target === 'object' && 'url' in target ? { ...target, url } : url
-}
-
-// Variables of this prefix that are close to one we read are misspelt; others are somebody else's.
-function checkVariables(env: Readonly<Record<string, unknown>>, names: readonly string[]): void {
-  const known = [`${prefix}BROKER`, ...names.map(variableOf)]
-  for (const key of Object.keys(env)) {
-    if (!key.startsWith(prefix) || known.includes(key)) continue
-    const rest = key.slice(prefix.length)
-    if (/^[A-Z0-9]+(?:_[A-Z0-9]+)*_URL$/.test(rest)) continue
-    const hint = nearest(
-      rest,
-      known.map((each) => each.slice(prefix.length)),
-    )
-    if (hint !== undefined) throw invalid(`cannot use ${key}`, `there is no such variable. did you mean "${prefix}${hint}"?`)
+/** The target, refused here and now for what its adapter would refuse later, where that adapter is installed. */
+async function checked(target: Target, attempted: string): Promise<Target> {
+  rememberSecretsIn(target)
+  const { url, ...wanted } = checkTarget(target, attempted)
+  if (url === undefined || !('options' in wanted) || schemeOf(url, attempted).package === null) return target
+  try {
+    await loadAdapter(url, wanted.options)
+  } catch (error) {
+    // An adapter that is not here, or does not load, is for `connect` to say: it knows what to install.
+    if (isMessagingError(error, 'INVALID_ARGUMENT')) throw invalid(attempted, error.message)
   }
+  return target
+}
+
+/** The target with the user and the password that the environment gives this broker. */
+async function loggingIn(target: Target, broker: string, env: Readonly<Record<string, unknown>>, cwd: string): Promise<Target> {
+  const username = await settingOf(env, broker, 'USERNAME', cwd)
+  const password = await settingOf(env, broker, 'PASSWORD', cwd)
+  if (username === undefined && password === undefined) return target
+  rememberSecretsIn({ password: password?.text })
+  const by = password?.by ?? username?.by
+  if (typeof target !== 'string' && !('url' in target))
+    throw invalid(`cannot use ${by}`, `the broker "${broker}" is an adapter object, which logs in by itself`)
+  const url = typeof target === 'string' ? target : target.url
+  const { adapter } = schemeOf(url, `cannot use ${by}`)
+  // The embedded broker asks nobody who they are.
+  if (adapter === 'memory') return target
+  const beside = (typeof target === 'string' ? {} : target) as Readonly<Record<string, object | undefined>>
+  const options = { ...beside[adapter], ...(username && { username: username.text }), ...(password && { password: password.text }) }
+  return { ...beside, url, [adapter]: options }
+}
+
+interface Searched {
+  readonly cwd: string
+  readonly file: ConfigFile | undefined
+  readonly names: readonly string[]
+  readonly env: Readonly<Record<string, unknown>>
+}
+
+function notFound(wanted: string, by: string | undefined, { cwd, file, names, env }: Searched): Error {
+  const where = file === undefined ? `there is no posthorn.config file in ${cwd} or above` : `${file.path} does not name it`
+  const hint = nearest(wanted, [...names, ...namedIn(env), 'memory'])
+  const example = adapterNames.includes(wanted) ? `, as in ${wanted === 'rabbitmq' ? 'amqp' : wanted}://localhost` : ''
+  return invalid(
+    by === undefined ? `cannot find the broker "${wanted}"` : `cannot find the broker "${wanted}" (${by})`,
+    `${where}, and ${variableOf(wanted, 'URL')} is not set${example}.${hint === undefined ? '' : ` did you mean "${hint}"?`}`,
+  )
 }
 
 function nothingChosen(cwd: string, file: ConfigFile | undefined, names: readonly string[]): Error {
   if (file === undefined) {
     return invalid(
       'cannot load the configuration',
-      `there is no posthorn.config.{js,mjs,json,ts} in ${cwd} or above, and ${prefix}BROKER is not set. set it to a URL, as in ${prefix}BROKER=redis://localhost`,
+      `there is no posthorn.config.{js,mjs,json,ts} in ${cwd} or above, and ${chooser} is not set. set it to a URL, as in ${chooser}=redis://localhost`,
     )
   }
   return invalid(
     `cannot use ${file.path}`,
-    `it names several brokers (${names.join(', ')}) and no "default". add one, set ${prefix}BROKER, or say which: loadConfig('${names[0]}')`,
+    `it names several brokers (${names.join(', ')}) and no "default". add one, set ${chooser}, or say which: loadConfig('${names[0]}')`,
   )
 }

@@ -46,12 +46,8 @@ async function openAuditor(): Promise<Awaited<ReturnType<typeof auditorProcess>>
 
 const harness: Harness = {
   unmet: {
-    'ERR-8': 'Mosquitto ends the connections of a user whose rights are changed: what was in hand comes again, and its attempts begin anew',
-    'TRC-6': 'the same: what is on its way when rights are changed ends as unknown, so outcomes cannot be told beforehand',
-    'NET-4': 'with 200 ms each way nothing is lost; a way that becomes 2 s long is taken for a cut with the shortest lease of the suite',
-    'FLOW-1':
-      'Mosquitto 2.0 sends a window more for each acknowledgement while it works off a backlog: what it sent is no measure of what is held here',
-    'FLOW-13': 'the same: what it sent beyond the window lies in the socket, unread',
+    'NET-4':
+      'with 200 ms each way nothing is lost; MQTT servers say nothing by themselves, so answers that suddenly take 4 s cannot be told from a silent way, which NET-2 wants noticed within 4 s',
   },
 
   adapter: (address, options = {}) => mqtt({ url: address, keepAliveMs, ...options }),
@@ -102,6 +98,8 @@ function processOf(broker: RunningBroker): BrokerProcess {
     leaseMs,
     // A control connection, one per partition, one for retries, one that moves delayed messages.
     connectionsPerConsumer: 7,
+    // Mosquitto 2.0: a window more for each acknowledgement while it works off a backlog. The adapter does not read on (M12 of the live tests).
+    overrunsWindow: broker.name === 'mqtt',
     wire: mqttWire(),
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('MQTT tells nobody an address')

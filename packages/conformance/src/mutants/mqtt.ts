@@ -28,7 +28,7 @@ export const mqtt: readonly Mutant[] = [
     id: 'MUT-94',
     where: 'mqtt',
     file: 'ownership.ts',
-    find: 'if (leaving || alone || (stable && !isMine(state))) {',
+    find: 'if (leaving || alone || (stable && !mine.has(slot.name) && !otherHolds(slot))) {',
     replace: 'if (leaving || alone) {',
     killedBy: [],
     killedByTest: { file: 'test/live/sharing.test.ts', name: 'RBL-15' },
