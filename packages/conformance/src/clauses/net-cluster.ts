@@ -41,7 +41,7 @@ async function underLoad(t: Trial, cluster: Cluster): Promise<void> {
   })()
   const flows = async (what: string): Promise<void> => {
     const from = { stored: stored.length, handled: seen.finished }
-    await t.until(`it flows ${what}`, () => stored.length >= from.stored + 10 && seen.finished >= from.handled + 10, {
+    await t.until(`it flows ${what}`, () => stored.length >= from.stored + 30 && seen.finished >= from.handled + 30, {
       withinMs: 60_000,
       seen: () => ({ stored: stored.length, handled: seen.finished, statuses: [producer.status, consumer.status] }),
     })
