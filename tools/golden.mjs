@@ -1,6 +1,6 @@
 // Writes a golden file of a server: ten messages as its plain client (the suite's auditor) writes them, and never our own code.
-// `node --import tsx tools/golden.mjs redis` writes packages/adapter-redis/test/conformance/golden/<version>.json. Once a release is out its file
-// is never written again.
+// `node --import tsx tools/golden.mjs redis` writes packages/adapter-redis/test/conformance/golden/<version>.json, to be formatted by
+// Biome. Once a release is out its file is never written again.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, topic, unchecked } from '../packages/core/dist/index.js'
 

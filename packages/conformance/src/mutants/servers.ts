@@ -62,7 +62,7 @@ export const needServers: readonly NeedsServer[] = [
   { id: 'MUT-146', what: 'a host that accepts and says nothing is waited for', killedBy: ['NET-15'], on: ['rabbitmq'] },
   { id: 'MUT-147', what: 'reads its own spelling of attributes only', killedBy: ['INT-6'], on: ['redis', 'rabbitmq'] },
   { id: 'MUT-148', what: 'attributes written in another spelling, which it reads itself', killedBy: ['INT-1'], on: ['redis', 'rabbitmq'] },
-  { id: 'MUT-149', what: 'the mark of a null body renamed', killedBy: ['INT-9'], on: ['redis'] },
+  { id: 'MUT-149', what: 'what stands before application headers renamed, for writer and reader', killedBy: ['INT-9'], on: ['redis'] },
   { id: 'MUT-150', what: 'a full server is taken for a defect, and sends give up', killedBy: ['NET-19'], on: ['redis', 'rabbitmq'] },
   { id: 'MUT-151', what: 'written to a server that is known to be full', killedBy: ['NET-19'], on: ['rabbitmq'] },
 ]

@@ -87,10 +87,10 @@ export const surroundings: readonly Mutant[] = [
     id: 'MUT-149',
     where: 'redis',
     file: 'encode.ts',
-    find: "const nullMark = 'ph-null'",
-    replace: "const nullMark = 'ph-none'",
+    find: "const headerPrefix = 'h_'",
+    replace: "const headerPrefix = 'header_'",
     killedBy: ['INT-9'],
-    what: 'the mark of a null body renamed',
+    what: 'what stands before application headers renamed, for writer and reader',
   },
   {
     id: 'MUT-150',
