@@ -94,7 +94,7 @@ onServer(
       expect(asked).toBeGreaterThan(1)
     })
 
-    it('takes an end of the connection while it logs in for what it is, and goes on', async () => {
+    it('NET-6: takes an end of the connection while it logs in for what it is, and goes on', async () => {
       const link = await relay(server.port)
       const { host } = new URL(link.url.replace(/^kafka:/, 'http:'))
       const broker = await connected({
