@@ -21,6 +21,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const { clock, random } = context
   const tenants = new Set<Tenant>()
   const down = new Set<string>()
+  const links = new Set<Link>()
   const turns = new Map<string, Promise<unknown>>()
   const ending = new AbortController()
   setMaxListeners(0, ending.signal)
@@ -60,6 +61,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       settings,
       clock,
       random,
+      peers: links,
       clientId: `ph!c!${context.instance}`,
       clean: true,
       expirySeconds: 0,
@@ -171,6 +173,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     context,
     settings,
     main,
+    links,
     records,
     get closed() {
       return closed

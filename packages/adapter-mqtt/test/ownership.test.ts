@@ -1,7 +1,7 @@
 // The ownership protocol under races: many seeds, each another order of the same few troubles.
 
 import { expect, it } from 'vitest'
-import type { Slot } from '../src/ownership.ts'
+import { createOwnership, type Slot } from '../src/ownership.ts'
 import { createWorld, SimMember, type World } from './simulation/model.ts'
 
 const seeds = Number(process.env['SEEDS'] ?? 150)
@@ -43,6 +43,36 @@ function everyMessageStarted(world: World, what: string): void {
   expect(started.size, `${what}: messages that were started`).toBe(world.server.published)
   for (const { queue } of world.server.sessions.values()) expect(queue, `${what}: messages left`).toEqual([])
 }
+
+it('a slot that was lost is left alone until everybody heard of it and a while has passed', () => {
+  const coolMs = 400
+  const rules = {
+    viewMs: 400,
+    coolMs,
+    presenceMs: 6000,
+    willMs: 2000,
+    fenceLosses: 3,
+    fenceWindowMs: 60_000,
+    fenceMs: 30_000,
+    random: () => 0,
+  }
+  const machine = createOwnership(rules, { id: 'me', group: 'g', topic: 'orders' }, slots.slice(0, 1))
+  const heard = (now: number): void => machine.seen('g', 'me', machine.presence, Number.POSITIVE_INFINITY, now)
+  machine.control(true, 0)
+  expect(machine.decide(0).publish).toBe(true)
+  heard(0)
+  expect(machine.decide(400).claim).toEqual(['0'])
+  machine.opened('0', 500)
+  expect(machine.decide(500).publish).toBe(true)
+  heard(500)
+  machine.closed('0', 1000)
+  // Not while the others may still believe that it is held here.
+  expect(machine.decide(1000)).toMatchObject({ claim: [], publish: true })
+  expect(machine.decide(1000 + coolMs * 3).claim).toEqual([])
+  heard(1000)
+  expect(machine.decide(1000)).toMatchObject({ claim: [], wakeAt: 1000 + coolMs })
+  expect(machine.decide(1000 + coolMs).claim).toEqual(['0'])
+})
 
 it('members that start together own every partition once, after at most one takeover of each', () => {
   for (let seed = 1; seed <= seeds; seed++) {

@@ -51,7 +51,7 @@ export const mqtt: readonly Mutant[] = [
     find: 'state.notBefore = now + rules.coolMs * (1 + rules.random())\n    state.losses = [...state.losses.filter((at) => now - at < rules.fenceWindowMs), now]\n    changed()',
     replace: 'state.notBefore = now\n    state.losses = [...state.losses.filter((at) => now - at < rules.fenceWindowMs), now]',
     killedBy: [],
-    killedByTest: { file: played, name: 'whatever happens' },
+    killedByTest: { file: played, name: 'a slot that was lost' },
     what: 'a closed partition session reconnects at once',
   },
   {
