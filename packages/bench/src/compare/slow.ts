@@ -31,7 +31,7 @@ export const slow: Comparison = {
           kind: 'slow',
           bytes: 100,
           messages: Math.round(messagesOf(client) * bySize(settings.size, 0.5, 1, 1)),
-          warmUp: 100,
+          warmUp: bySize(settings.size, 40, 100, 100),
           handlerMs,
           lanes,
         }),

@@ -20,7 +20,7 @@ export const throughput: Comparison = {
       work: (client: { readonly messages: number }) => ({
         kind: 'throughput' as const,
         bytes,
-        messages: Math.max(100, Math.round(client.messages * work * share)),
+        messages: Math.max(20, Math.round(client.messages * work * share)),
         // A warm-up hardly shrinks: what is compiled late would be paid for by the measurement.
         warmUp: Math.round(client.messages * Math.min(0.3, work) * share),
       }),
