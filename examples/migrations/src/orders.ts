@@ -1,7 +1,13 @@
 // What both services do: a mail for each order.
 import { z } from 'zod'
 
-export const order = z.object({ orderId: z.string(), userId: z.string(), productName: z.string(), price: z.number(), placedAt: z.iso.date() })
+export const order = z.object({
+  orderId: z.string(),
+  userId: z.string(),
+  productName: z.string(),
+  price: z.number(),
+  placedAt: z.iso.date(),
+})
 export type Order = z.infer<typeof order>
 
 /** Rejects when the mail server does. */
