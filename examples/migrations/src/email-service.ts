@@ -14,7 +14,9 @@ export const orderPlaced = topic('orders.placed', {
   },
 })
 
-/** `concurrency`: how many mails at once; 1 before a way back to kafkajs. */
-export async function startEmailService(broker: Broker, sendMail: SendMail, concurrency = 16): Promise<Consumer> {
-  return broker.consume(orderPlaced, { group: 'email', concurrency }, ({ value }) => sendMail(value))
+/**
+ * `maxUnsettled` 1: before a way back to kafkajs. Nothing is then finished ahead of a message that waits, which kafkajs would repeat.
+ */
+export async function startEmailService(broker: Broker, sendMail: SendMail, maxUnsettled?: number): Promise<Consumer> {
+  return broker.consume(orderPlaced, { group: 'email', maxUnsettled }, ({ value }) => sendMail(value))
 }
