@@ -10,6 +10,7 @@ import type { AdapterContext } from '@posthorn/core/adapter'
 import type { Kafka, KafkaConfig } from 'kafkajs'
 import type { Address, Connection, OpenConnection, RawRequest, Replies, Requests } from './client.ts'
 import { cleaned, fault } from './explain.ts'
+import { watchFrames } from './frames.ts'
 import type { Settings } from './options.ts'
 
 const require = createRequire(import.meta.url)
@@ -225,7 +226,9 @@ function wrap(
       if (patienceMs === 0) roundTripMs = clock.monotonic() - wait.sentAt
       return answer
     } catch (error) {
-      throw lost.signal.aborted ? lost.signal.reason : cleaned(error)
+      // An answer that cannot be read: what comes behind it is no better.
+      if (!lost.signal.aborted) close(cleaned(error))
+      throw lost.signal.reason
     } finally {
       waiting.delete(wait)
       if (waiting.size === 0) {
@@ -259,6 +262,10 @@ function wrap(
         socketNow()?.on('close', ended)
         socketNow()?.on('end', ended)
         socketNow()?.on('error', (error) => close(cleaned(error, what)))
+        socketNow()?.on(
+          'data',
+          watchFrames((length) => close(fault('UNAVAILABLE', `${what}sent an answer of ${length} bytes, which is none`, 'unknown'))),
+        )
         versions = await versionsOf(inner)
         refuseOld(versions, what)
         inner.setVersions(versions)

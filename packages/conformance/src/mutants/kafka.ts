@@ -98,6 +98,7 @@ export const kafka: readonly Mutant[] = [
     file: 'kafkajs.ts',
     find: "socketNow()?.on('end', ended)",
     replace: '',
+    also: [{ file: 'kafkajs.ts', find: "socketNow()?.on('error', (error) => close(cleaned(error, what)))", replace: '' }],
     killedBy: [],
     killedByTest: { file: 'test/live/bad-days.test.ts', name: 'NET-6' },
     what: 'a connection that ends during the login counts as a refused user',

@@ -74,6 +74,7 @@ function fatal(client: MqttClient): () => Promise<void> {
 async function open(reader: MqttClient, handle: Handle): Promise<() => Promise<void>> {
   let acks: number[] = []
   const flush = (): void => {
+    if (acks.length === 0) return
     const bytes = Buffer.allocUnsafe(acks.length * 4)
     let at = 0
     for (const id of acks) {
@@ -104,5 +105,10 @@ async function open(reader: MqttClient, handle: Handle): Promise<() => Promise<v
     next(held)
   }
   await new Promise<void>((resolve) => reader.once('connect', () => resolve()))
-  return fatal(reader)
+  const end = fatal(reader)
+  return async () => {
+    await tail
+    flush()
+    await end()
+  }
 }
