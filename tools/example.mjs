@@ -1,14 +1,13 @@
 // `npm run task-queue`, `npm run order-service`: set-up, then one program of examples/. The broker comes from configuration:
 // POSTHORN_BROKER, POSTHORN_<NAME>_URL, examples/posthorn.config.json. A program that is a whole application takes the embedded broker
-// where nothing is said, and `--broker redis` starts a real server for this run.
+// where nothing is said, and a real server that is only named (`--broker redis`, `POSTHORN_BROKER=redis`) is started for this run.
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { startable } from './lib/demo-broker.mjs'
 import { runNode } from './lib/process.mjs'
 import { root } from './lib/workspace.mjs'
 import { setup } from './setup.mjs'
-
-const startable = ['redis', 'rabbitmq', 'kafka', 'mqtt']
 
 /** `alone`: an application in one process. The others meet on a server; `place-orders` needs none. */
 const programs = {
@@ -60,8 +59,9 @@ const cwd = dirname(dirname(script))
 const { asked, rest } = takeBroker(args)
 if (asked !== undefined && program.broker !== 'alone')
   refuse(`${name} takes its broker from POSTHORN_BROKER: a server that is started for one program has no other one on it`)
-if (asked !== undefined && asked !== 'memory' && !startable.includes(asked))
-  refuse(`--broker takes memory, ${startable.join(', ')}, not "${asked}"; a server that runs is named by POSTHORN_BROKER=<its URL>`)
+// A URL may hold a password: only what stands before it is shown.
+if (asked !== undefined && !asked.includes(':') && asked !== 'memory' && !startable.includes(asked))
+  refuse(`--broker takes memory, ${startable.join(', ')} or the URL of a server that runs, not "${asked}"`)
 
 await setup()
 if (!existsSync(script)) refuse(`this checkout has no examples/${program.file}`)
@@ -69,14 +69,16 @@ const env = { ...process.env }
 // Says to the launcher where servers come from; to the library it is a misspelt POSTHORN_BROKER.
 delete env.POSTHORN_BROKERS
 if (program.broker === 'shared') await checkShared(name, cwd, env)
-if (program.broker === 'alone' && (asked === 'memory' || (asked === undefined && env.POSTHORN_BROKER === undefined)))
-  env.POSTHORN_BROKER = `memory:${name}`
+const chosen = program.broker === 'alone' ? (asked ?? env.POSTHORN_BROKER ?? 'memory') : undefined
+if (chosen !== undefined) env.POSTHORN_BROKER = chosen === 'memory' ? `memory:${name}` : chosen
+/** Named, and nothing says where it is. */
+const wanted = startable.includes(chosen) && !Object.keys(env).some((key) => key.startsWith(`POSTHORN_${chosen.toUpperCase()}_URL`))
 
 let server
 try {
-  if (startable.includes(asked)) {
+  if (wanted) {
     const { startBroker } = await import('./brokers/index.mjs')
-    server = await startBroker(asked)
+    server = await startBroker(chosen)
     process.stderr.write(`broker: ${server.title} (${server.source}, ${server.profile}), port ${server.port}\n`)
     env.POSTHORN_BROKER = server.url
   }

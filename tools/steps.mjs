@@ -23,11 +23,13 @@ const tested = members().filter(({ folder }) => existsSync(join(root, folder, 't
 const unitTests = tested.map(({ folder }) => {
   const name = last(folder)
   const report = `reports/${name}.json`
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const reporters = [name === 'polyglot' ? '--reporter=verbose' : '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const args = [bin('vitest/vitest.mjs'), 'run', '--project', name, '--allowOnly=false', '--maxWorkers=1', ...reporters]
-  // Tests of an adapter start servers and look at the clock: nothing else runs beside them.
-  const alone = name.startsWith('adapter-') ? { cores: 2, minutes: 20 } : {}
-  return { name: `test:${name}`, args, counts: 'vitest', report, ...alone }
+  // Tests of an adapter start servers and look at the clock: nothing else runs beside them. So do programs in other languages, and there
+  // it is shown which ran where, and why another did not.
+  const alone = name.startsWith('adapter-') || name === 'polyglot' ? { cores: 2, minutes: 20 } : {}
+  const shown = name === 'polyglot' ? { show: 24 } : {}
+  return { name: `test:${name}`, args, counts: 'vitest', report, ...alone, ...shown }
 })
 
 /** Sources, tests and examples of one project, as its own compiler options see them. */

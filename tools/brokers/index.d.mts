@@ -126,6 +126,27 @@ export function makeTls(folder: string): Promise<TlsFiles>
  */
 export function pythonWith(packages: readonly string[]): Promise<string>
 
+/** The languages of examples/polyglot. */
+export type Language = 'python' | 'go' | 'java'
+
+/** Command lines of a program in another language; arguments are added. */
+export interface PolyglotProgram {
+  readonly run: readonly string[]
+  readonly check: readonly string[]
+}
+
+/**
+ * Builds the program in a folder of examples/polyglot, or finds it in the cache. Throws `LanguageMissing` when the language is not
+ * installed or its packages cannot be had, and `Error` when it does not compile.
+ */
+export function polyglotProgram(language: Language, folder: string): Promise<PolyglotProgram>
+
+/** A language that is not installed here, or whose packages cannot be had; the message says which and why. */
+export class LanguageMissing extends Error {
+  constructor(language: string, reason: string)
+  readonly code: 'LANGUAGE_MISSING'
+}
+
 /** Several Kafka nodes on this machine, with as many copies of everything. Each may be killed, frozen and started again. */
 export function startKafkaCluster(
   count?: number,

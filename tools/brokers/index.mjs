@@ -11,6 +11,7 @@ import { answerText, redisCommands } from './resp.mjs'
 
 export { startKafkaCluster } from './kafka-cluster.mjs'
 export { BrokerMissing } from './missing.mjs'
+export { LanguageMissing, polyglotProgram } from './programs.mjs'
 export { pythonWith } from './python.mjs'
 export { makeTls } from './tls.mjs'
 

@@ -273,8 +273,10 @@ export function kafkaServer(found, { settings = [], tls, users = [], fast = fals
     // What comes with the server itself is not among the others.
     const inside = found.folder === undefined || name.startsWith('kafka.')
     const jars = inside ? classPath(found.file) : ['-cp', join(found.folder, 'tools', '*')]
-    const machine = [...options(false), ...quiet, ...jars]
-    return [found.java, ...machine, name, '--bootstrap-server', `127.0.0.1:${inner}`]
+    const machine = [...options(name.endsWith('Performance')), ...quiet, ...jars]
+    // This one takes the address among the properties of its producer, and no other way.
+    const at = tool === 'producer-perf' ? [] : ['--bootstrap-server', `127.0.0.1:${inner}`]
+    return [found.java, ...machine, name, ...at]
   }
   return {
     ...found,

@@ -1,7 +1,7 @@
 // Where a server comes from, and that nothing outlives the run: without a server.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { fill, withLock } from '../brokers/cache.mjs'
 import { engineSocket } from '../brokers/docker.mjs'
 import { identify, lives } from '../brokers/identity.mjs'
-import { BrokerMissing, findBroker, pythonWith, startBroker } from '../brokers/index.mjs'
+import { BrokerMissing, findBroker, polyglotProgram, pythonWith, startBroker } from '../brokers/index.mjs'
 import { freePort, releasePort } from '../brokers/ports.mjs'
 import { runsFolder, sweep } from '../brokers/runs.mjs'
 
@@ -148,4 +148,46 @@ test('what a dead run left is swept: its processes by pid and start time, and it
   assert.ok(lives(identify(stranger.pid)))
   assert.equal(existsSync(run), false)
   stranger.kill('SIGKILL')
+})
+
+/** A folder with a Go program, and a `go` that does what is said here. */
+function goOf(context, script) {
+  const folder = temporary(context)
+  const sources = join(folder, 'sources')
+  mkdirSync(sources)
+  writeFileSync(join(sources, 'go.mod'), 'module example.com/shop\n\ngo 1.24.0\n')
+  writeFileSync(join(sources, 'main.go'), 'package main\n')
+  writeFileSync(join(folder, 'go'), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  const env = { PATH: `${folder}:/bin`, POSTHORN_CACHE: join(folder, 'cache') }
+  return { cache: env.POSTHORN_CACHE, build: () => withEnvironment(env, () => polyglotProgram('go', sources)) }
+}
+
+test('a language that is not installed, is too old or reaches no packages is missing', async (context) => {
+  const empty = temporary(context)
+  for (const language of ['python', 'go', 'java'])
+    await assert.rejects(
+      withEnvironment({ PATH: empty }, () => polyglotProgram(language, empty)),
+      { code: 'LANGUAGE_MISSING' },
+      language,
+    )
+  const old = goOf(context, 'echo go version go1.20.3 linux/amd64')
+  await assert.rejects(old.build(), { code: 'LANGUAGE_MISSING', message: /it is Go 1\.20\.3, and 1\.24 is needed/ })
+  const alone = goOf(context, '[ "$1" = version ] && echo go version go1.26 linux/amd64 || { echo "dial tcp: no such host"; exit 1; }')
+  await assert.rejects(alone.build(), { code: 'LANGUAGE_MISSING', message: /no such host/ })
+})
+
+test('a program that does not compile is an error and no missing language, and leaves nothing in the cache', async (context) => {
+  const broken = goOf(context, 'case $1 in version) echo go version go1.26 linux/amd64;; build) echo "syntax error"; exit 1;; esac')
+  await assert.rejects(broken.build(), (error) => error.code === undefined && /syntax error/.test(error.message))
+  assert.deepEqual(readdirSync(join(broken.cache, 'programs')), [])
+})
+
+test('a program is built once', async (context) => {
+  const once = goOf(
+    context,
+    'case $1 in version) echo go version go1.26 linux/amd64;; build) echo built >> "$0.log"; touch polyglot;; esac',
+  )
+  const [first, second] = [await once.build(), await once.build()]
+  assert.deepEqual(first, second)
+  assert.equal(readdirSync(join(once.cache, 'programs')).length, 1)
 })

@@ -1,6 +1,7 @@
 // The devices of the house. On an MQTT server they are what devices are: plain MQTT clients that have never heard of this library.
 // On other servers there is nothing they could talk to, so a gateway in this process speaks for them.
 import type { Broker } from '@posthorn/core'
+import type { MqttOptions } from '@posthorn/mqtt'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { type Command, climate, commandGiven, door, type Event, motion, water } from './topics.ts'
 
@@ -10,12 +11,22 @@ export interface Devices {
   close(): Promise<void>
 }
 
+/** Where the devices find the server, and how they log in. */
+export interface Server {
+  readonly url: string
+  readonly login?: Pick<MqttOptions, 'username' | 'password'> | undefined
+}
+
 /** One connection per device. Sensors publish JSON on `home/motion`; lamps and fans listen on `home/commands/…` for their name. */
-export async function plainDevices(url: string, actuators: readonly string[], told: (command: Command) => void): Promise<Devices> {
+export async function plainDevices(server: Server, actuators: readonly string[], told: (command: Command) => void): Promise<Devices> {
+  const { username, password: given } = server.login ?? {}
+  const password = typeof given === 'function' ? await given() : given
+  const login = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
+  const connected = (name: string): Promise<MqttClient> => connectAsync(server.url, { clientId: `device ${name}`, ...login })
   const sensors = new Map<string, MqttClient>()
   const listening = await Promise.all(
     actuators.map(async (name) => {
-      const client = await connectAsync(url, { clientId: `device ${name}` })
+      const client = await connected(name)
       client.on('message', (_, body) => {
         const command = JSON.parse(body.toString()) as Command
         if (command.device === name) told(command)
@@ -27,7 +38,7 @@ export async function plainDevices(url: string, actuators: readonly string[], to
   return {
     async say({ topic, ...reading }) {
       const name = `${topic} ${reading.device}`
-      const client = sensors.get(name) ?? (await connectAsync(url, { clientId: `device ${name}` }))
+      const client = sensors.get(name) ?? (await connected(name))
       sensors.set(name, client)
       await client.publishAsync(topic.replaceAll('.', '/'), JSON.stringify(reading), { qos: 1 })
     },

@@ -35,11 +35,11 @@ await broker.consume(commandGiven, { group: 'journal' }, ({ value }) => {
   written.push(value)
   console.log(`  ${value.at}  ${`${value.device} ${value.action}`.padEnd(20)} ${value.why}`)
 })
-const url = typeof target === 'object' && 'url' in target ? target.url : target
-const plain = broker.adapter === 'mqtt' && typeof url === 'string'
+const server = typeof target === 'string' ? { url: target } : 'url' in target ? { url: target.url, login: target.mqtt } : undefined
+const plain = broker.adapter === 'mqtt' && server !== undefined
 const actuators = [...new Set(must.map(({ device }) => device))]
 const told = (command: Command): void => void obeyed.push(command)
-const devices = plain ? await plainDevices(url, actuators, told) : await gateway(broker, told)
+const devices = plain ? await plainDevices(server, actuators, told) : await gateway(broker, told)
 console.log(
   plain
     ? 'The devices are plain MQTT clients: they publish JSON on home/motion, home/climate, home/door and home/water'

@@ -15,6 +15,8 @@ export interface Host {
   readonly partition: number
   /** The topic at the server. */
   readonly source: string
+  /** Of the very topic that it belongs to; '' where the server tells none. */
+  readonly topicId: string
   readonly maxUnsettled: number
   readonly maxBytes: number
   /** Settled with outputs, both or neither. */
@@ -22,8 +24,8 @@ export interface Host {
   aliveUntil(): number
   /** Something changed in what it wants to fetch. */
   hungry(reader: Reader): void
-  /** Something was finished. */
-  commit(one: Owned): Promise<SettleResult>
+  /** Something was finished. `now`: no more is handed out before the answer. */
+  commit(one: Owned, now: boolean): Promise<SettleResult>
   /** The same, and nobody waits for it. */
   note(one: Owned): void
   /** Outputs and position, both or neither. */
@@ -76,6 +78,7 @@ export class Owned implements Assignment, Reader, Settling {
   readonly role: 'main' | 'retry' | 'delay'
   readonly partition: number
   readonly source: string
+  readonly topicId: string
   readonly #host: Host
   readonly #leaving = new AbortController()
   readonly #lost = new AbortController()
@@ -87,6 +90,8 @@ export class Owned implements Assignment, Reader, Settling {
   #position: number
   /** Handed out and not settled. */
   #held = 0
+  /** Settled here, and not yet confirmed. */
+  #settling = 0
   readonly #progress: Progress
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
   #marks = true
@@ -98,6 +103,7 @@ export class Owned implements Assignment, Reader, Settling {
     this.role = host.role
     this.partition = host.partition
     this.source = host.source
+    this.topicId = host.topicId
     this.#host = host
     this.#position = start.offset
     this.#progress = createProgress(start)
@@ -134,15 +140,17 @@ export class Owned implements Assignment, Reader, Settling {
     if (this.#over) return answeredStale
     const finished = tokens as readonly number[]
     this.#held -= finished.length
+    this.#settling += finished.length
     const forwards = outputs !== undefined && outputs.length > 0
     if (!forwards) for (const offset of finished) this.#progress.finish(offset)
-    const answer = forwards ? this.#host.forward(this, outputs, new Set(finished)) : this.#host.commit(this)
+    const answer = forwards
+      ? this.#host.forward(this, outputs, new Set(finished))
+      : this.#host.commit(this, this.#settling >= this.#host.maxUnsettled)
     this.#offer()
     return answer.then((result) => {
-      if (forwards && result === 'settled') {
-        for (const offset of finished) this.#progress.finish(offset)
-        this.#offer()
-      }
+      this.#settling -= finished.length
+      if (forwards && result === 'settled') for (const offset of finished) this.#progress.finish(offset)
+      this.#offer()
       // Where the outputs may be missing nothing may be settled behind them.
       if ((result === 'stale' || (forwards && result === 'unknown')) && !this.#over) this.#host.spoiled(this, result)
       return result
@@ -207,8 +215,10 @@ export class Owned implements Assignment, Reader, Settling {
     waiting?.resolve(deliveries)
   }
 
+  // What a settlement is on its way for makes room once, so that what a crash may repeat is bounded by two windows.
   get #room(): number {
-    return this.#host.maxUnsettled - this.#held
+    const { maxUnsettled } = this.#host
+    return Math.min(maxUnsettled, 2 * maxUnsettled - this.#settling) - this.#held
   }
 
   #offer(): void {

@@ -18,6 +18,8 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   consumerOptions(topic, source.native)
   const at = on.topicAt({ topic, role: 'main', group: null })
   signal.throwIfAborted()
+  // A topic that is made again in between has another id than this, and that is noticed.
+  const id = (await cluster.look(at))?.id ?? ''
   const ends = await offsetsAt(cluster, at, 'latest')
   if (signal.aborted) throw fault('CANCELLED', 'kafka: the subscription was given up')
   const fetcher = createFetcher(cluster, `fetch${on.number}`)
@@ -26,12 +28,13 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   let leaving = false
   let over = false
 
-  function hostOf(partition: number): Host {
+  function hostOf(topicId: string, partition: number): Host {
     return {
       topic,
       role: 'main',
       partition,
       source: at,
+      topicId,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
       atomic: source.atomic,
@@ -63,23 +66,33 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
     context.event('position-lost', { topic, partition, note: `position ${from} is gone; it goes on from ${oldest}` })
     if (oldest > from) return one.moveTo(oldest)
     one.end()
-    start(partition, oldest)
+    start(await idNow(), partition, oldest)
+  }
+
+  async function idNow(): Promise<string> {
+    return (await cluster.look(at).catch(() => null))?.id ?? ''
   }
 
   async function gone(one: Owned, partition: number): Promise<void> {
     const there = await cluster.look(at).catch(() => undefined)
-    if (there !== null) return
-    if ((await on.declareAgain(topic).catch(() => false)) && !one.ended) {
-      context.event('position-lost', { topic, partition, note: `topic "${at}" was gone from the server; made again` })
-      one.end()
-      start(partition, 0)
-    }
+    if (there === undefined) return
+    const note =
+      there === null
+        ? `topic "${at}" was gone from the server; made again`
+        : `topic "${at}" was deleted and made again; it goes on from the oldest message`
+    // Nodes hear of a new topic one after the other: the same id is the same topic.
+    if (there === null ? !(await on.declareAgain(topic).catch(() => false)) : there.id === one.topicId) return
+    const topicId = await idNow()
+    if (one.ended) return
+    context.event('position-lost', { topic, partition, note })
+    one.end()
+    start(topicId, partition, 0)
   }
 
   /** An assignment belongs to one log: one that was made again has another. */
-  function start(partition: number, position: number): void {
+  function start(topicId: string, partition: number, position: number): void {
     if (leaving || over) return
-    const one = new Owned(hostOf(partition), { offset: position, metadata: '' })
+    const one = new Owned(hostOf(topicId, partition), { offset: position, metadata: '' })
     assignments.add(one)
     fetcher.add(one)
     queue.push(one)
@@ -122,6 +135,6 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
   }
   on.enter(subscription)
   signal.addEventListener('abort', leave, { once: true })
-  for (const [partition, position] of ends) start(partition, position)
+  for (const [partition, position] of ends) start(id, partition, position)
   return queue.iterable
 }

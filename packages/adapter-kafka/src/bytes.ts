@@ -53,6 +53,23 @@ export class ByteWriter {
     }
     this.buffer[this.at++] = rest
   }
+  /** A number from 0 to 2^31-1, small ones in few bytes. */
+  unsigned(value: number): void {
+    this.need(5)
+    let rest = value
+    while (rest > 0x7f) {
+      this.buffer[this.at++] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    this.buffer[this.at++] = rest
+  }
+  /** A text of the newer form: before it is its length and one. */
+  compact(text: string): void {
+    const length = Buffer.byteLength(text)
+    this.unsigned(length + 1)
+    this.need(length)
+    this.at += this.buffer.write(text, this.at)
+  }
   raw(bytes: Uint8Array): void {
     this.need(bytes.length)
     this.buffer.set(bytes, this.at)
@@ -129,5 +146,34 @@ export class ByteReader {
       shift += 7
     }
     return (value >>> 1) ^ -(value & 1)
+  }
+  /** What `unsigned` wrote. */
+  unsigned(): number {
+    let value = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.int8() & 0xff
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) return value
+    }
+    throw new RangeError('a number does not end')
+  }
+  /** A text of the newer form; none is ''. */
+  compact(): string {
+    const length = Math.max(0, this.unsigned() - 1)
+    this.at += length
+    return this.buffer.toString('utf8', this.at - length, this.at)
+  }
+  /** An id of 16 bytes, in hexadecimal digits. */
+  uuid(): string {
+    this.at += 16
+    return this.buffer.toString('hex', this.at - 16, this.at)
+  }
+  /** Passes over what a newer server tells beside the fields that are known. */
+  tags(): void {
+    for (let left = this.unsigned(); left > 0; left--) {
+      this.unsigned()
+      const length = this.unsigned()
+      this.at += length
+    }
   }
 }

@@ -92,6 +92,8 @@ export interface Replies {
     readonly topicMetadata: readonly {
       readonly topicErrorCode: number
       readonly topic: string
+      /** Missing where the server was asked in a version that tells none. */
+      readonly topicId?: string
       readonly partitionMetadata: readonly {
         readonly partitionErrorCode: number
         readonly partitionId: number
@@ -137,9 +139,9 @@ export interface Replies {
   readonly EndTxn: Errorful
 }
 
-/** The requests that carry messages, the position of a group and the sign of life are built and read here, not by the client. */
+/** Requests that are built and read here: they carry messages, or the client has no version of them that says enough. */
 export interface RawRequest {
-  readonly api: 'Produce' | 'Fetch' | 'OffsetFetch' | 'ApiVersions'
+  readonly api: 'Produce' | 'Fetch' | 'OffsetFetch' | 'Metadata' | 'ApiVersions'
   readonly version: number
   readonly body: Buffer
 }
@@ -148,6 +150,8 @@ export interface RawRequest {
 export interface Connection {
   /** Aborted when it is over; its reason is the error. */
   readonly lost: AbortSignal
+  /** Does the server take this version of a request? */
+  takes(api: RawRequest['api'], version: number): boolean
   /** Rejects only when the connection ends first. `patienceMs`: how long the server may be silent over this, beyond what any request may take. */
   request<A extends keyof Requests>(api: A, body: Requests[A], patienceMs?: number): Promise<Replies[A]>
   /** The body of the answer as it came. */

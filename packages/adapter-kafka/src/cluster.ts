@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events'
 import { type AdapterContext, reconnectDelay } from '@posthorn/core/adapter'
 import type { Address, Connection, OpenConnection } from './client.ts'
 import { fault, serverFault } from './explain.ts'
+import { metadataBody, metadataVersion, readMetadata } from './metadata.ts'
 import type { Settings } from './options.ts'
 
 /** A topic as the cluster tells it. */
@@ -13,6 +14,8 @@ export interface TopicMeta {
   /** The leader of each partition; null: none at the moment. */
   readonly leaders: readonly (number | null)[]
   readonly replicas: number
+  /** Of this very topic, not of one with its name; '' where the server tells none. */
+  readonly id: string
 }
 
 export interface Cluster {
@@ -250,12 +253,14 @@ export async function openCluster(
 
   // ── metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────
   async function lookBy(connection_: Connection, names: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    const reply = await connection_.request('Metadata', { topics: names, allowAutoTopicCreation: false })
+    const reply = connection_.takes('Metadata', metadataVersion)
+      ? readMetadata(await connection_.raw({ api: 'Metadata', version: metadataVersion, body: metadataBody(names) }))
+      : await connection_.request('Metadata', { topics: names, allowAutoTopicCreation: false })
     nodes.clear()
     for (const { nodeId, host, port } of reply.brokers) nodes.set(nodeId, { host, port })
     controllerNode = reply.controllerId
     const errors = new Map<string, number>()
-    for (const { topic, topicErrorCode, partitionMetadata } of reply.topicMetadata) {
+    for (const { topic, topicId = '', topicErrorCode, partitionMetadata } of reply.topicMetadata) {
       if (topicErrorCode !== 0 && topicErrorCode !== 5) {
         errors.set(topic, topicErrorCode)
         if (topicErrorCode === 3) topics.delete(topic)
@@ -268,7 +273,7 @@ export async function openCluster(
         replicas = Math.max(replicas, copies.length)
       }
       for (let at = 0; at < leaders.length; at++) leaders[at] ??= null
-      if (topic !== '__consumer_offsets') topics.set(topic, { leaders, replicas })
+      if (topic !== '__consumer_offsets') topics.set(topic, { leaders, replicas, id: topicId })
     }
     return errors
   }

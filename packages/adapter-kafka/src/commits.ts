@@ -7,8 +7,8 @@ import { type Committer, commit, type Places } from './offsets.ts'
 import type { Place } from './progress.ts'
 
 export interface Commits {
-  /** Something of a partition was finished. Answers when the server has it. */
-  settle(from: Settling): Promise<SettleResult>
+  /** Something of a partition was finished. Answers when the server has it; `now`: as soon as may be. */
+  settle(from: Settling, now?: boolean): Promise<SettleResult>
   /** The same, and nobody waits for it. */
   note(from: Settling): void
   /** Nothing of the partition is written until `free` is called; resolves when nothing is under way. */
@@ -67,13 +67,15 @@ export function createCommits(
   let running: Promise<void> | null = null
   let cancelTimer: (() => void) | null = null
   let startedAt = Number.NEGATIVE_INFINITY
+  /** Somebody hands out no more before the answer. */
+  let hurried = false
   let stopped = false
 
   const ready = (): readonly Settling[] => [...dirty].filter((from) => !held.has(from))
 
   function schedule(now: boolean): void {
     if (stopped || running !== null || dirty.size === 0) return
-    const wait = now || waiters.length >= enough ? 0 : startedAt + spacingMs - clock.monotonic()
+    const wait = now || hurried || waiters.length >= enough ? 0 : startedAt + spacingMs - clock.monotonic()
     if (wait <= 0) {
       cancelTimer?.()
       cancelTimer = null
@@ -89,6 +91,7 @@ export function createCommits(
     const given = ready()
     if (stopped || running !== null || given.length === 0) return
     startedAt = clock.monotonic()
+    hurried = false
     const places = new Map<string, Map<number, Place>>()
     for (const from of given) {
       dirty.delete(from)
@@ -125,10 +128,8 @@ export function createCommits(
     const written = mine.filter(({ from }) => !open.includes(from))
     for (const { resolve } of written) resolve('settled')
     waiters = [...mine.filter(({ from }) => shorter.includes(from)), ...waiters]
-    // What was about to follow goes the same way: nobody waits for a connection to come back.
-    const others = waiters.filter(({ from }) => codes === null || unknown.has(from))
-    waiters = waiters.filter((each) => !others.includes(each))
-    for (const { resolve } of [...mine.filter(({ from }) => unknown.has(from)), ...others]) resolve('unknown')
+    // What came meanwhile was in no request: it goes with the next one.
+    for (const { resolve } of mine.filter(({ from }) => unknown.has(from))) resolve('unknown')
     if (stopped) return
     const refusal = [...(codes?.values() ?? [])].find((code) => denied.has(code))
     if (refusal !== undefined) return refused(refusal)
@@ -137,12 +138,13 @@ export function createCommits(
   }
 
   return {
-    settle(from) {
+    settle(from, now = false) {
       if (stopped) return Promise.resolve('stale')
       if (forgotten.has(from)) return Promise.resolve('unknown')
       dirty.add(from)
       return new Promise((resolve) => {
         waiters.push({ from, resolve })
+        hurried ||= now
         schedule(false)
       })
     },

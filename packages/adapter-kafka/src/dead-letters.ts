@@ -6,7 +6,7 @@ import type { Cluster } from './cluster.ts'
 import { type AttributeCache, decode, type RawRecord } from './decode.ts'
 import { produceBody, writeTombstone } from './encode.ts'
 import { explain, fault, serverFault } from './explain.ts'
-import { fetchBody, readBatches, readFetched } from './fetched.ts'
+import { fetchBody, fetchVersions, readBatches, readFetched } from './fetched.ts'
 import { offsetsAt } from './offsets.ts'
 import { readProduced } from './produced.ts'
 
@@ -63,8 +63,9 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
     let at = from
     for (let tries = 0; at < end; ) {
       const connection = await cluster.connection(await leaderOf(topic), 'main')
-      const body = fetchBody([{ topic, partition: 0, offset: at, maxBytes: chunkBytes }], 100, chunkBytes)
-      const { parts } = readFetched(await connection.raw({ api: 'Fetch', version: 11, body }))
+      const version = fetchVersions.byName
+      const body = fetchBody([{ topic, topicId: '', partition: 0, offset: at, maxBytes: chunkBytes }], 100, chunkBytes, version)
+      const { parts } = readFetched(await connection.raw({ api: 'Fetch', version, body }), version)
       const [part] = parts
       if (part === undefined || part.errorCode !== 0) {
         if (tries++ >= 10) throw serverFault(part?.errorCode ?? 13, `reading "${topic}"`)

@@ -66,6 +66,15 @@ function nameAt(buffer: Buffer, start: number, length: number): string {
   return name.text
 }
 
+const elsewhere = /^(?:ce-|cloudEvents[:_])([a-z0-9]+)$/i
+/** The name of a header as we write it: libraries of other protocols spell attributes in other ways. */
+function ourName(name: string): string {
+  const code = name.charCodeAt(0) | 0x20
+  if (code !== 0x63 || name.startsWith('ce_')) return name
+  const attribute = elsewhere.exec(name)?.[1]
+  return attribute === undefined ? name : `ce_${attribute.toLowerCase()}`
+}
+
 function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
   if (length > smallBody && length * 4 >= buffer.length) return buffer.subarray(start, start + length)
   const body = Buffer.allocUnsafe(length)
@@ -125,7 +134,7 @@ export function decode(record: RawRecord, cache: AttributeCache, dead: boolean):
       continue
     }
     try {
-      const name = nameAt(buffer, nameStart, nameLength)
+      const name = ourName(nameAt(buffer, nameStart, nameLength))
       if (name === 'ce_id') id = textAt(buffer, at, length)
       else if (name === 'ce_time') time = instant(textAt(buffer, at, length), 'time')
       else if (name === 'ce_partitionkey') named = textAt(buffer, at, length)

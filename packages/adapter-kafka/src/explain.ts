@@ -88,10 +88,15 @@ export function serverFault(errorCode: number, what: string): Error & { readonly
 
 /** After these answers to a Produce request the batch may lie there: its leader appended it, and lost the lead while the replicas confirmed. */
 const afterwards = new Set([3, 6])
+const unauthorized = 29
 
 /** The same for an answer to a Produce request. */
 export function produceFault(errorCode: number, what: string): Error & { readonly kafka: number } {
   const [code, , , says] = codes[errorCode] ?? other
+  if (errorCode === unauthorized) {
+    const text = `kafka: ${what}: the user may not publish to the topic (error ${errorCode}). give the right "Write"`
+    return Object.assign(fault(code, text, 'failed'), { kafka: errorCode })
+  }
   if (!afterwards.has(errorCode)) return serverFault(errorCode, what)
   return Object.assign(fault(code, `kafka: ${what}: ${says} (error ${errorCode}); whether it was stored is not known`, 'unknown', true), {
     kafka: errorCode,

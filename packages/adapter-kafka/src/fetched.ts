@@ -8,13 +8,20 @@ import { registeredCodec } from './kafkajs.ts'
 /** What one partition is asked for. */
 export interface FetchPart {
   readonly topic: string
+  /** Of this very topic; '' where the server tells none. */
+  readonly topicId: string
   readonly partition: number
   readonly offset: number
   readonly maxBytes: number
 }
 
-/** A Fetch request of version 11: only what is committed, without a fetch session. */
-export function fetchBody(parts: readonly FetchPart[], maxWaitMs: number, maxBytes: number): Buffer {
+/** The versions that are asked: topics by their ids, where there are any, or by name. */
+export const fetchVersions = { byId: 13, byName: 11 } as const
+export type FetchVersion = (typeof fetchVersions)[keyof typeof fetchVersions]
+
+/** A Fetch request: only what is committed, without a fetch session. */
+export function fetchBody(parts: readonly FetchPart[], maxWaitMs: number, maxBytes: number, version: FetchVersion): Buffer {
+  const byId = version === fetchVersions.byId
   const topics = new Map<string, FetchPart[]>()
   for (const part of parts) {
     const known = topics.get(part.topic)
@@ -22,6 +29,11 @@ export function fetchBody(parts: readonly FetchPart[], maxWaitMs: number, maxByt
     else known.push(part)
   }
   const writer = new ByteWriter(1024)
+  const count = (length: number): void => (byId ? writer.unsigned(length + 1) : writer.int32(length))
+  const end = (): void => {
+    if (byId) writer.int8(0)
+  }
+  end()
   writer.int32(-1)
   writer.int32(maxWaitMs)
   writer.int32(1)
@@ -29,20 +41,26 @@ export function fetchBody(parts: readonly FetchPart[], maxWaitMs: number, maxByt
   writer.int8(1)
   writer.int32(0)
   writer.int32(-1)
-  writer.int32(topics.size)
+  count(topics.size)
   for (const [topic, list] of topics) {
-    writer.string(topic)
-    writer.int32(list.length)
+    if (byId) writer.raw(Buffer.from((list[0] as FetchPart).topicId, 'hex'))
+    else writer.string(topic)
+    count(list.length)
     for (const part of list) {
       writer.int32(part.partition)
       writer.int32(-1)
       writer.int64(part.offset)
+      if (byId) writer.int32(-1)
       writer.int64(-1)
       writer.int32(part.maxBytes)
+      end()
     }
+    end()
   }
-  writer.int32(0)
-  writer.string('')
+  count(0)
+  if (byId) writer.compact('')
+  else writer.string('')
+  end()
   return writer.done()
 }
 
@@ -54,6 +72,7 @@ interface Aborted {
 
 /** What a partition answered. */
 export interface FetchedPart {
+  /** As it was asked: the topic's id, or its name. */
   readonly topic: string
   readonly partition: number
   readonly errorCode: number
@@ -65,28 +84,42 @@ export interface FetchedPart {
 }
 
 /** Reads an answer. */
-export function readFetched(payload: Buffer): { readonly errorCode: number; readonly parts: readonly FetchedPart[] } {
+export function readFetched(
+  payload: Buffer,
+  version: FetchVersion,
+): { readonly errorCode: number; readonly parts: readonly FetchedPart[] } {
+  const byId = version === fetchVersions.byId
   const reader = new ByteReader(payload)
+  const count = (): number => (byId ? reader.unsigned() - 1 : reader.int32())
+  const end = (): void => {
+    if (byId) reader.tags()
+  }
+  end()
   reader.int32()
   const errorCode = reader.int16()
   reader.int32()
   const parts: FetchedPart[] = []
-  for (let topics = reader.int32(); topics > 0; topics--) {
-    const topic = reader.string()
-    for (let count = reader.int32(); count > 0; count--) {
+  for (let topics = count(); topics > 0; topics--) {
+    const topic = byId ? reader.uuid() : reader.string()
+    for (let left = count(); left > 0; left--) {
       const partition = reader.int32()
       const code = reader.int16()
       const highWatermark = reader.int64()
       reader.int64()
       const logStart = reader.int64()
       const aborted: Aborted[] = []
-      for (let given = reader.int32(); given > 0; given--) aborted.push({ producerId: reader.int64(), firstOffset: reader.int64() })
+      for (let given = count(); given > 0; given--) {
+        aborted.push({ producerId: reader.int64(), firstOffset: reader.int64() })
+        end()
+      }
       reader.int32()
-      const length = Math.max(0, reader.int32())
+      const length = Math.max(0, count())
       const records = payload.subarray(reader.at, reader.at + length)
       reader.at += length
+      end()
       parts.push({ topic, partition, errorCode: code, highWatermark, logStart, aborted, records })
     }
+    end()
   }
   return { errorCode, parts }
 }

@@ -5,12 +5,14 @@ import type { Connection } from './client.ts'
 import type { Cluster } from './cluster.ts'
 import type { RawRecord } from './decode.ts'
 import { serverFault } from './explain.ts'
-import { fetchBody, readBatches, readFetched } from './fetched.ts'
+import { fetchBody, fetchVersions, readBatches, readFetched } from './fetched.ts'
 
 /** A partition as the fetcher sees it. */
 export interface Reader {
   /** The topic at the server. */
   readonly source: string
+  /** Of the very topic whose position this is; '' where the server tells none. */
+  readonly topicId: string
   readonly partition: number
   readonly position: number
   /** Bytes that may be fetched now; 0: none. */
@@ -38,7 +40,8 @@ const waits = [500, 100] as const
 const mostBytes = 16 * 1024 * 1024
 const troubleMs = 100
 const moved = new Set([5, 6, 9, 56, 72, 74, 75, 76])
-const unknownTopic = new Set([3, 100])
+/** By name, by id, and an id that is not this topic's any more. */
+const unknownTopic = new Set([3, 100, 103])
 
 /** Makes one; `purpose` names its connections. */
 export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
@@ -101,14 +104,18 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
       if (open.length === 0 || stopped) return
       const parts = open.map((reader) => {
         positions.set(reader, reader.position)
-        return { topic: reader.source, partition: reader.partition, offset: reader.position, maxBytes: reader.wants() }
+        const { source: topic, topicId, partition, position: offset } = reader
+        return { topic, topicId, partition, offset, maxBytes: reader.wants() }
       })
-      const body = fetchBody(parts, waits[lane] as number, mostBytes)
-      const { errorCode, parts: answers } = readFetched(await connection.raw({ api: 'Fetch', version: 11, body }))
+      // By name a topic that was made again would be read on from where the one before it was.
+      const byId = connection.takes('Fetch', fetchVersions.byId) && open.every(({ topicId }) => topicId !== '')
+      const version = byId ? fetchVersions.byId : fetchVersions.byName
+      const body = fetchBody(parts, waits[lane] as number, mostBytes, version)
+      const { errorCode, parts: answers } = readFetched(await connection.raw({ api: 'Fetch', version, body }), version)
       for (const reader of open) asked.delete(reader)
       if (errorCode !== 0) for (const reader of open) trouble(reader, errorCode)
       for (const answer of answers) {
-        const reader = open.find((each) => each.source === answer.topic && each.partition === answer.partition)
+        const reader = open.find((each) => (byId ? each.topicId : each.source) === answer.topic && each.partition === answer.partition)
         if (reader === undefined || !readers.has(reader)) continue
         if (answer.errorCode !== 0) {
           trouble(reader, answer.errorCode)

@@ -169,10 +169,13 @@ function wrap(
   /** The latest request that has its answer: one before it without an answer will have none. */
   let answered = 0
   let cancel: (() => void) | null = null
+  /** Of the latest request that the server answered without waiting for anything: where the way is slow, silence is longer. */
+  let roundTripMs = 0
   let movedAt = clock.monotonic()
   let read = 0
   let written = 0
   let backlog = false
+  let versions: Versions = {}
 
   function close(error?: Error): void {
     if (lost.signal.aborted) return
@@ -199,13 +202,12 @@ function wrap(
     read = heard
     written = left
     backlog = (socket?.writableLength ?? 0) > 0
-    let patience = settings.requestTimeoutMs
+    const least = settings.requestTimeoutMs + 2 * roundTripMs
+    let patience = least
     for (const each of waiting) patience = Math.max(patience, each.patienceMs)
-    const passed = [...waiting].some(
-      ({ number, sentAt, patienceMs }) => number < answered && now - sentAt >= Math.max(settings.requestTimeoutMs, patienceMs),
-    )
+    const passed = [...waiting].some(({ number, sentAt, patienceMs }) => number < answered && now - sentAt >= Math.max(least, patienceMs))
     if (passed || (waiting.size > 0 && now - movedAt >= patience)) {
-      close(fault('UNAVAILABLE', `kafka: the server did not answer for ${patience} ms`, 'unknown'))
+      close(fault('UNAVAILABLE', `kafka: the server did not answer for ${Math.round(patience)} ms`, 'unknown'))
       return
     }
     if (waiting.size > 0) cancel = clock.timer(settings.requestTimeoutMs / 10, look)
@@ -220,6 +222,7 @@ function wrap(
     try {
       const answer = await inner.send({ ...protocol, logResponseError: false })
       answered = Math.max(answered, wait.number)
+      if (patienceMs === 0) roundTripMs = clock.monotonic() - wait.sentAt
       return answer
     } catch (error) {
       throw lost.signal.aborted ? lost.signal.reason : cleaned(error)
@@ -235,6 +238,10 @@ function wrap(
   return {
     lost: lost.signal,
     close,
+    takes(api, version) {
+      const range = versions[apiKeys[api] as number]
+      return range !== undefined && version >= range.minVersion && version <= range.maxVersion
+    },
     async open(address) {
       const what = `kafka: ${address.host}:${address.port} `
       let cancelDeadline = (): void => {}
@@ -247,8 +254,12 @@ function wrap(
       overdue.catch(() => {})
       const work = (async () => {
         await inner.connect()
-        socketNow()?.on('close', () => close(fault('UNAVAILABLE', `${what}closed the connection`, 'unknown')))
-        const versions = await versionsOf(inner)
+        const ended = (): void => close(fault('UNAVAILABLE', `${what}closed the connection`, 'unknown'))
+        // An end while it logs in is not a refusal, which is how the client would tell it: whoever comes first is believed.
+        socketNow()?.on('close', ended)
+        socketNow()?.on('end', ended)
+        socketNow()?.on('error', (error) => close(cleaned(error, what)))
+        versions = await versionsOf(inner)
         refuseOld(versions, what)
         inner.setVersions(versions)
         inner.setSupportAuthenticationProtocol(versions[apiKeys.SaslAuthenticate as number] !== undefined)

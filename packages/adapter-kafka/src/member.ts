@@ -61,7 +61,8 @@ const watchMs = 30_000
 export function startMember(cluster: Cluster, options: MemberOptions, hooks: MemberHooks): Member {
   const { clock } = cluster.context
   const { groupId, topics, purpose, sessionMs, handOverMs, leaveMs } = options
-  const marginMs = Math.min(2000, sessionMs / 4)
+  // The server counts from when a sign arrives, so this is for the time between looking at it and starting a handler.
+  const marginMs = Math.min(2000, sessionMs / 10)
   // A rebalance is heard of by the next sign of life, and the others wait for it.
   const beatMs = Math.max(100, Math.min(400, sessionMs / 20))
   const rebalanceMs = handOverMs + 5000

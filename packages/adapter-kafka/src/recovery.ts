@@ -9,6 +9,8 @@ import type { Place } from './progress.ts'
 export interface Reading {
   /** The topic at the server. */
   readonly source: string
+  /** Of the very topic that it belongs to; '' where the server tells none. */
+  readonly topicId: string
   readonly partition: number
   readonly position: number
   readonly ended: boolean
@@ -30,7 +32,7 @@ export interface Recovering<R extends Reading> {
   /** Ends it, and nothing that it knows is written any more. Resolves when nothing of it is under way. */
   giveUp(one: R): Promise<void>
   /** `write`: the server is told the place before anything is finished. */
-  start(at: string, partition: number, place: Place, write: boolean): void
+  start(at: string, topicId: string, partition: number, place: Place, write: boolean): void
 }
 
 export interface Recovery<R extends Reading> {
@@ -55,8 +57,10 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
     // To look is to end the transactions of others: not in a partition that is somebody else's by now.
     while (may()) {
       try {
+        // A topic that is made again in between has another id than this, and that is noticed.
+        const meta = await cluster.look(at)
         const place = await find()
-        if (may()) on.start(at, partition, place, write)
+        if (may()) on.start(at, meta?.id ?? '', partition, place, write)
         return
       } catch {
         await cluster.pause(250)
@@ -68,7 +72,7 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
     return (await offsetsAt(cluster, at, 'earliest')).get(partition) ?? 0
   }
 
-  const again = (at: string, partition: number, holder: object | null): Promise<void> =>
+  const back = (at: string, partition: number, holder: object | null): Promise<void> =>
     begin(
       at,
       partition,
@@ -76,6 +80,18 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
       async () => (await on.placeOf(at, partition)) ?? { offset: await oldestOf(at, partition), metadata: '' },
       false,
     )
+
+  /** In another log neither the position nor what is beside it means anything: it is begun at its oldest message. */
+  async function anew(one: R): Promise<void> {
+    const { source: at, partition } = one
+    const holder = on.holder()
+    await on.giveUp(one)
+    const find = async (): Promise<Place> => {
+      await on.placeOf(at, partition)
+      return { offset: await oldestOf(at, partition), metadata: '' }
+    }
+    await begin(at, partition, holder, find, true)
+  }
 
   const setbacks = new Map<string, number>()
   const missing = new Map<R, Promise<void>>()
@@ -87,7 +103,7 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
       const before = setbacks.get(key) ?? 0
       setbacks.set(key, before + 1)
       if (before > 0) await cluster.pause(Math.min(mostPauseMs, 100 * 2 ** before))
-      await again(at, partition, holder)
+      await back(at, partition, holder)
     },
     goesWell: (at, partition) => void setbacks.delete(`${at} ${partition}`),
     async outOfRange(one) {
@@ -98,18 +114,7 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
         if (one.ended || one.position !== from || oldest === from) return
         on.event(partition, `position ${from} of "${at}" is not in the log any more; it goes on from ${oldest}, the oldest message`)
         if (oldest > from) return one.moveTo(oldest)
-        const holder = on.holder()
-        await on.giveUp(one)
-        await begin(
-          at,
-          partition,
-          holder,
-          async () => {
-            await on.placeOf(at, partition)
-            return { offset: await oldestOf(at, partition), metadata: '' }
-          },
-          true,
-        )
+        await anew(one)
       } catch {
         // Asked again by the next fetch.
       }
@@ -119,7 +124,13 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
       if (running !== undefined) return running
       const { source: at, partition } = one
       const work = (async () => {
-        if ((await cluster.look(at)) !== null) return
+        const there = await cluster.look(at)
+        if (there !== null) {
+          // Nodes hear of a new topic one after the other: the same id is the same topic.
+          if (there.id === one.topicId || there.id === '' || one.topicId === '' || one.ended) return
+          on.event(partition, `topic "${at}" was deleted and made again; it goes on from the oldest message`)
+          return await anew(one)
+        }
         await cluster.pause(250)
         if (one.ended || (await cluster.look(at)) !== null || one.ended) return
         on.event(partition, `topic "${at}" is gone from the server`)
@@ -131,7 +142,7 @@ export function createRecovery<R extends Reading>(on: Recovering<R>): Recovery<R
           await cluster.pause(1000)
         }
         // The group's position decides: what seemed to be gone may be there after all.
-        await again(at, partition, holder)
+        await back(at, partition, holder)
       })()
         .catch(() => {})
         .finally(() => missing.delete(one))

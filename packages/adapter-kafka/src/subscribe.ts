@@ -42,6 +42,9 @@ export interface Subscription {
 }
 
 const taken = new Set([47, 49, 90])
+/** The user may not write to the topic of an output. */
+const mayNotPublish = 29
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** Resolves when the server accepted the member. */
 export async function subscribeGroup(on: Subscribing, source: Source, signal: AbortSignal): Promise<AsyncIterable<Assignment>> {
@@ -99,18 +102,19 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     return at === main && !forwards ? 'main' : forwards ? 'delay' : 'retry'
   }
 
-  function hostOf(at: string, partition: number): Host {
+  function hostOf(at: string, topicId: string, partition: number): Host {
     return {
       topic,
       role: roleOf(at),
       partition,
       source: at,
+      topicId,
       maxUnsettled: source.maxUnsettled,
       maxBytes: source.maxBytes,
       atomic: source.atomic,
       aliveUntil: () => member.aliveUntil(),
       hungry: (reader) => fetcher.hungry(reader),
-      commit: (one) => (commits === null ? Promise.resolve('stale') : commits.settle(one)),
+      commit: (one, now) => (commits === null ? Promise.resolve('stale') : commits.settle(one, now)),
       note: (one) => commits?.note(one),
       forward: (one, outputs, finished) => forward(one, outputs, finished),
       flush: async () => await commits?.flush(),
@@ -122,10 +126,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       outOfRange: (one) => void recovery.outOfRange(one),
       gone: (one) => void recovery.gone(one),
       refused: failed,
-      unreadable: (error) =>
-        failed(
-          fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${error instanceof Error ? error.message : ''}`),
-        ),
+      unreadable: (error) => failed(fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${textOf(error)}`)),
       over(one) {
         fetcher.remove(one)
         queue.withdraw(one)
@@ -148,7 +149,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     commits = mine
     handing = false
     void present(mine)
-    const starts: { readonly at: string; readonly partition: number; readonly place: Place }[] = []
+    const starts: { readonly at: string; readonly topicId: string; readonly partition: number; readonly place: Place }[] = []
     for (const [at, list] of partitions) {
       if (list.length === 0) continue
       const meta = await cluster.look(at)
@@ -165,10 +166,15 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
           note: `group "${groupId}" had no position in partitions of "${at}"; it goes on from the oldest message`,
         })
       for (const partition of list)
-        starts.push({ at, partition, place: committed.get(partition) ?? { offset: oldest?.get(partition) ?? 0, metadata: '' } })
+        starts.push({
+          at,
+          topicId: meta.id,
+          partition,
+          place: committed.get(partition) ?? { offset: oldest?.get(partition) ?? 0, metadata: '' },
+        })
     }
     if (over || commits !== mine) return
-    for (const { at, partition, place } of starts) start(at, partition, place)
+    for (const { at, topicId, partition, place } of starts) start(at, topicId, partition, place)
   }
 
   /** What is not there cannot be shared: it is made again from its plan, or waited for, and then shared. */
@@ -188,8 +194,8 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
     }
   }
 
-  function start(at: string, partition: number, place: Place, write = false): void {
-    const one = new Owned(hostOf(at, partition), place)
+  function start(at: string, topicId: string, partition: number, place: Place, write = false): void {
+    const one = new Owned(hostOf(at, topicId, partition), place)
     owned.set(keyOf(at, partition), one)
     if (write) commits?.note(one)
     fetcher.add(one)
@@ -259,8 +265,12 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       transactions.delete(keyOf(at, partition))
       // It may have moved the position: what this one would write now could move it back.
       mine.forget(one)
-      if (explain(error).code === 'UNAUTHORIZED') failed(error)
-      if (!taken.has(codeOf(error) ?? 0)) return 'unknown'
+      const code = codeOf(error) ?? 0
+      if (code === mayNotPublish)
+        // A right that is given back needs no restart; until then its messages are handled again, later and later.
+        context.event('blocked', { topic, group, partition, note: `its outputs are refused, and it is tried again: ${textOf(error)}` })
+      else if (explain(error).code === 'UNAUTHORIZED') failed(error)
+      if (!taken.has(code)) return 'unknown'
       context.event('fenced', {
         topic,
         group,
@@ -309,7 +319,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       code === 'UNAUTHORIZED'
         ? fault(
             'UNAUTHORIZED',
-            `kafka: a right to read "${topic}", to settle it as group "${groupId}" or to write its outputs is missing: ${(error as Error).message}`,
+            `kafka: a right to read "${topic}", to settle it as group "${groupId}" or to write its outputs is missing: ${textOf(error)}`,
             'failed',
           )
         : error

@@ -45,6 +45,7 @@ it('a try to reconnect over a way that is silent still is given up soon, and the
     return {
       lost: lost.signal,
       close: () => lost.abort(new Error('closed')),
+      takes: () => false,
       request: async () => ({ brokers: [{ nodeId: 1, host: 'h', port: 1 }], controllerId: 1, topicMetadata: [] }),
       raw: async () => Buffer.alloc(0),
     } as unknown as Connection

@@ -13,12 +13,13 @@ interface Written {
   }[]
 }
 
-/** `answer` says the code for a partition, or nothing for an answer that is lost. */
-function played(answer: (partition: number, metadata: string) => number | undefined) {
+/** `answer` says the code for a partition, or nothing for an answer that is lost; `before` may hold up or end a request. */
+function played(answer: (partition: number, metadata: string) => number | undefined, before = async (): Promise<void> => {}) {
   const written: string[] = []
   const told: string[] = []
   const connection = {
     async request(_api: string, { topics }: Written) {
+      await before()
       const responses = topics.map(({ topic, partitions }) => ({
         topic,
         partitions: partitions.map(({ partition, offset, metadata }) => {
@@ -80,6 +81,28 @@ it('what is forgotten is never written again, not even after an answer was lost'
   commits.note(one)
   expect(await commits.settle(other)).toBe('settled')
   expect(written).toEqual(['0:1000', '1:7'])
+})
+
+it('what is settled while the answer to another one is being lost is told by the next', async () => {
+  let lose = (): void => {}
+  const losing = new Promise<void>((resolve) => {
+    lose = resolve
+  })
+  let tries = 0
+  const { commits } = played(
+    () => 0,
+    async () => {
+      if (++tries > 1) return
+      await losing
+      throw new Error('the link is cut')
+    },
+  )
+  const one = at(0, () => ({ offset: 5, metadata: '' }))
+  const [first, beside] = [commits.settle(one), commits.settle(one)]
+  await Promise.resolve()
+  const meanwhile = commits.settle(at(1, () => ({ offset: 7, metadata: '' })))
+  lose()
+  expect(await Promise.all([first, beside, meanwhile])).toEqual(['unknown', 'settled', 'settled'])
 })
 
 it('whoever waits for a position that is forgotten hears that it is not known', async () => {

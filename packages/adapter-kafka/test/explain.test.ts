@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { cleaned, explain, fault, serverFault } from '../src/explain.ts'
+import { cleaned, explain, fault, produceFault, serverFault } from '../src/explain.ts'
 
 describe('what errors mean', () => {
   it('is failed only where the server says that it wrote nothing', () => {
@@ -10,6 +10,12 @@ describe('what errors mean', () => {
 
   it('is a missing right for the three kinds of it', () => {
     for (const code of [29, 30, 31, 53]) expect(explain(serverFault(code, 'x'))).toMatchObject({ code: 'UNAUTHORIZED', retryable: false })
+  })
+
+  it('names what was refused when a right to send is missing', () => {
+    const error = produceFault(29, 'sending to "orders"')
+    expect(explain(error)).toMatchObject({ code: 'UNAUTHORIZED', outcome: 'failed', retryable: false })
+    expect(error.message).toMatch(/"orders".*publish/)
   })
 
   it('of sockets and the client is read from their names', () => {

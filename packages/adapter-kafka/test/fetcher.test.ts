@@ -77,6 +77,7 @@ function answer(asked: readonly Asked[]): Buffer {
 it('a partition whose next batch is over its bytes gets it, however busy the one before it is', async () => {
   let requests = 0
   const connection = {
+    takes: () => false,
     async raw({ body }: RawRequest) {
       if (++requests > 10) return await new Promise<Buffer>(() => {})
       return answer(readAsked(body))
@@ -85,7 +86,7 @@ it('a partition whose next batch is over its bytes gets it, however busy the one
   const clock = { monotonic: () => 0, timer: () => () => {} }
   const cluster = {
     context: { clock } as unknown as AdapterContext,
-    known: () => ({ leaders: [1, 1], replicas: 1 }),
+    known: () => ({ leaders: [1, 1], replicas: 1, id: '' }),
     connection: async () => connection,
     drop: async () => {},
   } as unknown as Cluster
@@ -94,6 +95,7 @@ it('a partition whose next batch is over its bytes gets it, however busy the one
     let position = 0
     return {
       source: 't',
+      topicId: '',
       partition,
       get position() {
         return position

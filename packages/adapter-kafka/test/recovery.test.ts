@@ -11,7 +11,11 @@ interface One extends Reading {
 }
 
 /** A partition at a position, a log that begins at `oldest`, and what is done about it. */
-function played(position: number, oldest: number, over: { readonly there?: () => boolean; readonly group?: Place } = {}) {
+function played(
+  position: number,
+  oldest: number,
+  over: { readonly there?: () => boolean; readonly group?: Place; readonly id?: () => string } = {},
+) {
   const done: string[] = []
   const waiting: (() => void)[] = []
   let slow = false
@@ -23,7 +27,13 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
       return { responses: [{ topic: 't', partitions: [{ partition: 0, errorCode: 0, offset: String(oldest) }] }] }
     },
   }
-  const meta = { leaders: [1], replicas: 1 }
+  const meta = {
+    leaders: [1],
+    replicas: 1,
+    get id() {
+      return over.id?.() ?? 'a'
+    },
+  }
   const cluster = {
     closed: false,
     known: () => meta,
@@ -33,6 +43,7 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
   } as unknown as Cluster
   const one: One = {
     source: 't',
+    topicId: 'a',
     partition: 0,
     position,
     ended: false,
@@ -58,7 +69,8 @@ function played(position: number, oldest: number, over: { readonly there?: () =>
       given.ended = true
       done.push('given up')
     },
-    start: (_at, _partition, place, write) => void done.push(`began at ${place.offset} "${place.metadata}"${write ? ', written' : ''}`),
+    start: (_at, _topicId, _partition, place, write) =>
+      void done.push(`began at ${place.offset} "${place.metadata}"${write ? ', written' : ''}`),
   })
   return {
     one,
@@ -106,6 +118,18 @@ it('a topic that is gone is given up before it is made again, and the position o
   const { one, recovery, done } = played(1000, 0, { there: () => ++looks > 2, group: { offset: 990, metadata: 'ph1:AA' } })
   await recovery.gone(one)
   expect(done).toEqual(['waited 250', 'given up', 'made again', 'began at 990 "ph1:AA"'])
+})
+
+it('a topic with another id than before is another log, however long it is: it is begun at its oldest message', async () => {
+  const { one, recovery, done } = played(5, 0, { id: () => 'b', group: { offset: 5, metadata: 'ph1:AA' } })
+  await recovery.gone(one)
+  expect(done).toEqual(['given up', 'began at 0 "", written'])
+})
+
+it('a node that has not heard of a topic yet says that it is gone, and nothing is given up', async () => {
+  const { one, recovery, done } = played(5, 0)
+  await recovery.gone(one)
+  expect(done).toEqual([])
 })
 
 it('nothing is begun in the middle of a hand-over', async () => {

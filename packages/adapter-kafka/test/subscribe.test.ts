@@ -28,7 +28,7 @@ it('a subscription that is given up while its topics are looked for joins nothin
     known: () => null,
     async lookAll(topics: readonly string[]) {
       given.abort()
-      return new Map(topics.map((topic) => [topic, { leaders: [1], replicas: 1 }]))
+      return new Map(topics.map((topic) => [topic, { leaders: [1], replicas: 1, id: '' }]))
     },
     async coordinator(key: string) {
       asked.push(key)

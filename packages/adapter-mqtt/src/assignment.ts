@@ -40,6 +40,8 @@ export class Owned implements Assignment {
   #head = 0
   #bytes = 0
   #full = false
+  /** Handed out, and not answered for by a settlement. */
+  #out = 0
   #waiting: { readonly max: number; readonly resolve: (deliveries: readonly Delivery[]) => void } | null = null
   #soon = false
   #over = false
@@ -71,14 +73,26 @@ export class Owned implements Assignment {
 
   read(max: number): Promise<readonly Delivery[]> {
     if (this.ended || this.#leaving.signal.aborted) return nothing
-    if (this.#buffer.length > this.#head) return Promise.resolve(this.#hand(max))
+    if (this.#buffer.length > this.#head && this.#mayHand > 0) return Promise.resolve(this.#hand(max))
     return new Promise((resolve) => {
       this.#waiting = { max, resolve }
     })
   }
 
   settle(tokens: readonly unknown[]): Promise<SettleResult> {
-    return this.#over ? answeredStale : this.#feed.settle(tokens)
+    if (this.#over) return answeredStale
+    const answered = (): void => {
+      this.#out -= tokens.length
+      if (this.#waiting !== null) this.#serve()
+    }
+    const settling = this.#feed.settle(tokens)
+    settling.then(answered, answered)
+    return settling
+  }
+
+  /** Core takes the next ones when a settlement has left. Where its answer is long under way, no more than another window goes after it. */
+  get #mayHand(): number {
+    return 2 * this.#feed.maxBuffered - this.#out
   }
 
   release(): Promise<void> {
@@ -128,7 +142,7 @@ export class Owned implements Assignment {
   #serve(): void {
     this.#soon = false
     const waiting = this.#waiting
-    if (waiting === null || this.ended || this.#buffer.length === this.#head) return
+    if (waiting === null || this.ended || this.#buffer.length === this.#head || this.#mayHand <= 0) return
     this.#waiting = null
     waiting.resolve(this.#hand(waiting.max))
   }
@@ -140,7 +154,8 @@ export class Owned implements Assignment {
   }
 
   #hand(max: number): readonly Delivery[] {
-    const until = Math.min(this.#buffer.length, this.#head + Math.max(1, max))
+    const until = Math.min(this.#buffer.length, this.#head + Math.min(Math.max(1, max), this.#mayHand))
+    this.#out += until - this.#head
     const some: Delivery[] = []
     for (let at = this.#head; at < until; at++) {
       const arrived = this.#buffer[at] as Arrived

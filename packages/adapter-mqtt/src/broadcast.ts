@@ -84,6 +84,7 @@ export async function subscribeBroadcast(core: Core, source: Source, signal: Abo
       settings,
       clock: context.clock,
       random: context.random,
+      peers: core.links,
       clientId: `ph!b!${id}`,
       clean: false,
       expirySeconds: bridgeSeconds,

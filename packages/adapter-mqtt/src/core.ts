@@ -17,6 +17,8 @@ export interface Core {
   readonly settings: Settings
   /** For everything that is sent and looked at. */
   readonly main: Link
+  /** All that come back by themselves. */
+  readonly links: Set<Link>
   readonly records: Records
   readonly closed: boolean
   enter(tenant: Tenant): void

@@ -6,7 +6,7 @@ import type { IPublishPacket } from 'mqtt'
 import type { Core } from './core.ts'
 import { decode } from './decode.ts'
 import { explain, refusal } from './explain.ts'
-import { deadIn, folder } from './layout.ts'
+import { deadIn, deadTopic, folder } from './layout.ts'
 
 /** What `remove` needs to know of an entry: a newer one of its slot has another topic. */
 interface DeadToken {
@@ -67,18 +67,22 @@ function deliveryOf(packet: IPublishPacket, older: readonly string[]): Delivery 
 export async function remove(core: Core, place: Place, entries: readonly Delivery[]): Promise<SettleResult> {
   if (entries.length === 0) return 'settled'
   const tokens = entries.map(({ token }) => token as DeadToken)
-  const topics = new Set(tokens.map(({ topic }) => topic))
-  const all = new Set([...topics, ...tokens.flatMap(({ older }) => older)])
-  const there = new Set<string>()
+  const all = new Set(tokens.flatMap(({ topic, older }) => [topic, ...older]))
+  const slots = new Set(tokens.map(({ topic }) => deadIn(topic).slot))
+  const newest = new Map<string, string>()
   const { wire } = core.main
   if (wire === null) return 'unknown'
   try {
-    // MQTT does not say whether there was something to remove, so it is looked at before.
-    await core.records.read([...topics], ({ topic }) => there.add(topic))
+    // MQTT does not say whether there was something to remove, or whether it was replaced meanwhile, so it is looked at before.
+    const filters = [...slots].map((slot) => deadTopic(place, slot, '+'))
+    await core.records.read(filters, ({ topic }) => {
+      const { slot, stamp } = deadIn(topic)
+      if (stamp > deadIn(newest.get(slot) ?? '').stamp) newest.set(slot, topic)
+    })
     const reasons = await Promise.all([...all].map((topic) => wire.store(topic, nothing, { retain: true })))
     const bad = reasons.find((reason) => reason >= 0x80)
     if (bad !== undefined) throw refusal(`cannot remove dead letters of "${place.topic}"`, bad)
-    return there.size === topics.size ? 'settled' : 'stale'
+    return tokens.every(({ topic }) => newest.get(deadIn(topic).slot) === topic) ? 'settled' : 'stale'
   } catch (error) {
     // What is refused for good is said so; a lost answer is not known.
     if (explain(error).outcome === 'failed') throw error

@@ -37,9 +37,25 @@ function keep(attributes: Texts): Content['attributes'] {
   return last
 }
 
+const elsewhere = /^(?:ce[-_]|cloudEvents[:_])([a-z0-9]{1,20})$/i
+
+/** The same properties, with the names of attributes as MQTT has them: libraries of other protocols put something in front. */
+function inOurNames(given: Properties): Properties {
+  let renamed: Record<string, string | string[]> | null = null
+  for (const name in given) {
+    if ((name.charCodeAt(0) | 0x20) !== 0x63) continue
+    const attribute = elsewhere.exec(name)?.[1]?.toLowerCase()
+    if (attribute === undefined || given[attribute] !== undefined) continue
+    renamed ??= { ...given }
+    renamed[attribute] = given[name] as string | string[]
+    delete renamed[name]
+  }
+  return renamed ?? given
+}
+
 /** Reads a message of any client. Never throws. */
 export function decode(packet: IPublishPacket): Received | Undecodable {
-  const properties = packet.properties?.userProperties ?? none
+  const properties = inOurNames(packet.properties?.userProperties ?? none)
   const isEvent = properties.specversion !== undefined
   const marked = properties[escapedMark]
   const escaped = marked === undefined ? null : new Set(String(marked).split(' '))

@@ -38,6 +38,20 @@ export const echoTopic = (id: string): string => `${root}/echo/${id}`
 /** The folder of a place's retained messages. */
 export const folder = ({ role, group, topic }: Place): string => `${root}/${role}/${group ?? '-'}/${topic}`
 
+/** The topic that a retained message, or a filter of such ones, is about. */
+export const topicIn = (name: string): string => name.split('/')[3] ?? ''
+
+/** Does a subscription to this filter bring what is published there? */
+export function matches(filter: string, name: string): boolean {
+  const wanted = filter.split('/')
+  const parts = name.split('/')
+  for (const [at, part] of wanted.entries()) {
+    if (part === '#') return true
+    if (at >= parts.length || (part !== '+' && part !== parts[at])) return false
+  }
+  return wanted.length === parts.length
+}
+
 // Older servers take 23 characters, which no name fits; all that are known take these.
 const longest = 120
 

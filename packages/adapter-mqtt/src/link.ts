@@ -20,6 +20,8 @@ export interface Link {
 
 export interface LinkOptions extends Omit<WireOptions, 'onEnd'> {
   readonly random: () => number
+  /** The links of this process: when one is back, the server is, and the others do not wait out their pauses. */
+  readonly peers: Set<Link>
   /** The connection is there and not used yet: what has to be said first. A rejection ends it. */
   greet(wire: Wire, again: boolean): Promise<void>
   onUp(wire: Wire): void
@@ -32,13 +34,13 @@ const pauses = [
   [500, 1000],
   [500, 1500],
   [1000, 2500],
-  [2500, 4000],
+  [2000, 3000],
 ] as const
 // Where nobody is let in, somebody has to do something first.
 const refusedPause = [4000, 7000] as const
 /** How long to wait before the `tries`-th attempt to connect again. */
 export function pauseMs(tries: number, isRefused: boolean, random: () => number): number {
-  const [least, most] = isRefused ? refusedPause : (pauses[Math.min(tries, pauses.length) - 1] ?? [2500, 4000])
+  const [least, most] = isRefused ? refusedPause : (pauses[Math.min(tries, pauses.length) - 1] ?? [2000, 3000])
   return Math.round(least + random() * (most - least))
 }
 
@@ -92,6 +94,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     options.onUp(mine)
     for (const each of [...hoping]) each(true)
     hoping.clear()
+    if (again) for (const each of options.peers) each.hurry()
   }
 
   function lost(error: Error): void {
@@ -104,10 +107,10 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
   function retry(isRefused: boolean): void {
     if (closed || cancelRetry !== null || connecting) return
     tries++
-    cancelRetry = clock.timer(pauseMs(tries, isRefused, random), again)
+    cancelRetry = clock.timer(pauseMs(tries, isRefused, random), retryNow)
   }
 
-  function again(): void {
+  function retryNow(): void {
     cancelRetry?.()
     cancelRetry = null
     if (closed || wire !== null || connecting) return
@@ -128,7 +131,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
 
   await dial(signal, false)
 
-  return {
+  const link: Link = {
     get wire() {
       return wire
     },
@@ -154,11 +157,12 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
       lost(error)
     },
     hurry() {
-      if (cancelRetry !== null) again()
+      if (cancelRetry !== null) retryNow()
     },
     close(now) {
       if (!closed) {
         closed = true
+        options.peers.delete(link)
         cancelRetry?.()
         giveUp.abort()
         for (const each of [...hoping]) each(false)
@@ -171,4 +175,6 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
       return closing
     },
   }
+  options.peers.add(link)
+  return link
 }

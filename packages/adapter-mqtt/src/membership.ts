@@ -109,6 +109,7 @@ export async function join(core: Core, options: MembershipOptions, signal: Abort
       settings,
       clock,
       random,
+      peers: core.links,
       clientId: `ph!m!${id}`,
       clean: false,
       expirySeconds,

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { check, secrets } from '@posthorn/core/adapter'
 
-/** Transport security. Files are read when the adapter is made; texts in PEM are taken as they are. */
+/** Transport security. Files are read before each connection, so that they may be replaced; texts in PEM are taken as they are. */
 export interface MqttTls {
   /** Certificates of authorities to trust, PEM or the path of a file. @default those of the system */
   readonly ca?: string | undefined
@@ -21,9 +21,10 @@ export interface MqttOptions {
   readonly url?: string | undefined
   /** @default the one of the URL, else none */
   readonly username?: string | undefined
-  readonly password?: string | undefined
-  /** TLS. `true`: with the system's authorities. @default on for mqtts:// */
-  readonly tls?: boolean | MqttTls | undefined
+  /** Instead of the URL's; a function is asked again before each connection. */
+  readonly password?: string | (() => string | Promise<string>) | undefined
+  /** TLS. `true`: with the system's authorities. A function is asked again before each connection. @default on for mqtts:// */
+  readonly tls?: boolean | MqttTls | (() => MqttTls | Promise<MqttTls>) | undefined
   /** `3.1.1` for servers that do not speak version 5: messages then travel as JSON documents. @default '5' */
   readonly protocol?: '5' | '3.1.1' | undefined
   /**
@@ -42,13 +43,23 @@ export type MqttTopicOptions = Readonly<Record<string, never>>
 /** What a consumer may say under `native.mqtt`: nothing yet. */
 export type MqttConsumerOptions = Readonly<Record<string, never>>
 
+/** Certificates and keys as texts, as `node:tls` takes them. */
+export interface Tls {
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+  readonly servername?: string
+}
+
 /** Options with every default filled in, and the times that follow from them. */
 export interface Settings {
   readonly host: string
   readonly port: number
   readonly username: string | null
-  readonly password: string | null
-  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly servername?: string } | null
+  /** Asked before each connection, as certificates are. */
+  readonly password: () => string | null | Promise<string | null>
+  readonly secure: boolean
+  readonly tls: () => Tls | Promise<Tls>
   readonly version: 4 | 5
   readonly keepAliveMs: number
   /** How long a lost control connection may come back before the others are told. Version 3.1.1 tells them at once. */
@@ -65,8 +76,8 @@ const attempted = 'cannot use MQTT'
 const rules: { readonly [K in keyof Required<MqttOptions>]: (value: unknown) => string | undefined } = {
   url: check.text,
   username: check.text,
-  password: check.text,
-  tls: check.either(check.boolean, check.object),
+  password: check.either(check.text, check.fn),
+  tls: check.either(check.boolean, check.either(check.object, check.fn)),
   protocol: check.oneOf('5', '3.1.1'),
   keepAliveMs: (value) =>
     check.whole(1000, 3_600_000)(value) === undefined && (value as number) % 1000 === 0
@@ -96,8 +107,9 @@ export function settingsOf(options: unknown): Settings {
     host: url?.host ?? '127.0.0.1',
     port: url?.port ?? (url?.secure === true ? 8883 : 1883),
     username: given.username ?? url?.username ?? null,
-    password: given.password ?? url?.password ?? null,
-    tls: tlsOf(given.tls, url?.secure ?? false),
+    password: passwordOf(given.password ?? url?.password ?? null),
+    secure: isSecure(given.tls, url?.secure ?? false),
+    tls: tlsOf(given.tls),
     version,
     keepAliveMs,
     willMs,
@@ -150,13 +162,30 @@ function decoded(text: string): string | null {
   }
 }
 
-function tlsOf(given: MqttOptions['tls'], secure: boolean): Settings['tls'] {
-  if (given === undefined) return secure ? {} : null
-  if (given === false) {
-    if (secure) throw check.invalid(attempted, 'mqtts:// is with TLS, and "tls" says false')
-    return null
+function passwordOf(given: string | (() => string | Promise<string>) | null): Settings['password'] {
+  if (typeof given !== 'function') return () => given
+  return async () => {
+    const answer = await given()
+    if (typeof answer !== 'string') throw check.invalid('cannot connect to MQTT', 'the function "password" gave no text')
+    secrets.remember(answer)
+    return answer
   }
-  if (given === true) return {}
+}
+
+function isSecure(given: MqttOptions['tls'], byUrl: boolean): boolean {
+  if (given === false && byUrl) throw check.invalid(attempted, 'mqtts:// is with TLS, and "tls" says false')
+  return given === undefined ? byUrl : given !== false
+}
+
+function tlsOf(given: MqttOptions['tls']): Settings['tls'] {
+  if (given === undefined || typeof given === 'boolean') return () => ({})
+  if (typeof given === 'function') return async () => tlsNow(await given())
+  // What cannot be read is told now, and not when the first connection is made.
+  tlsNow(given)
+  return () => tlsNow(given)
+}
+
+function tlsNow(given: MqttTls): Tls {
   const tls = check.options<MqttTls>(`${attempted}: "tls"`, given, {
     ca: check.text,
     cert: check.text,

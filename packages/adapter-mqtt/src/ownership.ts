@@ -3,11 +3,13 @@
 //
 // A slot is something that one member at a time may hold: a partition of a group, or the moving of a topic's delayed messages. The
 // session of a slot is at the server, which lets one connection in. Every member's presence says what it holds. The same view of
-// the living members gives everybody the same answer to whose a slot should be, so there is nothing to elect: who holds it and
-// should not gives it back; who should and sees it held by nobody takes it. Two that look at different views for a moment both
-// connect; the server keeps the later one, the earlier one steps back, looks anew, and by then both see the same.
+// the living members and of what they hold gives everybody the same answer to whose a slot should be (sharing.ts), so there is
+// nothing to elect: who holds it and should not gives it back; who should and sees it held by nobody takes it. Two that look at
+// different views for a moment both connect; the server keeps the later one, the earlier one steps back, looks anew, and by then
+// both see the same.
 
 import { wire } from '@posthorn/core/adapter'
+import { shareOut } from './sharing.ts'
 
 /** What a member says of itself. */
 export interface Presence {
@@ -94,6 +96,7 @@ interface Member {
 }
 
 const nothing: readonly string[] = Object.freeze([])
+const none: ReadonlySet<string> = new Set()
 
 /** Makes a member that knows nobody yet. `shift` spreads what many topics have in common over the members. */
 export function createOwnership(
@@ -227,15 +230,17 @@ export function createOwnership(
       const settledAt = viewSince + rules.viewMs
       const confirmed = controlled && heard >= seq
       const stable = confirmed && now >= settledAt
+      const mine = stable ? shareOfMine() : none
       if (confirmed && !stable) wakeAt = Math.min(wakeAt, settledAt)
       for (const state of states.values()) {
         const { slot, phase } = state
         if (phase === 'held') {
-          if (leaving || alone || (stable && !isMine(state))) {
+          // Where two say that they hold it, the server has let one of them in and is about to tell the other.
+          if (leaving || alone || (stable && !mine.has(slot.name) && !otherHolds(slot))) {
             state.phase = 'leaving'
             leave.push(slot.name)
           }
-        } else if (phase === 'free' && stable && !leaving && isMine(state) && !otherHolds(slot)) {
+        } else if (phase === 'free' && stable && !leaving && mine.has(slot.name) && !otherHolds(slot)) {
           if (now >= state.notBefore) {
             state.phase = 'claiming'
             claim.push(slot.name)
@@ -259,8 +264,21 @@ export function createOwnership(
     },
   }
 
-  function isMine(state: State): boolean {
-    const ids = view(state.slot.group)
-    return ids.length > 0 && ids[(shift + state.slot.at) % ids.length] === me.id
+  /** The slots that should be ours. What is one of all groups' goes round by itself: to move it costs nobody anything. */
+  function shareOfMine(): ReadonlySet<string> {
+    const found = new Set<string>()
+    const ours: string[] = []
+    for (const { slot } of states.values()) {
+      if (slot.group !== null) ours.push(slot.name)
+      else {
+        const ids = view(null)
+        if (ids[(shift + slot.at) % ids.length] === me.id) found.add(slot.name)
+      }
+    }
+    const holders = new Map<string, string>()
+    for (const member of [...members.values()].sort((a, b) => (a.id < b.id ? -1 : 1)))
+      if (member.group === me.group) for (const slot of member.presence.holds) if (!holders.has(slot)) holders.set(slot, member.id)
+    for (const [slot, member] of shareOut(ours, view(me.group), holders, shift)) if (member === me.id) found.add(slot)
+    return found
   }
 }

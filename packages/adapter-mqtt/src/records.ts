@@ -3,7 +3,7 @@
 
 import type { IPublishPacket } from 'mqtt'
 import { fault } from './explain.ts'
-import { echoTopic, groupIn, groupRecords, presences, topicRecord } from './layout.ts'
+import { echoTopic, groupIn, groupRecords, matches, presences, topicIn, topicRecord } from './layout.ts'
 import type { Filter, Wire } from './wire.ts'
 
 /** What the server has of a topic. */
@@ -18,7 +18,7 @@ export interface Records {
   look(topic: string): Promise<Known>
   /** What is known without asking. */
   known(topic: string): Known | undefined
-  /** Calls `each` with all that is retained under these filters, in no order, and resolves when that was all. */
+  /** Calls `each` with all that is retained under these filters, which are of one topic, in no order, and resolves when that was all. */
   read(filters: readonly string[], each: (packet: IPublishPacket) => void): Promise<void>
   /** Members of a topic that are there, by group. */
   members(topic: string): Promise<readonly IPublishPacket[]>
@@ -101,19 +101,20 @@ export function createRecords(options: {
     }
   }
 
-  // One after the other: a second subscription would send everything again, to the first reader too.
-  let turn: Promise<unknown> = Promise.resolve()
+  // Of one topic one after the other: a second subscription would send everything again, to the first reader too.
+  const turns = new Map<string, Promise<void>>()
   function read(filters: readonly string[], each: (packet: IPublishPacket) => void): Promise<void> {
-    const mine = turn.then(() => readNow(filters, each))
-    turn = mine.catch(() => {})
+    const topic = topicIn(filters[0] ?? '')
+    const mine = (turns.get(topic) ?? Promise.resolve()).then(() => readNow(filters, each))
+    const over = mine.catch(() => {}).then(() => void (turns.get(topic) === over && turns.delete(topic)))
+    turns.set(topic, over)
     return mine
   }
 
   async function readNow(filters: readonly string[], each: (packet: IPublishPacket) => void): Promise<void> {
     const on = wire()
-    const prefixes = filters.map((filter) => filter.split(/[+#]/)[0] ?? '')
     const reader = (packet: IPublishPacket): void => {
-      if (prefixes.some((prefix) => packet.topic.startsWith(prefix)) && packet.payload.length > 0) each(packet)
+      if (packet.payload.length > 0 && filters.some((filter) => matches(filter, packet.topic))) each(packet)
     }
     readers.add(reader)
     try {

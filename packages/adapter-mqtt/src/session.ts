@@ -1,5 +1,6 @@
 // A live connection: one link for everything that is sent and looked at, and the members and broadcasts that live beside it.
 
+import { setMaxListeners } from 'node:events'
 import { type Adapter, type AdapterContext, check, type Session, type TopicPlan } from '@posthorn/core/adapter'
 import { subscribeBroadcast } from './broadcast.ts'
 import { capabilitiesOf } from './capabilities.ts'
@@ -20,8 +21,10 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const { clock, random } = context
   const tenants = new Set<Tenant>()
   const down = new Set<string>()
+  const links = new Set<Link>()
   const turns = new Map<string, Promise<unknown>>()
   const ending = new AbortController()
+  setMaxListeners(0, ending.signal)
   let members = 0
   let closed = false
   let closing: Promise<void> | null = null
@@ -58,6 +61,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       settings,
       clock,
       random,
+      peers: links,
       clientId: `ph!c!${context.instance}`,
       clean: true,
       expirySeconds: 0,
@@ -169,6 +173,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     context,
     settings,
     main,
+    links,
     records,
     get closed() {
       return closed
@@ -201,13 +206,19 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     if (!(await core.main.ready(until))) throw fault('CANCELLED', 'mqtt: given up')
   }
 
-  function unlessAborted<T>(work: () => Promise<T>, until: AbortSignal): Promise<T> {
+  /** `work` gets a signal of its own, to which many connections may listen at once. */
+  function unlessAborted<T>(work: (until: AbortSignal) => Promise<T>, until: AbortSignal): Promise<T> {
     if (until.aborted) return Promise.reject(fault('CANCELLED', 'mqtt: given up'))
+    const own = new AbortController()
+    setMaxListeners(0, own.signal)
     return new Promise((resolve, reject) => {
-      const abort = (): void => reject(fault('CANCELLED', 'mqtt: given up'))
+      const abort = (): void => {
+        own.abort()
+        reject(fault('CANCELLED', 'mqtt: given up'))
+      }
       until.addEventListener('abort', abort, { once: true })
       ready(until)
-        .then(work)
+        .then(() => work(own.signal))
         .then(resolve, reject)
         .finally(() => until.removeEventListener('abort', abort))
     })
@@ -229,10 +240,10 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     },
     declare: ({ topics }, until) =>
       unlessAborted(
-        () =>
+        (given) =>
           Promise.all(
             topics.map(async (plan) => {
-              const declared = await inTurn(plan.name, () => declareTopic(core, plan, until))
+              const declared = await inTurn(plan.name, () => declareTopic(core, plan, given))
               remember(plan, declared.partitions)
               return declared
             }),
@@ -248,7 +259,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
     browse: (place, after, max, until) => unlessAborted(() => browse(core, place, after, max), until),
     remove: (place, entries, until) => unlessAborted(() => remove(core, place, entries), until),
     inspect: (topic, group, until) =>
-      unlessAborted(async () => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group, until) }), until),
+      unlessAborted(async (given) => ({ backlog: null, unsettled: null, members: await countMembers(core, topic, group, given) }), until),
     async close(until) {
       const all = [...tenants]
       const drop = (): void => {

@@ -1,6 +1,7 @@
 // Membership in a group: partitions by the protocol of ownership.ts, due retries with the first of them, and the moving of delayed
 // messages, which is one of all groups'.
 
+import { setMaxListeners } from 'node:events'
 import { type Assignment, createAssignmentQueue, type Source } from '@posthorn/core/adapter'
 import type { Owned } from './assignment.ts'
 import type { Core, Tenant } from './core.ts'
@@ -27,6 +28,8 @@ export async function subscribeGroup(core: Core, source: Source, signal: AbortSi
   if (!known.groups.has(group)) throw fault('NOT_FOUND', `mqtt: topic "${topic}" has no group "${group}"`, 'failed')
   const queue = createAssignmentQueue<Owned>(() => leave())
   const ending = new AbortController()
+  // One for each partition's connection: many of them are no leak.
+  setMaxListeners(0, ending.signal)
   let membership: Membership | null = null
   let over = false
 

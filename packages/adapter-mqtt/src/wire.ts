@@ -7,6 +7,7 @@
 import type { Clock } from '@posthorn/core/adapter'
 import mqtt, { type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import { Bytes } from './bytes.ts'
+import { type Credentials, credentials } from './credentials.ts'
 import { topicBytes, writePlain } from './encode.ts'
 import { cleaned, ended, fault, refusal } from './explain.ts'
 import { lastId, mostIds, ownIds } from './ids.ts'
@@ -83,7 +84,11 @@ export interface Wire {
 }
 
 /** Connects. Rejects with what the server or the socket said; an abort drops the socket, at any time. */
-export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wire> {
+export async function openWire(options: WireOptions, signal: AbortSignal): Promise<Wire> {
+  return await openAs(await credentials(options.settings, options.clock, signal), options, signal)
+}
+
+function openAs({ password, tls }: Credentials, options: WireOptions, signal: AbortSignal): Promise<Wire> {
   const { settings, clock } = options
   if (signal.aborted) return Promise.reject(fault('CANCELLED', 'mqtt: connecting was given up'))
   const { version } = settings
@@ -106,12 +111,12 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
   let unguard = (): void => {}
 
   const client = mqtt.connect({
-    protocol: settings.tls === null ? 'mqtt' : 'mqtts',
+    protocol: tls === null ? 'mqtt' : 'mqtts',
     host: settings.host,
     port: settings.port,
     ...(settings.username === null ? {} : { username: settings.username }),
-    ...(settings.password === null ? {} : { password: settings.password }),
-    ...(settings.tls ?? {}),
+    ...(password === null ? {} : { password }),
+    ...(tls ?? {}),
     protocolVersion: version,
     clientId: options.clientId,
     // What is not clean lasts for ever in version 3.1.1: nobody would ever take away what has a name of its own.
@@ -193,7 +198,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
       fail(
         fault(
           'UNAVAILABLE',
-          `mqtt: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms${settings.tls === null ? '' : '. TLS was begun there; a port without TLS is reached by mqtt://'}`,
+          `mqtt: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms${tls === null ? '' : '. TLS was begun there; a port without TLS is reached by mqtt://'}`,
         ),
       )
     const cancelTimer = clock.timer(settings.connectMs, late)
@@ -233,8 +238,7 @@ export function openWire(options: WireOptions, signal: AbortSignal): Promise<Wir
   // What a port with TLS does to whoever speaks without, and one without it to whoever begins it.
   function withHint(error: Error): Error {
     if (!/ECONNRESET|EPIPE|closed the connection|disconnected before/i.test(error.message)) return error
-    const hint =
-      settings.tls === null ? 'a port with TLS is reached by mqtts://' : 'TLS was begun there; a port without TLS is reached by mqtt://'
+    const hint = tls === null ? 'a port with TLS is reached by mqtts://' : 'TLS was begun there; a port without TLS is reached by mqtt://'
     return fault('UNAVAILABLE', `${error.message}. ${hint}`)
   }
 

@@ -5,7 +5,7 @@ import { afterEach, expect, it } from 'vitest'
 import { subscribeBroadcast } from '../src/broadcast.ts'
 import type { Core, Tenant } from '../src/core.ts'
 import { createEchoes } from '../src/echoes.ts'
-import { openLink } from '../src/link.ts'
+import { type Link, openLink } from '../src/link.ts'
 import { type Host, join } from '../src/membership.ts'
 import { holdMover } from '../src/mover.ts'
 import { type Settings, settingsOf } from '../src/options.ts'
@@ -202,6 +202,7 @@ it('giving up drops a connection that waits for the answer to a subscription', a
       settings: { ...server.settings, connectMs: 60_000 },
       clock,
       random: Math.random,
+      peers: new Set(),
       clientId: 'unit',
       clean: true,
       expirySeconds: 0,
@@ -218,6 +219,40 @@ it('giving up drops a connection that waits for the answer to a subscription', a
   ending.abort()
   await expect(link).rejects.toThrow(/given up/)
   await until('the socket is closed', () => server.sockets.size === 0)
+})
+
+it('a link does not wait out its pause when another one of the process is back', async () => {
+  const server = await serve()
+  const peers = new Set<Link>()
+  const backAt: number[] = []
+  const links = await Promise.all(
+    // Half a second until the first tries again, a second until the other one would.
+    [0, 1].map((pause) =>
+      openLink(
+        {
+          settings: server.settings,
+          clock,
+          random: () => pause,
+          peers,
+          clientId: `unit-${pause}`,
+          clean: true,
+          expirySeconds: 0,
+          receiveMaximum: 10,
+          acknowledge: 'at-once',
+          onMessage: () => true,
+          greet: async () => {},
+          onUp: () => void backAt.push(performance.now()),
+          onDown: () => {},
+        },
+        never,
+      ),
+    ),
+  )
+  for (const socket of [...server.sockets]) socket.destroy()
+  await until('both are back', () => backAt.length === 4)
+  expect((backAt[3] ?? 0) - (backAt[2] ?? 0)).toBeLessThan(250)
+  await Promise.all(links.map((link) => link.close(true)))
+  expect(peers.size).toBe(0)
 })
 
 it('a message that cannot be written gives its place in the window back', async () => {

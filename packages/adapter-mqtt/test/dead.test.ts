@@ -3,20 +3,20 @@ import type { IPublishPacket } from 'mqtt'
 import { expect, it } from 'vitest'
 import type { Core } from '../src/core.ts'
 import { browse, remove } from '../src/dead.ts'
+import { matches } from '../src/layout.ts'
 import { settingsOf } from '../src/options.ts'
 import type { Wire } from '../src/wire.ts'
 import { coreOf, linked } from './scripted.ts'
 
 const place: Place = { topic: 'orders', role: 'dead', group: 'email' }
-const at = (slot: string, stamp: number): string => `posthorn/dead/email/orders/${slot}/${stamp}`
+const at = (slot: string, stamp: number): string => `posthorn/dead/email/orders/${slot}/${String(stamp).padStart(4, '0')}`
 
 it('looking at dead letters takes none away; removing one takes along what it replaced, and nothing that came since', async () => {
   const stored = new Set([at('a', 100), at('a', 300), at('a', 200), at('b', 150)])
   const records = {
     read: async (filters: readonly string[], each: (packet: IPublishPacket) => void) => {
       for (const topic of stored)
-        if (filters.some((filter) => filter === topic || filter.endsWith('#')))
-          each({ topic, payload: Buffer.from('x') } as unknown as IPublishPacket)
+        if (filters.some((filter) => matches(filter, topic))) each({ topic, payload: Buffer.from('x') } as unknown as IPublishPacket)
     },
   } as unknown as Core['records']
   const wire = {
@@ -32,4 +32,8 @@ it('looking at dead letters takes none away; removing one takes along what it re
   stored.add(at('a', 50))
   expect(await remove(core, place, entries.slice(1))).toBe('settled')
   expect([...stored]).toEqual([at('b', 150), at('a', 50)])
+  // Replaced since it was looked at: the newer one stays, and the caller learns it.
+  stored.add(at('b', 400))
+  expect(await remove(core, place, entries.slice(0, 1))).toBe('stale')
+  expect([...stored]).toEqual([at('a', 50), at('b', 400)])
 })

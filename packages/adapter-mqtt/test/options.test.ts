@@ -3,15 +3,11 @@ import { describe, expect, it } from 'vitest'
 import { settingsOf } from '../src/options.ts'
 
 describe('the URL', () => {
-  it('names user, password, host and port', () => {
-    expect(settingsOf({ url: 'mqtt://ada:p%40ss@one:1884' })).toMatchObject({
-      host: 'one',
-      port: 1884,
-      username: 'ada',
-      password: 'p@ss',
-      tls: null,
-    })
-    expect(settingsOf({ url: 'mqtts://[::1]' })).toMatchObject({ host: '::1', port: 8883, tls: {} })
+  it('names user, password, host and port', async () => {
+    const settings = settingsOf({ url: 'mqtt://ada:p%40ss@one:1884' })
+    expect(settings).toMatchObject({ host: 'one', port: 1884, username: 'ada', secure: false })
+    expect(await settings.password()).toBe('p@ss')
+    expect(settingsOf({ url: 'mqtts://[::1]' })).toMatchObject({ host: '::1', port: 8883, secure: true })
     expect(settingsOf({})).toMatchObject({ host: '127.0.0.1', port: 1883, version: 5 })
   })
 
@@ -41,6 +37,15 @@ describe('options', () => {
     [{ url: 'mqtts://host', tls: false }, /with TLS/],
   ])('%j is refused', (options, text) => {
     expect(() => mqtt(options as never)).toThrow(text)
+  })
+
+  it('are asked for again where they may be replaced', async () => {
+    let n = 0
+    const certificate = '-----BEGIN CERTIFICATE-----'
+    const settings = settingsOf({ password: () => `secret ${++n}`, tls: () => ({ ca: `${certificate} ${++n}` }) })
+    expect([await settings.password(), await settings.password()]).toEqual(['secret 1', 'secret 2'])
+    expect([await settings.tls(), settings.secure]).toEqual([{ ca: `${certificate} 3` }, true])
+    await expect(settingsOf({ password: () => 7 as never }).password()).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
   it('never show what may be a key', () => {

@@ -1,7 +1,7 @@
 // The ownership protocol under races: many seeds, each another order of the same few troubles.
 
 import { expect, it } from 'vitest'
-import type { Slot } from '../src/ownership.ts'
+import { createOwnership, type Slot } from '../src/ownership.ts'
 import { createWorld, SimMember, type World } from './simulation/model.ts'
 
 const seeds = Number(process.env['SEEDS'] ?? 150)
@@ -44,6 +44,36 @@ function everyMessageStarted(world: World, what: string): void {
   for (const { queue } of world.server.sessions.values()) expect(queue, `${what}: messages left`).toEqual([])
 }
 
+it('a slot that was lost is left alone until everybody heard of it and a while has passed', () => {
+  const coolMs = 400
+  const rules = {
+    viewMs: 400,
+    coolMs,
+    presenceMs: 6000,
+    willMs: 2000,
+    fenceLosses: 3,
+    fenceWindowMs: 60_000,
+    fenceMs: 30_000,
+    random: () => 0,
+  }
+  const machine = createOwnership(rules, { id: 'me', group: 'g', topic: 'orders' }, slots.slice(0, 1))
+  const heard = (now: number): void => machine.seen('g', 'me', machine.presence, Number.POSITIVE_INFINITY, now)
+  machine.control(true, 0)
+  expect(machine.decide(0).publish).toBe(true)
+  heard(0)
+  expect(machine.decide(400).claim).toEqual(['0'])
+  machine.opened('0', 500)
+  expect(machine.decide(500).publish).toBe(true)
+  heard(500)
+  machine.closed('0', 1000)
+  // Not while the others may still believe that it is held here.
+  expect(machine.decide(1000)).toMatchObject({ claim: [], publish: true })
+  expect(machine.decide(1000 + coolMs * 3).claim).toEqual([])
+  heard(1000)
+  expect(machine.decide(1000)).toMatchObject({ claim: [], wakeAt: 1000 + coolMs })
+  expect(machine.decide(1000 + coolMs).claim).toEqual(['0'])
+})
+
 it('members that start together own every partition once, after at most one takeover of each', () => {
   for (let seed = 1; seed <= seeds; seed++) {
     const world = createWorld(generator(seed), slots)
@@ -56,6 +86,21 @@ it('members that start together own every partition once, after at most one take
     runFor(world, 20_000)
     expect(world.server.connects, `seed ${seed}: connections made afterwards`).toBe(before)
     expect(world.problems, `seed ${seed}`).toEqual([])
+  }
+}, 120_000)
+
+it('a member that joins where everybody holds one partition takes none', () => {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const world = createWorld(generator(seed), slots)
+    for (let nth = 0; nth < partitions; nth++) member(world, nth)
+    runFor(world, 8000)
+    const before = owners(world)
+    const { connects } = world.server
+    const late = member(world, partitions)
+    runFor(world, 8000)
+    expect(owners(world), `seed ${seed}`).toEqual(before)
+    expect(late.slots, `seed ${seed}`).toEqual([])
+    expect(world.server.connects, `seed ${seed}: connections made, of which one is its own`).toBe(connects + 1)
   }
 }, 120_000)
 

@@ -151,6 +151,7 @@ export function coreOf(settings: Settings, parts: Partial<Core> = {}): Core {
     context: { clock, random: Math.random, instance: 'unit', name: 'unit', report: () => {}, event: () => {} },
     settings,
     closed: false,
+    links: new Set(),
     enter: () => {},
     leave: () => {},
     member: () => 'unit',

@@ -1,7 +1,7 @@
 // A queue in the hands of core: what one consumer on one channel was given, from the first delivery to the end of the channel.
 // Giving up is always closing the channel: a cancelled consumer or a message handed back singly would come after newer ones.
 
-import type { AdapterContext, Assignment, Delivery, SettleResult, Source } from '@posthorn/core/adapter'
+import type { AdapterContext, Assignment, Delivery, Received, SettleResult, Source } from '@posthorn/core/adapter'
 import type { Channel, ConsumeMessage } from 'amqplib'
 import { answered } from './answers.ts'
 import { applied } from './applied.ts'
@@ -18,12 +18,12 @@ class Held implements Delivery {
   readonly deliveries: number
   settled = false
 
-  constructor(owner: QueueAssignment, message: ConsumeMessage, keyed: boolean, parked: boolean) {
+  constructor(owner: QueueAssignment, tag: number, content: Delivery['content'], parked: boolean, deliveries: number) {
     this.owner = owner
-    this.tag = message.fields.deliveryTag
-    this.content = decode(message, keyed && !parked)
+    this.tag = tag
+    this.content = content
     this.parked = parked
-    this.deliveries = deliveriesOf(message)
+    this.deliveries = deliveries
   }
 
   get token(): Held {
@@ -103,6 +103,11 @@ export class QueueAssignment implements Assignment {
     return this.#over ? Number.NEGATIVE_INFINITY : this.#host.wire.aliveUntil()
   }
 
+  /** May a routing key stand for the key of a message? */
+  get keyed(): boolean {
+    return this.#host.source.keyed && this.role !== 'retry'
+  }
+
   /** Was it yielded to core, or is it about to be? */
   get begun(): boolean {
     return this.#begun
@@ -159,15 +164,30 @@ export class QueueAssignment implements Assignment {
 
   /** The server handed a message over. Never throws: that would end the channel. */
   receive(message: ConsumeMessage): void {
-    if (!this.#arriving) {
-      this.#arriving = true
-      void soon.then(this.#arrived)
+    const tag = message.fields.deliveryTag
+    if (!this.#over && this.#host.repeated(message)) {
+      this.#arrives()
+      return this.#drop(tag)
     }
+    this.#hold(tag, decode(message, this.keyed), deliveriesOf(message))
+  }
+
+  /** The same for one that was read where it lay, which has no count of deliveries and so is the first. */
+  receiveRead(tag: number, content: Received): void {
+    this.#hold(tag, content, 1)
+  }
+
+  #hold(tag: number, content: Delivery['content'], deliveries: number): void {
+    this.#arrives()
     if (this.#over) return
-    const { source, repeated } = this.#host
-    if (repeated(message)) return this.#drop(message.fields.deliveryTag)
-    this.#buffer.push(new Held(this, message, source.keyed, this.role === 'retry'))
+    this.#buffer.push(new Held(this, tag, content, this.role === 'retry', deliveries))
     this.begin()
+  }
+
+  #arrives(): void {
+    if (this.#arriving) return
+    this.#arriving = true
+    void soon.then(this.#arrived)
   }
 
   // What one piece from the socket brings is handed over together.

@@ -40,7 +40,7 @@ const attributeName = /^(?:cloudEvents[_:]|ce[-_])([a-z0-9]{1,64})$/i
 const transportName = /^(?:traceparent|tracestate|baggage|ph-[a-z0-9-]+)$/
 
 /** What a header is, by its name. */
-interface Named {
+export interface Named {
   readonly kind: 'attribute' | 'id' | 'key' | 'time' | 'expires' | 'version' | 'server' | 'slot' | 'body' | 'transport' | 'header'
   /** Its name in a message. */
   readonly name: string
@@ -58,8 +58,8 @@ const kinds: ReadonlyMap<string, Named['kind']> = new Map<string, Named['kind']>
 const mostNames = 1000
 const names = new Map<string, Named>()
 
-// Few names are in use: each is looked at once.
-function named(header: string): Named {
+/** What a header is. Few names are in use: each is looked at once. */
+export function named(header: string): Named {
   const known = names.get(header)
   if (known !== undefined) return known
   const found = look(header)

@@ -22,8 +22,8 @@ const fieldBytes = 16
 /** More than all that a message has beside its texts. */
 const fixedBytes = 256
 
-// Bits of the properties that a message has, in the order in which they follow.
-const has = { contentType: 1 << 15, headers: 1 << 13, deliveryMode: 1 << 12, messageId: 1 << 7, timestamp: 1 << 6, type: 1 << 5 }
+/** Bits of the properties that a message has, in the order in which they follow. */
+export const has = { contentType: 0x8000, headers: 0x2000, deliveryMode: 0x1000, messageId: 0x80, timestamp: 0x40, type: 0x20 } as const
 
 /** The name of a header as it is written, its type behind it: text. */
 function nameBytes(name: string): Buffer {

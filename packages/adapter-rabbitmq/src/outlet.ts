@@ -19,6 +19,7 @@ export interface Sent {
 
 /** A confirm channel of one topic. */
 export interface Outlet {
+  readonly wire: Wire
   readonly channel: ConfirmChannel
   /** The channel is over. */
   readonly ended: boolean
@@ -133,6 +134,7 @@ export function createOutlet(wire: Wire, channel: ConfirmChannel, limit: SizeLim
   })
 
   return {
+    wire,
     channel,
     usedAt: 0,
     get ended() {

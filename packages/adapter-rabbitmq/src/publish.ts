@@ -18,6 +18,7 @@ export interface Publisher {
 }
 
 const mostOutlets = 500
+const full = (): Error => fault('UNAVAILABLE', 'the server takes no messages at the moment: it is short of memory or disk', 'failed')
 
 export function createPublisher(link: Link, topology: Topology, closed: () => boolean): Publisher {
   const outlets = new Map<string, Promise<Outlet>>()
@@ -143,6 +144,11 @@ export function createPublisher(link: Link, topology: Topology, closed: () => bo
       const routingKeyOf = routingTo(topic)
       while (next < indexes.length) {
         if (signal.aborted) return
+        // What is not written to a server that is full is surely not stored; what is would be stored some day.
+        if (outlet.wire.blocked && !outlet.ended) {
+          outlet.flush()
+          throw full()
+        }
         if (!outlet.proven && !outlet.ended && outlet.proving !== null) {
           await outlet.proving
           continue

@@ -112,6 +112,7 @@ export function readQueue(options: ReaderOptions): QueueReader {
         const queue = await options.queue(mine)
         if (!options.exclusive && source.kind !== 'broadcast') assignment.consumes(queue)
         await answered(wire, clock, mine.prefetch(source.maxUnsettled))
+        wire.deliveries.receive(mine, assignment.keyed, (tag, content) => assignment.receiveRead(tag, content))
         const accepting = mine.consume(
           queue,
           (message) => {

@@ -64,6 +64,10 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   }
   const [into, out] = links
   opened = true
+  if (settings.secure && (await settings.tls()).rejectUnauthorized === false)
+    context.event('not-verified', {
+      note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
+    })
   topology = createTopology(into, settings, context)
   const made = topology
   const firstWire = into.wire as Wire

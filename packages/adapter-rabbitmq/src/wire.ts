@@ -3,12 +3,14 @@
 import { setMaxListeners } from 'node:events'
 import type { AdapterContext } from '@posthorn/core/adapter'
 import type { Channel, ChannelModel } from 'amqplib'
+import { type Deliveries, deliveriesOf } from './deliveries.ts'
 import { fault } from './explain.ts'
 import type { Settings } from './options.ts'
 
 /** A connection that is open, until `lost`. */
 export interface Wire {
   readonly model: ChannelModel
+  readonly deliveries: Deliveries
   /** Aborted when it is over; its reason is the error. */
   readonly lost: AbortSignal
   /** The server stopped taking messages from it for want of memory or disk. */
@@ -131,6 +133,7 @@ export function createWire(
 
   const wire: Wire = {
     model,
+    deliveries: deliveriesOf(model),
     lost: lost.signal,
     get blocked() {
       return blocked

@@ -3,7 +3,7 @@
 import type { Clock } from '@posthorn/core/adapter'
 import { Redis } from 'ioredis'
 import { cleaned, fault } from './explain.ts'
-import type { Settings } from './options.ts'
+import type { Settings, Tls } from './options.ts'
 
 /** What the server says of itself. */
 export interface ServerInfo {
@@ -29,6 +29,7 @@ export async function connect(
   signal: AbortSignal,
 ): Promise<{ readonly client: Redis; readonly info: ServerInfo }> {
   signal.throwIfAborted()
+  const [password, tls] = await credentials(settings, options.clock, signal)
   const client = new Redis({
     lazyConnect: true,
     ...(settings.sentinels === null
@@ -42,12 +43,12 @@ export async function connect(
           sentinelUsername: settings.sentinels.username ?? '',
           sentinelPassword: settings.sentinels.password ?? '',
           sentinelRetryStrategy: () => null,
-          ...(settings.tls === null ? {} : { sentinelTLS: settings.tls, enableTLSForSentinelMode: true }),
+          ...(tls === null ? {} : { sentinelTLS: tls, enableTLSForSentinelMode: true }),
         }),
     ...(settings.username === null ? {} : { username: settings.username }),
-    ...(settings.password === null ? {} : { password: settings.password }),
+    ...(password === null ? {} : { password }),
     db: settings.db,
-    ...(settings.tls === null ? {} : { tls: settings.tls }),
+    ...(tls === null ? {} : { tls }),
     connectionName: options.name,
     disableClientInfo: true,
     connectTimeout: settings.connectMs,
@@ -72,7 +73,7 @@ export async function connect(
       reject(
         fault(
           'UNAVAILABLE',
-          `redis: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms${settings.tls === null ? '' : noTls}`,
+          `redis: ${settings.host}:${settings.port} did not answer within ${settings.connectMs} ms${tls === null ? '' : noTls}`,
           'none',
         ),
       )
@@ -101,9 +102,30 @@ export async function connect(
     destroy(client)
     const clean = cleaned(first ?? error, 'redis: ')
     // What a port with TLS does to whoever speaks without.
-    if (settings.tls === null && /ECONNRESET|EPIPE|connection is closed/i.test(clean.message))
+    if (tls === null && /ECONNRESET|EPIPE|connection is closed/i.test(clean.message))
       throw fault('UNAVAILABLE', `${clean.message}. a port with TLS is reached by rediss://`, 'none')
     throw clean
+  } finally {
+    cancel()
+    stop.catch(() => {})
+  }
+}
+
+/** What the application gives for this connection; an answer that does not come is no reason to wait for ever. */
+async function credentials(settings: Settings, clock: Clock, signal: AbortSignal): Promise<readonly [string | null, Tls | null]> {
+  let cancel = (): void => {}
+  const stop = new Promise<never>((_, reject) => {
+    const abort = (): void => reject(fault('CANCELLED', 'redis: connecting was given up'))
+    signal.addEventListener('abort', abort, { once: true })
+    const silent = `redis: the functions "password" and "tls" did not answer within ${settings.connectMs} ms`
+    const cancelTimer = clock.timer(settings.connectMs, () => reject(fault('UNAVAILABLE', silent, 'none')))
+    cancel = () => {
+      cancelTimer()
+      signal.removeEventListener('abort', abort)
+    }
+  })
+  try {
+    return await Promise.race([Promise.all([settings.password(), settings.secure ? settings.tls() : null]), stop])
   } finally {
     cancel()
     stop.catch(() => {})

@@ -111,6 +111,27 @@ export function writeRest(writer: PackWriter, content: Content): void {
   }
 }
 
+/** How many items `writeUsual` writes. */
+export const usualItems = 5
+const usualHead = 9
+
+/** Has it a key, a time, a trace and a body, the usual attributes and nothing else, as nearly all messages have? */
+export function isUsual(content: Content): boolean {
+  const { time, expiresAt, key, headers, transport, body, attributes } = content
+  if (time === null || expiresAt !== null || key === null || headers !== null || transport === null || body === null) return false
+  if (transport.traceparent === undefined || attributes.partitionkey === key || headOf(content).items !== usualHead) return false
+  return size(transport) === 1
+}
+
+/** Writes the values alone of a usual message: the script knows their names. */
+export function writeUsual(writer: PackWriter, { id, time, key, transport, body }: Content): void {
+  writer.text(id)
+  writer.text(wire.formatTime(time as number))
+  writer.text(key as string)
+  writer.text(transport?.traceparent as string)
+  writer.bytes(body as Uint8Array)
+}
+
 /** Bytes of a message as its limit counts them: body and headers. */
 export function bytesOf(content: Content): number {
   return (content.body?.length ?? 0) + bytesOfTexts(content.headers) + bytesOfTexts(content.transport)
@@ -192,6 +213,15 @@ function nameAt(buffer: Buffer, start: number, length: number): string {
   return likely.text
 }
 
+const elsewhere = /^(?:ce-|cloudEvents[:_])([a-z0-9]+)$/i
+/** The name of a field as we write it: libraries of other protocols spell attributes in other ways. */
+function ourName(name: string): string {
+  const code = name.charCodeAt(0) | 0x20
+  if (code !== 0x63 || name.startsWith('ce_')) return name
+  const attribute = elsewhere.exec(name)?.[1]
+  return attribute === undefined ? name : `ce_${attribute.toLowerCase()}`
+}
+
 function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
   if (length > smallBody && length * 4 >= buffer.length) return buffer.subarray(start, start + length)
   const body = Buffer.allocUnsafe(length)
@@ -237,7 +267,7 @@ function readFields(reader: PackReader, id: string, pairs: number, cache: Attrib
     const at = reader.at
     reader.at += length
     try {
-      const name = nameAt(buffer, nameStart, nameLength)
+      const name = ourName(nameAt(buffer, nameStart, nameLength))
       if (name === 'data') body = bodyAt(buffer, at, length)
       else if (name === 'ce_id') messageId = textAt(buffer, at, length)
       else if (name === 'ce_time') time = wire.parseTime(textAt(buffer, at, length))

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { check, type Source, secrets } from '@posthorn/core/adapter'
 
-/** Transport security. Files are read when the adapter is made; texts in PEM are taken as they are. */
+/** Transport security. Files are read before each connection, so that they may be replaced; texts in PEM are taken as they are. */
 export interface RedisTls {
   /** Certificates of authorities to trust, PEM or the path of a file. @default those of the system */
   readonly ca?: string | undefined
@@ -31,11 +31,12 @@ export interface RedisOptions {
   readonly url?: string | undefined
   /** An ACL user. @default the one of the URL, else the default user */
   readonly username?: string | undefined
-  readonly password?: string | undefined
+  /** Instead of the URL's; a function is asked again before each connection. */
+  readonly password?: string | (() => string | Promise<string>) | undefined
   /** The number of the database. @default the one of the URL, else 0 */
   readonly db?: number | undefined
-  /** TLS. `true`: with the system's authorities. @default on for rediss:// */
-  readonly tls?: boolean | RedisTls | undefined
+  /** TLS. `true`: with the system's authorities. A function is asked again before each connection. @default on for rediss:// */
+  readonly tls?: boolean | RedisTls | (() => RedisTls | Promise<RedisTls>) | undefined
   /** Ask these for the master instead of connecting to the URL's host. */
   readonly sentinels?: RedisSentinels | undefined
   /**
@@ -69,14 +70,24 @@ export function consumerOptions(source: Source): { readonly count: number } {
   return { count: given.count ?? 500 }
 }
 
+/** Certificates and keys as texts, as `node:tls` takes them. */
+export interface Tls {
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+  readonly servername?: string
+}
+
 /** Options with every default filled in. */
 export interface Settings {
   readonly host: string
   readonly port: number
   readonly username: string | null
-  readonly password: string | null
+  /** Asked before each connection, as certificates are. */
+  readonly password: () => string | null | Promise<string | null>
   readonly db: number
-  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly servername?: string } | null
+  readonly secure: boolean
+  readonly tls: () => Tls | Promise<Tls>
   readonly sentinels: RedisSentinels | null
   readonly leaseMs: number
   readonly marginMs: number
@@ -88,9 +99,9 @@ const attempted = 'cannot use Redis'
 const rules: { readonly [K in keyof Required<RedisOptions>]: (value: unknown) => string | undefined } = {
   url: check.text,
   username: check.text,
-  password: check.text,
+  password: check.either(check.text, check.fn),
   db: check.whole(0, 65_535),
-  tls: check.either(check.boolean, check.object),
+  tls: check.either(check.boolean, check.either(check.object, check.fn)),
   sentinels: check.object,
   leaseMs: check.whole(1000, 3_600_000),
   replyMs: check.whole(100, 3_600_000),
@@ -110,9 +121,10 @@ export function settingsOf(options: unknown): Settings {
     host: url?.host ?? '127.0.0.1',
     port: url?.port ?? 6379,
     username: given.username ?? url?.username ?? null,
-    password: given.password ?? url?.password ?? null,
+    password: passwordOf(given.password ?? url?.password ?? null),
     db: given.db ?? url?.db ?? 0,
-    tls: tlsOf(given.tls, url?.secure ?? false),
+    secure: isSecure(given.tls, url?.secure ?? false),
+    tls: tlsOf(given.tls),
     sentinels,
     leaseMs,
     marginMs: Math.max(100, Math.ceil(leaseMs / 10)),
@@ -180,24 +192,40 @@ function sentinelsOf(given: RedisSentinels): RedisSentinels {
   return sentinels
 }
 
-function tlsOf(given: RedisOptions['tls'], secure: boolean): Settings['tls'] {
-  if (given === undefined) return secure ? {} : null
-  if (given === false) {
-    if (secure) throw check.invalid(attempted, 'rediss:// is with TLS, and "tls" says false')
-    return null
+function passwordOf(given: string | (() => string | Promise<string>) | null): Settings['password'] {
+  if (typeof given !== 'function') return () => given
+  return async () => {
+    const answer = await given()
+    if (typeof answer !== 'string') throw check.invalid('cannot connect to Redis', 'the function "password" gave no text')
+    secrets.remember(answer)
+    return answer
   }
-  if (given === true) return {}
+}
+
+function isSecure(given: RedisOptions['tls'], byUrl: boolean): boolean {
+  if (given === false && byUrl) throw check.invalid(attempted, 'rediss:// is with TLS, and "tls" says false')
+  return given === undefined ? byUrl : given !== false
+}
+
+function tlsOf(given: RedisOptions['tls']): Settings['tls'] {
+  if (given === undefined || typeof given === 'boolean') return () => ({})
+  if (typeof given === 'function') return async () => tlsNow(await given())
+  // What cannot be read is told now, and not when the first connection is made.
+  tlsNow(given)
+  return () => tlsNow(given)
+}
+
+function tlsNow(given: RedisTls): Tls {
   const tls = check.options<RedisTls>(`${attempted}: "tls"`, given, {
     ca: check.text,
     cert: check.text,
     key: check.text,
     serverName: check.text,
   })
-  const key = tls.key === undefined ? undefined : pem(tls.key)
   return {
     ...(tls.ca === undefined ? {} : { ca: pem(tls.ca) }),
     ...(tls.cert === undefined ? {} : { cert: pem(tls.cert) }),
-    ...(key === undefined ? {} : { key }),
+    ...(tls.key === undefined ? {} : { key: pem(tls.key) }),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
   }
 }

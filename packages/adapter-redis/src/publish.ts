@@ -3,7 +3,7 @@
 import type { Outgoing, PublishReport } from '@posthorn/core/adapter'
 import { best } from './capabilities.ts'
 import type { Core } from './core.ts'
-import { bytesOf, countFields, countRest, type Head, headOf, writeFields, writeRest } from './encode.ts'
+import { bytesOf, countFields, countRest, type Head, headOf, isUsual, usualItems, writeFields, writeRest, writeUsual } from './encode.ts'
 import { cleaned, explain, fault } from './explain.ts'
 import { keyOf, streamOf } from './keys.ts'
 import { type PackWriter, packReader, packWriter } from './pack.ts'
@@ -294,14 +294,19 @@ function packBatch(batch: readonly Outgoing[], part: Part, partitions: number): 
 function packPlain(writer: PackWriter, batch: readonly Outgoing[], { topic, indexes, streams }: Part): void {
   const heads = new Map<Head, number>()
   const keys: string[] = []
+  const rests: number[] = []
+  let items = 2
   for (const index of indexes) {
     const message = batch[index] as Outgoing
     const partition = message.partition ?? 0
     if (streams[partition] === undefined) streams[partition] = keys.push(streamOf(topic, partition))
     const head = headOf(message)
     if (!heads.has(head)) heads.set(head, heads.size + 1)
+    const rest = isUsual(message) ? 0 : countRest(message)
+    rests.push(rest)
+    items += 3 + (rest === 0 ? usualItems : rest)
   }
-  writer.list(2 + indexes.length)
+  writer.list(items)
   writer.list(keys.length)
   for (const key of keys) writer.text(key)
   writer.list(heads.size)
@@ -309,12 +314,14 @@ function packPlain(writer: PackWriter, batch: readonly Outgoing[], { topic, inde
     writer.list(items)
     writer.raw(packed)
   }
-  for (const index of indexes) {
-    const message = batch[index] as Outgoing
-    writer.list(2 + countRest(message))
+  for (let nth = 0; nth < indexes.length; nth++) {
+    const message = batch[indexes[nth] as number] as Outgoing
+    const rest = rests[nth] as number
     writer.number(streams[message.partition ?? 0] ?? 0)
     writer.number(heads.get(headOf(message)) ?? 0)
-    writeRest(writer, message)
+    writer.number(rest)
+    if (rest === 0) writeUsual(writer, message)
+    else writeRest(writer, message)
   }
 }
 

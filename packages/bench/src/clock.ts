@@ -3,6 +3,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 
+/** Milliseconds that only grow, the same for all processes of this machine. */
+export const sharedMonotonic = (): number => Number(process.hrtime.bigint()) / 1e6
+
 /** Milliseconds that only grow. */
 export const monotonic = (): number => performance.now()
 
@@ -35,6 +38,12 @@ export function every(ms: number, run: () => void): () => void {
 
 /** A random UUID. */
 export const newUuid = (): string => randomUUID()
+
+/** So many characters without any pattern. */
+export const randomText = (length: number): string =>
+  randomBytes(Math.ceil((length * 3) / 4))
+    .toString('base64url')
+    .slice(0, length)
 
 /** So many random bytes, as hexadecimal text. */
 export const randomHex = (bytes: number): string => randomBytes(bytes).toString('hex')

@@ -14,6 +14,8 @@ export interface Ledger {
   handled(n: number, lane: number): void
   /** Different messages handled so far. */
   readonly count: number
+  /** Messages handled so far, repeats too. */
+  readonly received: number
   /** `sent`: how many there were to handle. */
   faults(sent: number): Faults
 }
@@ -43,6 +45,9 @@ export function createLedger(most: number, lanes: number): Ledger {
     },
     get count() {
       return count
+    },
+    get received() {
+      return count + twice
     },
     faults: (sent) => ({ lost: Math.max(0, sent - count), twice, misordered }),
   }

@@ -1,4 +1,5 @@
 import { type Topic, topic, unchecked } from '@posthorn/core'
+import { randomText } from './clock.ts'
 
 /** What is sent: about as large as an order, padded to the size that is asked for. */
 export interface Work {
@@ -15,11 +16,19 @@ const first = 1_000_000
 /** Keys of a run that does not say otherwise. */
 export const keys: number = users.length
 
+// Each message takes another piece of this text, so that nothing on the way gains by seeing the same bytes again.
+const pool = 1 << 18
+let noise = ''
+
 /** Makes message `n`, whose JSON has `bytes` bytes, with one of `among` keys. */
 export function workOf(bytes: number, among: number = keys): (n: number) => Work {
   const make = (n: number, text: string): Work => ({ n: first + n, user: users[n % among] ?? '', text })
-  const text = 'x'.repeat(Math.max(0, bytes - JSON.stringify(make(0, '')).length))
-  return (n) => make(n, text)
+  const length = Math.max(0, bytes - JSON.stringify(make(0, '')).length)
+  if (noise === '') noise = randomText(pool)
+  return (n) => {
+    const from = (n * 7919) % (pool - length)
+    return make(n, noise.slice(from, from + length))
+  }
 }
 
 /** The number that `workOf` was given. */

@@ -97,7 +97,7 @@ test('the long queue in front of a slow consumer knows what was lost', async () 
     return kept
   })
   const [row] = await backlog.run(lossy, {
-    quick: true,
+    size: 'quick',
     runs: 1,
     clients: [],
     keyed: true,
@@ -113,12 +113,30 @@ test('the median stands between the extremes', () => {
 })
 
 test('the command line refuses what it does not know', () => {
-  const known = { brokers: ['memory', 'redis'], scenarios: ['throughput', 'backlog'], comparisons: ['throughput', 'latency'] }
-  const given = optionsOf(['redis', 'memory', 'redis', '--quick', '--only', 'backlog,latency', '--json', 'raw.json'], known)
-  expect(given).toMatchObject({ brokers: ['redis', 'memory'], only: ['backlog', 'latency'], runs: 3, json: 'raw.json' })
-  expect(optionsOf([], known)).toMatchObject({ brokers: ['memory'], only: undefined, clients: ['naive', 'tuned', 'posthorn'], runs: 5 })
+  const known = {
+    embedded: ['memory'],
+    servers: ['redis', 'kafka'],
+    scenarios: ['throughput', 'backlog'],
+    comparisons: ['throughput', 'latency'],
+    clients: ['naive', 'tuned', 'posthorn'],
+  }
+  const given = optionsOf(['redis', 'memory', 'redis', '--quick', '--only', 'backlog,latency', '--out', 'raw'], known)
+  expect(given).toMatchObject({ brokers: ['redis', 'memory'], only: ['backlog', 'latency'], size: 'quick', runs: 3, out: 'raw' })
+  expect(given.minutes).toBeLessThan(5)
+  expect(optionsOf([], known)).toMatchObject({
+    brokers: ['redis', 'kafka'],
+    anyBroker: true,
+    only: undefined,
+    clients: ['naive', 'tuned', 'posthorn'],
+    durability: 'disk',
+    runs: 3,
+  })
+  expect(optionsOf(['--full'], known)).toMatchObject({ size: 'full', runs: 5, minutes: Number.POSITIVE_INFINITY })
   expect(() => optionsOf(['nats'], known)).toThrow('name brokers of: memory, redis')
   expect(() => optionsOf(['--only', 'speed'], known)).toThrow('throughput, backlog, latency')
   expect(() => optionsOf(['--clients', 'tuned,best'], known)).toThrow('--clients takes naive, tuned, posthorn')
   expect(() => optionsOf(['--runs', '0'], known)).toThrow('--runs must be a whole number from 1')
+  expect(() => optionsOf(['--minutes', 'few'], known)).toThrow('--minutes must be a number')
+  expect(() => optionsOf(['--durability', 'ram'], known)).toThrow('--durability takes disk, process, memory')
+  expect(() => optionsOf(['--quick', '--full'], known)).toThrow('name one')
 })

@@ -50,7 +50,10 @@ def serve(calls):
         request = json.loads(line)
         answer = {"id": request["id"]}
         try:
-            answer["value"] = encode(getattr(calls, "call_" + request["call"])(*decode(request["args"])))
+            call = getattr(calls, "call_" + request["call"], None)
+            if call is None:
+                raise Unsupported(f"the auditor of this server does not know the call \"{request['call']}\"")
+            answer["value"] = encode(call(*decode(request["args"])))
         except Unsupported as problem:
             answer["unsupported"] = str(problem)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the caller is to hear of it

@@ -19,6 +19,7 @@ from kafka.admin import (  # noqa: E402
     ACLOperation,
     ACLPermissionType,
     ACLResourcePatternType,
+    NewTopic,
     ResourcePattern,
     ResourcePatternFilter,
     ResourceType,
@@ -156,6 +157,28 @@ class Auditor:
             return self.write_nothing(topic, partition, headers)
         record = self.writing().send(topic, key=None if key is None else key.encode(), value=body, headers=headers, partition=partition)
         return f"{partition}:{record.get(timeout=PATIENCE).offset}"
+
+    def call_write_entry(self, topic, entry):
+        """Exactly these headers, into the first partition."""
+        headers = [(name, value.encode()) for name, value in entry["headers"]]
+        if entry["contentType"] is not None:
+            headers.append(("content-type", entry["contentType"].encode()))
+        key, body = entry["key"], entry["body"]
+        if key is None and body is None:
+            self.write_nothing(topic, 0, headers)
+        else:
+            record = self.writing().send(topic, key=None if key is None else key.encode(), value=body, headers=headers, partition=0)
+            record.get(timeout=PATIENCE)
+
+    def call_read_entries(self, topic):
+        found = []
+        for record in self.records(topic):
+            texts = [[name, value.decode()] for name, value in record.headers]
+            content_type = next((value for name, value in texts if name == "content-type"), None)
+            key = None if record.key is None else record.key.decode()
+            headers = [pair for pair in texts if pair[0] != "content-type"]
+            found.append({"headers": headers, "contentType": content_type, "body": record.value, "key": key})
+        return found
 
     def write_nothing(self, topic, partition, headers):
         """Neither key nor value: the client's own check forbids it, and the server does not."""
@@ -385,6 +408,11 @@ class Auditor:
             self.lasting(lambda: self.asking().delete_acls([everything]))
         self.denied = []
 
+    def call_set_password(self, password):
+        if self.user is None:
+            raise Unsupported("the adapter is not connected as a user of its own, whose password could be changed")
+        self.change("--add-config", f"{MECHANISM}=[password={self.password if password is None else password}]")
+
     def call_remove(self, what):
         topic = what["topic"]
         if "partition" in what:
@@ -460,6 +488,45 @@ class Auditor:
                     self.asking().delete_consumer_groups([group_id])
                 except FLEETING:
                     pass
+
+    # A service of another kind, with names of its own
+
+    def call_plain_make(self, names):
+        self.lasting(lambda: self.asking().create_topics([NewTopic(names["topic"], 3, 1)]))
+
+    def call_plain_send(self, names, bodies):
+        sent = [self.writing().send(names["topic"], value=body) for body in bodies]
+        for each in sent:
+            each.get(timeout=PATIENCE)
+
+    def call_plain_work_off(self, names, count):
+        found, deadline = [], time.monotonic() + 30
+        consumer = KafkaConsumer(
+            names["topic"],
+            bootstrap_servers=self.server,
+            group_id=names["groupId"],
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            api_version=(2, 5, 0),
+        )
+        try:
+            while len(found) < count:
+                for some in consumer.poll(timeout_ms=200, max_records=1).values():
+                    found += [record.value for record in some]
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{len(found)} of {count} messages came")
+            consumer.commit()
+            return found
+        finally:
+            consumer.close(autocommit=False)
+
+    def call_plain_remaining(self, names):
+        topic = names["topic"]
+        return self.behind(topic, self.places(names["groupId"], topic))
+
+    def call_plain_everything(self):
+        groups = [group_id for group_id, _ in self.lasting(lambda: self.asking().list_consumer_groups())]
+        return sorted(self.topics("") + groups)
 
     def call_close(self):
         self.forget()

@@ -4,6 +4,7 @@ published names and wire form, and no code of the adapter. Start it with `python
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ ESCAPED = "ph-escaped"
 CONTROL = "$CONTROL/dynamic-security/v1"
 BLIND = "the server is not ours, so nobody reads its files, and MQTT cannot tell"
 FOLDERS = ["topic", "group", "member", "dead", "retry", "delay"]
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 # What taking an operation away from a topic means to the server.
 RIGHTS = {
     "publish": [("publishClientSend", "{path}"), ("publishClientSend", "{path}/+"), ("publishClientSend", "posthorn/delay/-/{topic}/#"), ("publishClientSend", "posthorn/dead/+/{topic}/#"), ("publishClientSend", "posthorn/retry/+/{topic}/#")],
@@ -35,6 +37,10 @@ RIGHTS = {
     "browse": [("subscribePattern", "posthorn/dead/+/{topic}/#")],
     "remove": [("publishClientSend", "posthorn/dead/+/{topic}/#")],
 }
+
+
+def percent(match):
+    return "".join(f"%{byte:02X}" for byte in match.group().encode())
 
 
 def cut(member):
@@ -49,7 +55,7 @@ class Auditor:
         self.log = Log(os.path.join(self.folder, "audit.log")) if self.folder else None
         self.lock = threading.Condition()
         self.retained, self.fences, self.answers = {}, set(), []
-        self.turn, self.made, self.denied = 0, 0, []
+        self.turn, self.made, self.denied, self.given = 0, 0, [], None
         self.links = 0
         self.client = self.connect("auditor", self.heard)
 
@@ -215,12 +221,35 @@ class Auditor:
             users += [(HEADER + name, value.decode("latin-1")) for name, value in (message.get("rawHeaders") or {}).items()]
         elif body is None:
             users.append((NULL, "null"))
+        # Servers close connections over control characters: what has some travels escaped, as the page on the wire says.
+        escaped = [name for name, value in users if name in attributes and CONTROLS.search(value)]
+        if escaped:
+            users = [(name, CONTROLS.sub(percent, value.replace("%", "%25")) if name in escaped else value) for name, value in users]
+            users.append((ESCAPED, " ".join(escaped)))
         if any(len(text.encode()) > 65535 for pair in users for text in pair):
             raise Unsupported("a property of MQTT holds 65,535 bytes at most")
         if users:
             properties.UserProperty = users
         self.publish(f"{topic.replace('.', '/')}/@{partition}", body or b"", properties=properties)
         return ""
+
+    def call_write_entry(self, topic, entry):
+        """Exactly these user properties, into the first partition."""
+        properties = Properties(PacketTypes.PUBLISH)
+        if entry["contentType"] is not None:
+            properties.ContentType = entry["contentType"]
+        if entry["headers"]:
+            properties.UserProperty = [tuple(pair) for pair in entry["headers"]]
+        self.publish(f"{topic.replace('.', '/')}/@0", entry["body"] or b"", properties=properties)
+
+    def call_read_entries(self, topic):
+        store = self.store()
+        idents = {ident for client, waiting in store.waiting.items() if client.split("!")[2:3] == [topic] for ident, _ in waiting}
+        found = []
+        for ident in sorted(idents):
+            body, content_type, users = store.messages[ident][1:]
+            found.append({"headers": users, "contentType": content_type, "body": body, "key": None})
+        return found
 
     def parsed(self, partition, body, content_type, users, due=None):
         attributes, headers, transport, seen, undecodable = {}, {}, {}, {}, None
@@ -354,6 +383,15 @@ class Auditor:
         bad = [each["error"] for each in answer["responses"] if "error" in each]
         if bad:
             raise RuntimeError(bad[0])
+        return answer["responses"]
+
+    def rights(self):
+        """What the adapter's user may do, less what is denied. The whole role at once: to add a right to it would end the connections of its user."""
+        if self.given is None:
+            [answer] = self.command({"command": "getRole", "rolename": self.user})
+            self.given = answer["data"]["role"]["acls"]
+        less = [{"priority": 10, "allow": False, **acl} for acl in self.denied if acl is not None]
+        self.command({"command": "modifyRole", "rolename": self.user, "acls": self.given + less})
 
     def call_deny(self, operation, topic):
         if self.user is None:
@@ -365,19 +403,22 @@ class Auditor:
         else:
             names = {"topic": "+", "path": "+"} if topic is None else {"topic": topic, "path": topic.replace(".", "/")}
             acls = [{"acltype": kind, "topic": where.format(**names)} for kind, where in RIGHTS[operation]]
-            self.command(*[{"command": "addRoleACL", "rolename": self.user, "priority": 10, "allow": False, **acl} for acl in acls])
-            self.denied += acls
+            self.denied += [acl for acl in acls if acl not in self.denied]
+            self.rights()
             return
         self.denied.append(None)
 
     def call_allow(self):
-        commands = [
-            {"command": "enableClient", "username": self.user} if acl is None else {"command": "removeRoleACL", "rolename": self.user, **acl}
-            for acl in self.denied
-        ]
-        self.denied = []
-        if commands:
-            self.command(*commands)
+        before, self.denied = self.denied, []
+        if None in before:
+            self.command({"command": "enableClient", "username": self.user})
+        if any(acl is not None for acl in before):
+            self.rights()
+
+    def call_set_password(self, password):
+        if self.user is None:
+            raise Unsupported("the adapter is not connected as a user of its own, whose password could be changed")
+        self.command({"command": "setClientPassword", "username": self.user, "password": self.password if password is None else password})
 
     def forget_session(self, client_id):
         """Ends a session and whatever it holds, as whoever connects under its name and asks for a new one does."""

@@ -99,6 +99,10 @@ ask(<<"permissions">>, [User, VHost, Configure, Write, Read]) ->
 ask(<<"password">>, [User, Password]) ->
     ok = rabbit_auth_backend_internal:change_password(User, Password, <<"auditor">>),
     true;
+%% Full: more memory is in use than it says it may. Returns when publishers are stopped, or let go on.
+ask(<<"fill">>, [Full]) ->
+    ok = vm_memory_monitor:set_vm_memory_high_watermark(case Full of true -> 0.0000001; false -> 0.4 end),
+    alarmed(Full, 100);
 ask(<<"close">>, [Part]) ->
     Found = [Pid || Pid <- rabbit_networking:connections(), [_, Name] <- [connection(Pid)], binary:match(Name, Part) =/= nomatch],
     [rabbit_networking:close_connection(Pid, "expelled") || Pid <- Found],
@@ -121,6 +125,12 @@ ask(<<"delete">>, [VHost, Names]) ->
 ask(<<"delete_exchanges">>, [VHost, Names]) ->
     [rabbit_exchange:delete(name(exchange, VHost, Name), false, <<"auditor">>) || Name <- Names],
     true.
+
+alarmed(Full, Times) ->
+    case rabbit_alarm:get_alarms() =/= [] of
+        Full -> true;
+        _ when Times > 0 -> timer:sleep(50), alarmed(Full, Times - 1)
+    end.
 
 queue(VHost, Name) ->
     {ok, Q} = rabbit_amqqueue:lookup(name(queue, VHost, Name)),

@@ -196,6 +196,21 @@ class Auditor:
             raise
         return ""
 
+    def call_write_entry(self, topic, entry):
+        """Exactly these headers, into the first partition."""
+        properties = pika.BasicProperties(headers=dict(entry["headers"]), content_type=entry["contentType"], delivery_mode=2)
+        routing_key = "" if self.partitions(topic) is None else "0"
+        self.link().basic_publish(topic, routing_key, entry["body"] or b"", properties)
+
+    def call_read_entries(self, topic):
+        found = []
+        for name in self.group_queues(topic, self.groups(topic)[0]):
+            for raw in self.lying(name):
+                headers = [[base64.b64decode(name).decode(), base64.b64decode(value).decode()] for name, _, value in raw["headers"]]
+                body = base64.b64decode(raw["body"])
+                found.append({"headers": headers, "contentType": raw["content_type"], "body": body, "key": None})
+        return found
+
     def parsed(self, partition, raw):
         attributes, headers, transport, undecodable = {}, {}, {}, None
         body = base64.b64decode(raw["body"])
@@ -337,6 +352,15 @@ class Auditor:
         locked = any(operation == "connect" for operation, _ in self.denied)
         self.ask("password", self.user, "another one" if locked else self.password)
 
+    def call_set_password(self, password):
+        if self.user is None:
+            raise Unsupported("the adapter is not connected as a user of its own, whose password could be changed")
+        self.ask("password", self.user, self.password if password is None else password)
+
+    def call_fill(self, full):
+        """The server's alarm of memory, and its end."""
+        self.ask("fill", full)
+
     def call_remove(self, what):
         topic = what["topic"]
         partitions = self.partitions(topic)
@@ -378,6 +402,36 @@ class Auditor:
             },
             "dropped": traffic.get("messages_unroutable_dropped_total", 0),
         }
+
+    # A service of another kind, with names of its own
+
+    def call_plain_make(self, names):
+        channel = self.link()
+        channel.exchange_declare(names["exchange"], "topic", durable=True)
+        channel.queue_declare(names["queue"], durable=True)
+        channel.queue_bind(names["queue"], names["exchange"], "order.#")
+
+    def call_plain_send(self, names, bodies):
+        properties = pika.BasicProperties(content_type="application/json", delivery_mode=2)
+        for body in bodies:
+            self.link().basic_publish(names["exchange"], names["routingKey"], body, properties)
+
+    def call_plain_work_off(self, names, count):
+        found, deadline = [], time.monotonic() + 20
+        while len(found) < count:
+            method, _, body = self.link().basic_get(names["queue"])
+            if method is not None:
+                found.append(body)
+                self.channel.basic_ack(method.delivery_tag)
+            elif time.monotonic() > deadline:
+                raise RuntimeError(f"{len(found)} of {count} messages came")
+        return found
+
+    def call_plain_remaining(self, names):
+        return sum(ready + out for ready, out in self.counted([names["queue"]]))
+
+    def call_plain_everything(self):
+        return sorted(self.ask("queues", self.vhost) + self.ask("exchanges", self.vhost))
 
     def call_close(self):
         self.ask.close()

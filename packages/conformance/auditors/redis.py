@@ -84,6 +84,7 @@ class Auditor:
     def call_open(self, options):
         self.ask = Link(options["url"])
         self.user = options.get("user")
+        self.password = options.get("password")
         self.denied = []
         self.turn = 0
         self.written = 0
@@ -141,6 +142,27 @@ class Auditor:
             fields += [NULL, "1"]
         self.written += 1
         return f"{partition}:{self.ask.once('XADD', f'{{{topic}}}:{partition}', '*', *fields).decode()}"
+
+    def call_write_entry(self, topic, entry):
+        """Exactly these fields, into the first partition."""
+        fields = [part for pair in entry["headers"] for part in pair]
+        if entry["contentType"] is not None:
+            fields += ["content-type", entry["contentType"]]
+        if entry["body"] is not None:
+            fields += ["data", entry["body"]]
+        self.ask.once("XADD", f"{{{topic}}}:0", "*", *fields)
+
+    def call_read_entries(self, topic):
+        found = []
+        for p in range(self.partitions(topic)):
+            for _, flat in self.entries(f"{{{topic}}}:{p}"):
+                fields = list(zip(flat[::2], flat[1::2]))
+                body = next((value for name, value in fields if name == b"data"), None)
+                texts = [[name.decode(), value.decode()] for name, value in fields if name != b"data"]
+                content_type = next((value for name, value in texts if name == "content-type"), None)
+                headers = [pair for pair in texts if pair[0] != "content-type"]
+                found.append({"headers": headers, "contentType": content_type, "body": body, "key": None})
+        return found
 
     def parsed(self, partition, position, flat, due=None):
         attributes, headers, transport = {}, {}, {}
@@ -285,6 +307,17 @@ class Auditor:
         if self.user is None:
             raise Unsupported("the adapter is not connected as a user of its own, whose rights could be changed")
         self.ask("ACL", "SETUSER", self.user, *user_rules(self.denied))
+
+    def call_set_password(self, password):
+        if self.user is None or self.password is None:
+            raise Unsupported("the adapter is not connected as a user of its own, whose password could be changed")
+        self.ask("ACL", "SETUSER", self.user, "resetpass", f">{self.password if password is None else password}")
+
+    def call_fill(self, full):
+        """Less memory than the server has in use already, and nothing may be evicted."""
+        if self.user is None:
+            raise Unsupported("a server that is not ours is not filled")
+        self.ask("CONFIG", "SET", "maxmemory", "1" if full else "0")
 
     def call_remove(self, what):
         topic = what["topic"]

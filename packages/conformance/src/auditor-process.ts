@@ -65,6 +65,17 @@ export async function auditorProcess(options: AuditorProcessOptions): Promise<Au
     trim: (topic, partition) => ask('trim', topic, partition),
     expel: (instance) => ask('expel', instance),
     counters: () => ask('counters'),
+    setPassword: (password) => ask('set_password', password),
+    fill: (full) => ask('fill', full),
+    writeEntry: (topic, entry) => ask('write_entry', topic, entry),
+    readEntries: (topic) => ask('read_entries', topic),
+    plain: {
+      make: (names) => ask('plain_make', names),
+      send: (names, bodies) => ask('plain_send', names, bodies),
+      workOff: (names, count) => ask('plain_work_off', names, count),
+      remaining: (names) => ask('plain_remaining', names),
+      everything: () => ask('plain_everything'),
+    },
     async close() {
       await call('close').catch(() => {})
       await lines.end()

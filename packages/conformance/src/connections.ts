@@ -87,8 +87,8 @@ export function createConnections(tools: ConnectionTools): Connections {
     if (peer.instance === undefined) fail(`${peer.name} never asked its adapter to open, so it has no link`)
     return server.simulation?.link(peer.instance) ?? notProven('this connection has no link that the suite could disturb')
   }
-  const observed = (peer: Peer, options?: Record<string, unknown>): Adapter =>
-    observeAdapter(harness.adapter(peer.address, options), peer, { journal, link: () => link(peer), partitions, flush: tools.flush })
+  const observed = (peer: Peer, options?: Record<string, unknown>, address = peer.address): Adapter =>
+    observeAdapter(harness.adapter(address, options), peer, { journal, link: () => link(peer), partitions, flush: tools.flush })
 
   return {
     peers,
@@ -96,7 +96,7 @@ export function createConnections(tools: ConnectionTools): Connections {
     link,
     adapter: (options) => harness.adapter(server.address, options),
     async connect(options = {}, member) {
-      const { jitter = 'full', before, adapter, ...rest } = options
+      const { jitter = 'full', before, adapter, at, ...rest } = options
       const peer = await newPeer({ ...(before === undefined ? {} : { before }) }, member)
       const random = jitter === 'full' ? nearlyOne(tools.random) : tools.random
       const given = rest.log
@@ -116,7 +116,7 @@ export function createConnections(tools: ConnectionTools): Connections {
       tools.pending.add(label)
       try {
         const clock: Clock = peer.clock
-        const inner = await connectWith({ clock, random }, observed(peer, adapter), connectOptions)
+        const inner = await connectWith({ clock, random }, observed(peer, adapter, at?.(peer.address)), connectOptions)
         const broker = watchBroker(inner, peer, tools)
         byConnection.set(broker, peer)
         closers.push({ peer, close: () => broker.close({ drainMs: 1000 }) })

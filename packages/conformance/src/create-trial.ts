@@ -135,6 +135,7 @@ export function createTrial(parts: TrialParts): MadeTrial {
     leaseMs: server.leaseMs,
     recoverMs: server.recoverMs,
     takeoverMs: server.leaseMs + 5000,
+    abilities: parts.harness,
     virtual: world.virtual,
     auditor,
     server,

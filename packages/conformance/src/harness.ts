@@ -3,11 +3,12 @@
 // not proven, which is neither a pass nor a skip.
 
 import type { Adapter, Clock, Place } from '@posthorn/core/adapter'
+import type { AuditorAbilities, HarnessAbilities } from './abilities.ts'
 import type { Need } from './clause.ts'
 import type { WireModule } from './wires/wire.ts'
 
 /** A module with one default export of this shape. It must be importable from a child process: members that are killed are started by path. */
-export interface Harness {
+export interface Harness extends HarnessAbilities {
   /** The adapter under test, connected through `address` (the suite passes the proxy's, never the broker's own), with the shortest lease it accepts (at most 6 s). */
   adapter(address: string, options?: Record<string, unknown>): Adapter
   /** Fresh names for one clause, and removal of everything made under them. */
@@ -55,6 +56,11 @@ export interface BrokerProcess {
   readonly leaseMs: number
   /** Connections of one more consumer of a topic with four partitions, at most, where the protocol knows no other way than some for each. @default 0: consumers share those of their broker object */
   readonly connectionsPerConsumer?: number | undefined
+  /**
+   * The server is known to send more than the window that it was asked for, once something of a backlog was settled: what it sent then
+   * lies in a socket unread and is no measure of what a client fetched, which is counted at the adapter instead. @default false
+   */
+  readonly overrunsWindow?: boolean | undefined
   /** Runs again with what was stored. While it runs, does nothing. */
   start(options?: { readonly advertise?: string | undefined }): Promise<void>
   signal(signal: ProcessSignal): Promise<void>
@@ -184,7 +190,7 @@ export type Removal =
   | { readonly topic: string; readonly partition: number }
 
 /** The independent client: the broker's own tools or another client library, no code of the adapter. */
-export interface Auditor {
+export interface Auditor extends AuditorAbilities {
   /** Writes as a plain client would; the topic must exist. Answers the position, '' where the broker has none. */
   write(topic: string, message: RawMessage): Promise<string>
   /** All that is kept, in stored order per partition. */

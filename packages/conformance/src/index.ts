@@ -1,5 +1,16 @@
 // The suite that says what a Posthorn adapter is. Give it a harness.
 
+export type {
+  AuditorAbilities,
+  Cluster,
+  ExistingNames,
+  GoldenEntry,
+  HarnessAbilities,
+  PlainService,
+  TlsAbility,
+  TlsTold,
+  WireEntry,
+} from './abilities.ts'
 export { ClauseFailure } from './assert.ts'
 export { type Branch, type Clause, type Need, when } from './clause.ts'
 export { allClauses } from './clauses/index.ts'

@@ -26,6 +26,7 @@ const usage = `node packages/conformance/dist/main.js [options]
   --seed N         the first seed (1)
   --seeds N        how many seeds each clause runs with (1)
   --quick          divide message counts by ten
+  --long           the extended tier as well: clauses of many minutes, clusters
   --json FILE      the same data for programs
   --brief          only failures and totals
   --bail           stop at the first failure
@@ -37,6 +38,7 @@ function parse(): {
   seed: number
   seeds: number
   quick: boolean
+  long: boolean
   json: string | undefined
   brief: boolean
   bail: boolean
@@ -53,6 +55,7 @@ function parse(): {
       seed: { type: 'string', default: '1' },
       seeds: { type: 'string', default: '1' },
       quick: { type: 'boolean', default: false },
+      long: { type: 'boolean', default: false },
       json: { type: 'string' },
       brief: { type: 'boolean', default: false },
       bail: { type: 'boolean', default: false },
@@ -82,6 +85,7 @@ function parse(): {
     seed: whole('seed', values.seed),
     seeds: whole('seeds', values.seeds),
     quick: values.quick,
+    long: values.long,
     json: values.json === undefined ? undefined : resolve(values.json),
     brief: values.brief,
     bail: values.bail,
@@ -128,6 +132,7 @@ async function main(): Promise<void> {
       seed,
       seeds,
       quick,
+      long: options.long,
       bail: options.bail,
       // What is told above comes in the order of the page, which is late where several run at once.
       ...(options.shards > 0 && !options.brief

@@ -52,6 +52,8 @@ export interface SuiteOptions {
   readonly seeds?: number | undefined
   /** Divides message counts by ten; only a full run may be quoted. @default false */
   readonly quick?: boolean | undefined
+  /** The extended tier as well: clauses that need `long`. @default false */
+  readonly long?: boolean | undefined
   /** Stops at the first failure. @default false */
   readonly bail?: boolean | undefined
   /** Stretches upper bounds on slow machines. @default 1 */
@@ -96,13 +98,25 @@ export function isChosen(id: string, only: readonly string[] | undefined): boole
 
 /** Runs the clauses and resolves to the whole report. Never rejects for what a clause found. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
-  const { harness, harnessAt, only, seed = 1, seeds = 1, quick = false, slackFactor = 1, offers, onResult, bail = false } = options
+  const {
+    harness,
+    harnessAt,
+    only,
+    seed = 1,
+    seeds = 1,
+    quick = false,
+    long = false,
+    slackFactor = 1,
+    offers,
+    onResult,
+    bail = false,
+  } = options
   const clauses = options.clauses ?? allClauses
   const named = [...(only ?? []), ...Object.keys(harness.unmet ?? {})]
   const unknown = named.filter((pattern) => !clauses.some((clause) => isChosen(clause.id, [pattern])))
   if (unknown.length > 0) fail(`no clause is called ${unknown.join(', ')}`)
   const started = realClock.monotonic()
-  const plain = { harnessAt, seed, seeds, quick, slackFactor, offers }
+  const plain = { harnessAt, seed, seeds, quick, long, slackFactor, offers }
   const shards = options.shards ?? 0
   const runner =
     shards > 0 && harnessAt !== undefined

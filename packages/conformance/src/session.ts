@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly seed: number
   readonly seeds: number
   readonly quick: boolean
+  /** The extended tier as well. */
+  readonly long: boolean
   readonly slackFactor: number
   readonly offers: readonly Need[] | undefined
   /** Told the id of each process that is started. */
@@ -57,7 +59,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const { harness, harnessAt, clauses, seed, seeds, quick, slackFactor } = options
   const { capabilities, first } = await probe(harness)
   const shared = first.simulation === undefined ? first : undefined
-  const offers: readonly Need[] = options.offers ?? harness.offers ?? offered(first, harnessAt)
+  const usual: readonly Need[] = options.offers ?? harness.offers ?? offered(first, harnessAt)
+  const offers: readonly Need[] = options.long ? [...usual, 'long'] : usual
   const pool =
     shared === undefined || harnessAt === undefined || !offers.includes('process') ? undefined : createPool(harnessAt, 1, options.started)
   let proxy: Promise<FaultProxy> | undefined

@@ -23,6 +23,7 @@ export type ToShard =
       readonly seed: number
       readonly seeds: number
       readonly quick: boolean
+      readonly long: boolean
       readonly slackFactor: number
       readonly offers: readonly Need[] | undefined
     }

@@ -44,6 +44,7 @@
 
 import type { Broker, ConnectOptions, ConsumeOptions, LogEntry, Message, MessagingError, Producer, Topic } from '@posthorn/core'
 import type { Adapter, Capabilities, Place, Session } from '@posthorn/core/adapter'
+import type { HarnessAbilities } from './abilities.ts'
 import type { Auditor, BrokerProcess, Durability, Link } from './harness.ts'
 import type { Member, Script } from './member.ts'
 import type { Order, OrderTopic, OrderTopicOptions } from './orders.ts'
@@ -65,6 +66,8 @@ export interface Trial {
   readonly recoverMs: number
   /** Lease + 5 s: a dead member's work is elsewhere by then. */
   readonly takeoverMs: number
+  /** What this harness offers beyond what all do. What is missing is not proven, and says so. */
+  readonly abilities: HarnessAbilities
   /** Is time virtual? For the rare clause that measures real time. */
   readonly virtual: boolean
 
@@ -185,6 +188,8 @@ export interface TrialConnectOptions extends ConnectOptions {
   readonly before?: (link: Link) => void
   /** Options for the harness's adapter. */
   readonly adapter?: Record<string, unknown>
+  /** Where to connect, from the address of this connection's link: `(address) => hosts([hanging, address])`. */
+  readonly at?: (address: string) => string
 }
 /** A session of the adapter, opened without core. */
 export interface Opened {

@@ -30,6 +30,7 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
   const { adapter, session, capabilities, clock, random } = context
   const known = new Map<string, Known>()
   const declaring = new Map<string, Declaring>()
+  let closed = false
 
   async function ensure(topic: TopicDefinition, attempted: string, options: EnsureOptions = {}): Promise<TopicState> {
     const { signal } = options
@@ -37,6 +38,7 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
     const wanted = new Map<string, Start>(topic.groups.map((group) => [group, 'earliest']))
     for (const group of options.groups ?? []) wanted.set(group.name, group.start)
     for (;;) {
+      if (closed) throw new MessagingError('CLOSED', `${attempted}: the broker is closed`, { outcome: 'failed' })
       const have = known.get(topic.name)
       if (have !== undefined && !have.stale && has(have.groups, wanted.keys()) && agrees(topic, have.state)) return have.state
       const running = declaring.get(topic.name)
@@ -184,6 +186,10 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
     refresh(topic) {
       const have = known.get(topic)
       if (have !== undefined) have.stale = true
+    },
+    close() {
+      closed = true
+      for (const { controller } of declaring.values()) controller.abort()
     },
   }
 }

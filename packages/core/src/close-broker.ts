@@ -19,13 +19,14 @@ export async function closeBroker(
   forwarders: Forwarders,
   drainMs: number,
 ): Promise<void> {
-  const { clock, sender, session } = context
+  const { catalog, clock, sender, session } = context
   const deadline = clock.monotonic() + drainMs
   await within(clock, deadline + handOverMs, Promise.allSettled(consumers.map(({ consumer }) => consumer.close({ drainMs }))))
   // After the last handler: no delayed message needs a forwarder of ours any more, another member takes the lanes over.
   await within(clock, deadline + handOverMs, forwarders.close(deadline))
   const flushed = Math.max(deadline, clock.monotonic())
   await within(clock, flushed + flushMs, sender.close(flushed + flushMs / 2))
+  catalog.close()
   const drop = new AbortController()
   const end = Math.max(deadline, clock.monotonic())
   const ended = session.close(drop.signal)

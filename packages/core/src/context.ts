@@ -40,6 +40,8 @@ export interface Catalog {
   knows(topic: TopicDefinition, group: string): boolean
   /** Forgets what is known, so that the next `ensure` asks the server again. */
   refresh(topic: string): void
+  /** Gives up what is being declared: the session is about to be closed, and is asked for nothing any more. */
+  close(): void
 }
 export interface EnsureOptions {
   /** Beside the topic's own, which start at 'earliest'. */

@@ -46,6 +46,8 @@ export type AdapterEvent =
   | 'broker-dropped'
   /** The server's settings let it lose what it has acknowledged. Told once, after connecting. */
   | 'not-durable'
+  /** An option says that nobody looks at the server's certificate. Told once, after connecting. */
+  | 'not-verified'
 export interface EventDetail {
   readonly topic?: string
   readonly group?: string

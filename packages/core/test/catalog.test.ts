@@ -130,6 +130,25 @@ describe('ensure', () => {
     expect(world.clock.pending()).toBe(0)
   })
 
+  test('ends when the broker is closed, and the server is asked for nothing any more', async () => {
+    const world = scripted()
+    let tries = 0
+    world.onDeclare = async () => {
+      tries++
+      throw new ScriptedError({ outcome: 'none' }, 'connection refused')
+    }
+    const error = rejected(world.context.catalog.ensure(orders, 'cannot send to "orders"', { finish: true }))
+    await pass(world.clock, 50)
+    world.context.catalog.close()
+    await error
+    const asked = tries
+    await pass(world.clock, 5_000)
+    expect(tries).toBe(asked)
+    expect(world.clock.pending()).toBe(0)
+    expect(await rejected(world.context.catalog.ensure(orders, 'cannot send to "orders"'))).toMatchObject({ code: 'CLOSED' })
+    expect(tries).toBe(asked)
+  })
+
   test('of a server that never answers ends at its deadline, and the declare is given up', async () => {
     const world = scripted()
     let given: AbortSignal | undefined

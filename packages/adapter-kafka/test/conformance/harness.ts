@@ -6,7 +6,7 @@ import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conform
 import { type AuditorProcess, auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
 import { kafkaWire } from '@posthorn/conformance/wires'
 import { kafka } from '@posthorn/kafka'
-import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
+import { pythonWith, type RunningBroker, startBroker, startKafkaCluster } from '../../../../tools/brokers/index.mjs'
 
 const leaseMs = 6000
 const python = ['kafka-python==2.2.15']
@@ -35,12 +35,43 @@ async function openAuditor(): Promise<AuditorProcess> {
   })
 }
 
+/** `host:port`, or several. */
+const authorityOf = (address: string): string => /^\w+:\/\/(?:[^@/?]*@)?([^/?]*)/.exec(address)?.[1] ?? ''
+
 const harness: Harness = {
   // A server says where it is; a link of the suite is in between.
   adapter(address, options = {}) {
-    const at = new URL(address.replace(/^kafka:/, 'http:'))
-    return kafka({ url: address, sessionTimeoutMs: leaseMs, reach: () => at.host, ...options })
+    const last = authorityOf(address).split(',').at(-1) ?? ''
+    return kafka({ url: address, sessionTimeoutMs: leaseMs, reach: () => last, ...options })
   },
+
+  tls: {
+    address: (plain) => `${plain}${plain.includes('?') ? '&' : '?'}tls=true`,
+    options: (ask) => ({ tls: ask }),
+    unverified: { tls: { rejectUnauthorized: false } },
+  },
+  password: (ask) => ({ password: ask }),
+  hosts: ([first = '', ...others]) => first.replace(authorityOf(first), [first, ...others].map(authorityOf).join(',')),
+  existing(base) {
+    const names = { topic: base, groupId: `${base}-service` }
+    return { names, native: { kafka: { topic: names.topic, groupIds: { workers: names.groupId } } } }
+  },
+  async cluster() {
+    const { nodes, url, stop } = await startKafkaCluster(3)
+    return {
+      address: url,
+      options: { reach: undefined, replicas: 3 },
+      nodes,
+      async leader(topic, partition) {
+        const text = (await nodes[0]?.control(['topics', '--describe', '--topic', topic])) ?? ''
+        const id = new RegExp(`Partition: ${partition}\\s+Leader: (\\d+)`).exec(text)?.[1]
+        if (id === undefined) throw new Error(`nobody leads partition ${partition} of ${topic}: ${text}`)
+        return Number(id) - 1
+      },
+      stop,
+    }
+  },
+  golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {
     const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}.`
@@ -61,11 +92,6 @@ const harness: Harness = {
     }
     return processOf(running)
   },
-
-  unmet: {
-    'LIFE-17':
-      'Kafka answers the requests of a connection in turn, and a join waits for all members: each group has a connection of its own',
-  },
 }
 
 function processOf(broker: RunningBroker): BrokerProcess {
@@ -75,6 +101,9 @@ function processOf(broker: RunningBroker): BrokerProcess {
     profile: broker.profile,
     recoverMs: 10_000,
     leaseMs,
+    // A server answers the requests of a connection in turn, and a join waits for all members: a group has one connection to its
+    // coordinator and two for reading, and so have the topic's delayed messages; one more is for what they send.
+    connectionsPerConsumer: 7,
     wire: kafkaWire(),
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('the adapter is told where the server is reached')

@@ -17,8 +17,11 @@ import {
   startKafkaCluster,
   type TlsFiles,
 } from '../../../../tools/brokers/index.mjs'
+import { relay } from './server.ts'
 
 const found = await findBroker('kafka')
+/** The number of the request that carries what proves a user. */
+const saslAuthenticate = 36
 const where = found.available ? found.title : `skipped: ${found.reason}`
 const skip = !found.available
 
@@ -89,6 +92,30 @@ onServer(
       }
       await works(await connected({ url, token }))
       expect(asked).toBeGreaterThan(1)
+    })
+
+    it('NET-6: takes an end of the connection while it logs in for what it is, and goes on', async () => {
+      const link = await relay(server.port)
+      const { host } = new URL(link.url.replace(/^kafka:/, 'http:'))
+      const broker = await connected({
+        url: link.url,
+        username: 'posthorn',
+        password: canary,
+        mechanism: 'scram-sha-256',
+        reach: () => host,
+      })
+      const orders = jobs('logging-in')
+      const numbers = await collect(broker, orders)
+      let cuts = 0
+      link.before = async (api) => {
+        if (api === saslAuthenticate && cuts++ < 5) link.cut()
+      }
+      link.cut()
+      await until('logins were cut', () => cuts >= 5)
+      await sendAll(broker, orders, 0, 5)
+      await until('all are handled', () => sorted(numbers).length === 5)
+      await broker.close({ drainMs: 1000 })
+      await link.close()
     })
 
     it('tells that a user is needed', async () => {

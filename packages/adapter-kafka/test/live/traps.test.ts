@@ -31,6 +31,9 @@ import {
 
 vi.setConfig({ testTimeout: 60_000 })
 
+/** Numbers of requests. */
+const [fetch, joinGroup, heartbeat] = [1, 11, 12]
+
 describeLive('traps of Kafka and its client', () => {
   let broker: RunningBroker
   let see: Admin
@@ -222,17 +225,84 @@ describeLive('traps of Kafka and its client', () => {
     await Promise.all([...brokers, sender].map((one) => one.close()))
   })
 
-  it('K7, KAF-6: a handler of three session timeouts costs no membership', async () => {
-    const one = await start()
+  it('KAF-14: a handler that outlasts the hand-over holds its group up that long and no longer, and nothing is lost or done twice', async () => {
+    const target = defineTopic(`traps.t${++topics}`, { schema: unchecked<{ n: number }>(), partitions: 4, groups: ['workers'] })
+    const done = new Map<number, number>()
+    const progress: number[] = []
+    const brokers: Awaited<ReturnType<typeof connect>>[] = []
+    let starts = 0
+    let open: () => void = () => {}
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const member = async (): Promise<void> => {
+      const one = await connect(kafka({ url: broker.url, sessionTimeoutMs: 6000, handOverMs: 300 }), { log: false })
+      brokers.push(one)
+      await one.consume(target, { group: 'workers', concurrency: 4 }, async ({ value, signal }) => {
+        if (value.n < 0) {
+          starts++
+          await Promise.race([
+            gate,
+            new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
+          ])
+        } else progress.push(performance.now())
+        done.set(value.n, (done.get(value.n) ?? 0) + 1)
+      })
+    }
+    const sender = await connect(kafka({ url: broker.url }), { log: false })
+    await member()
+    await sender.producer(target).send({ n: -1 })
+    await until('the long handler runs', () => starts === 1)
+    let sent = 0
+    let sending = true
+    const load = (async () => {
+      while (sending) {
+        await sender.producer(target).send({ n: sent++ })
+        await new Promise((resolve) => setTimeout(resolve, 15))
+      }
+    })()
+    await until('the others go on beside it', () => progress.length > 20)
+    for (let change = 0; change < 5; change++) {
+      const before = starts
+      if (change % 2 === 0) await member()
+      else await brokers.shift()?.close({ drainMs: 300 })
+      await until('the long handler was ended, and runs again', () => starts > before)
+      const handled = progress.length
+      await until('the others go on beside it', () => progress.length > handled + 20)
+    }
+    sending = false
+    await load
+    open()
+    await until('all are handled', () => done.size === sent + 1)
+    expect([...done].filter(([, times]) => times !== 1)).toEqual([])
+    // Without a limit they would wait for the long handler; by default for ten seconds.
+    const pauses = progress.slice(1).map((at, index) => at - (progress[index] ?? at))
+    expect(Math.max(...pauses)).toBeLessThan(5000)
+    await Promise.all([...brokers, sender].map((one) => one.close()))
+  })
+
+  it('K7, KAF-6: a handler that outlasts every limit which the server has for a member causes no rebalance', async () => {
+    // The server knows two: silence, here eight times over, and the time in which a member has to join again. As many minutes
+    // would show no more, since neither counts while signs of life come.
+    const link = await way()
+    const one = await open({ url: link.url, sessionTimeoutMs: 1000, handOverMs: 100 })
+    opened.push(one)
     const topic = await declared(one)
     await one.session.publish([message(topic, 'a')], never)
     const member = await join(one.session, source(topic))
     const mine = await assignment(member)
     const [delivery] = await take(mine, 1)
     const owned = member.all.length
+    let signs = 0
+    let joins = 0
+    link.before = async (api) => {
+      if (api === heartbeat) signs++
+      if (api === joinGroup) joins++
+    }
     const began = performance.now()
-    await until('three session timeouts are over', () => performance.now() - began > 6000)
-    expect([mine.lost.aborted, mine.aliveUntil > performance.now()]).toEqual([false, true])
+    await until('all limits are over', () => performance.now() - began > 8000)
+    expect([mine.lost.aborted, mine.leaving.aborted, mine.aliveUntil > performance.now(), joins]).toEqual([false, false, true, 0])
+    expect(signs).toBeGreaterThan(8)
     expect(await mine.settle([delivery?.token])).toBe('settled')
     expect([member.all.length, member.all.filter(({ lost }) => lost.aborted).length]).toEqual([owned, 0])
     await member.leave()
@@ -367,6 +437,51 @@ describeLive('traps of Kafka and its client', () => {
     const second = await join(one.session, source(topic))
     expect(idsOf(await take(await assignment(second), 7))).toEqual(numbers(7, 3).map((n) => `new-${n}`))
     await second.leave()
+  })
+
+  it('KAF-4: a topic that was made again unseen is read from its first message, although the old position is within the new log', async () => {
+    const link = await way()
+    const one = await start(link.url)
+    const topic = await declared(one)
+    await one.session.publish(
+      numbers(5).map((n) => message(topic, `old-${n}`)),
+      never,
+    )
+    const member = await join(one.session, source(topic))
+    const mine = await assignment(member)
+    expect(await mine.settle((await take(mine, 5)).map(({ token }) => token))).toBe('settled')
+    let held = 0
+    let letGo: () => void = () => {}
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    link.before = async (api) => {
+      if (api !== fetch) return
+      held++
+      await gate
+    }
+    await until('the next fetch is held on its way', () => held > 0)
+    await see.deleteTopics({ topics: [topic] })
+    const two = await start()
+    await until('it is made again', async () => {
+      await two.session.declare({ topics: [plan(topic)] }, never)
+      const { failures } = await two.session.publish([message(topic, 'new-0')], never)
+      return failures.length === 0
+    })
+    await two.session.publish(
+      numbers(19, 1).map((n) => message(topic, `new-${n}`)),
+      never,
+    )
+    letGo()
+    const next = await until('the new log is read', () =>
+      member.all.find((each) => each !== mine && each.role === 'main' && !each.lost.aborted),
+    )
+    const all = await take(next, 20)
+    expect(idsOf(all)).toEqual(numbers(20).map((n) => `new-${n}`))
+    expect(one.events.filter(({ name }) => name === 'position-lost').length).toBeGreaterThan(0)
+    expect(await next.settle(all.slice(0, 3).map(({ token }) => token))).toBe('settled')
+    expect(await positions(see, `${topic}__workers`, topic)).toEqual([3])
+    await member.leave()
   })
 
   it('K12, ACK-7: the position stays at what is unfinished, and what finished behind it is not repeated', async () => {

@@ -15,16 +15,22 @@ const leaseMs = keepAliveMs * 1.5 + 2000
 const python = ['paho-mqtt==2.1.0']
 const user = 'posthorn'
 
-let running: { readonly broker: RunningBroker; readonly password: string } | undefined
+interface Running {
+  readonly broker: RunningBroker
+  /** The adapter's, and the auditor's. */
+  readonly mine: string
+  readonly password: string
+}
+let running: Running | undefined
 let names = 0
 
-function current(): { readonly broker: RunningBroker; readonly password: string } {
+function current(): Running {
   if (running === undefined) throw new Error('the harness has no server yet: broker() comes first')
   return running
 }
 
 async function openAuditor(): Promise<Awaited<ReturnType<typeof auditorProcess>>> {
-  const { broker, password } = current()
+  const { broker, mine, password } = current()
   const own = broker.source !== 'external' && broker.name === 'mqtt'
   return await auditorProcess({
     python: await pythonWith(python),
@@ -32,6 +38,7 @@ async function openAuditor(): Promise<Awaited<ReturnType<typeof auditorProcess>>
     open: {
       url: own ? `mqtt://auditor:${password}@127.0.0.1:${broker.port}` : broker.url,
       user: own ? user : undefined,
+      password: own ? mine : undefined,
       folder: own ? broker.folder : undefined,
     },
   })
@@ -39,15 +46,18 @@ async function openAuditor(): Promise<Awaited<ReturnType<typeof auditorProcess>>
 
 const harness: Harness = {
   unmet: {
-    'ERR-8': 'Mosquitto ends the connections of a user whose rights are changed: what was in hand comes again, and its attempts begin anew',
-    'TRC-6': 'the same: what is on its way when rights are changed ends as unknown, so outcomes cannot be told beforehand',
-    'NET-4': 'with 200 ms each way nothing is lost; a way that becomes 2 s long is taken for a cut with the shortest lease of the suite',
-    'FLOW-1':
-      'Mosquitto 2.0 sends a window more for each acknowledgement while it works off a backlog: what it sent is no measure of what is held here',
-    'FLOW-13': 'the same: what it sent beyond the window lies in the socket, unread',
+    'NET-4':
+      'with 200 ms each way nothing is lost; MQTT servers say nothing by themselves, so answers that suddenly take 4 s cannot be told from a silent way, which NET-2 wants noticed within 4 s',
   },
 
   adapter: (address, options = {}) => mqtt({ url: address, keepAliveMs, ...options }),
+
+  tls: {
+    address: (plain) => plain.replace('mqtt:', 'mqtts:'),
+    options: (ask) => ({ tls: ask }),
+  },
+  password: (ask) => ({ password: ask }),
+  golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {
     const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}`
@@ -67,16 +77,16 @@ const harness: Harness = {
 }
 
 /** A server with two users: one for the adapter, whose rights clauses change, and one for the auditor. */
-async function startServer(): Promise<{ readonly broker: RunningBroker; readonly password: string }> {
-  const password = randomBytes(12).toString('hex')
-  if (process.env['POSTHORN_MQTT_SERVER'] === 'hivemq') return { broker: await startBroker('hivemq'), password }
-  if (process.env['POSTHORN_MQTT_URL']) return { broker: await startBroker('mqtt'), password }
+async function startServer(): Promise<Running> {
+  const [mine, password] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')]
+  if (process.env['POSTHORN_MQTT_SERVER'] === 'hivemq') return { broker: await startBroker('hivemq'), mine, password }
+  if (process.env['POSTHORN_MQTT_URL']) return { broker: await startBroker('mqtt'), mine, password }
   const users = [
-    { name: user, password: randomBytes(12).toString('hex') },
+    { name: user, password: mine },
     { name: 'auditor', password, tags: ['administrator'] },
   ]
   const settings = ['log_dest file audit.log', 'log_type all', 'pid_file server.pid']
-  return { broker: await startBroker('mqtt', { users, settings }), password }
+  return { broker: await startBroker('mqtt', { users, settings }), mine, password }
 }
 
 function processOf(broker: RunningBroker): BrokerProcess {
@@ -88,6 +98,8 @@ function processOf(broker: RunningBroker): BrokerProcess {
     leaseMs,
     // A control connection, one per partition, one for retries, one that moves delayed messages.
     connectionsPerConsumer: 7,
+    // Mosquitto 2.0: a window more for each acknowledgement while it works off a backlog. The adapter does not read on (M12 of the live tests).
+    overrunsWindow: broker.name === 'mqtt',
     wire: mqttWire(),
     async start(options) {
       if (options?.advertise !== undefined) throw unsupported('MQTT tells nobody an address')

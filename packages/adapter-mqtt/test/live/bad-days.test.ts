@@ -184,6 +184,24 @@ onServer(
       await until('what came after is handled', () => sorted(numbers).length === 10)
     })
 
+    it('stores for every group what was sent while a server came back with nothing', async () => {
+      const groups = ['workers', 'audit'] as const
+      const orders = topic(`waited-${++made}`, { schema: unchecked<Order>(), groups })
+      const broker = await connected()
+      await broker.declare(orders)
+      const producer = broker.producer(orders, { timeoutMs: 30_000 })
+      const sending = until('it is known', () => seen.statuses.includes('recovering')).then(() =>
+        Promise.all(upTo(20).map((n) => producer.send({ n }))),
+      )
+      await server.wipe()
+      await sending
+      for (const group of groups) {
+        const numbers: number[] = []
+        await broker.consume(orders, { group }, ({ value }) => void numbers.push(value.n))
+        await until(`${group} has handled all`, () => sorted(numbers).length === 20)
+      }
+    })
+
     it('waits for a server that is not there yet, and says so when it does not come', async () => {
       await server.signal('SIGTERM')
       const error = await seen.refusal(connected({}, { connectTimeoutMs: 1000 }))

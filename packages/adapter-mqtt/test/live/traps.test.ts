@@ -110,6 +110,12 @@ describeLive('traps of MQTT, its servers and its client', () => {
     )
     expect(failures).toEqual([])
   }
+  /** Waits until a member of the topic has said so many times more that it lives: twice in each `keepAliveMs`. */
+  async function lives(topic: string, times: number): Promise<void> {
+    const count = (): number => logged(broker, new RegExp(`Received PUBLISH .*'posthorn/member/workers/${topic}/`)).length
+    const before = count()
+    await until('signs of life', () => count() >= before + times)
+  }
   const numbers = (count: number, from = 0): string[] => Array.from({ length: count }, (_, at) => `m${from + at}`)
 
   it('M1: what a handler has not finished when its process dies comes again', async () => {
@@ -143,7 +149,8 @@ describeLive('traps of MQTT, its servers and its client', () => {
         starts.set(value, (starts.get(value) ?? 0) + 1)
         if (value === 500) {
           await forwarded.send(value)
-          await new Promise((resolve) => setTimeout(resolve, 4000))
+          // Longer than a member that says nothing keeps anything.
+          await lives(jobs.name, 9)
         } else await new Promise((resolve) => setTimeout(resolve, 10))
         done++
         if (done === 999) ended = performance.now()
@@ -222,7 +229,7 @@ describeLive('traps of MQTT, its servers and its client', () => {
     const held = await assignment(mine)
     await take(held, 2)
     const next = held.read(10)
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    await lives(topic, 7)
     await sent(one, topic, ['fence'])
     expect(idsOf(await next)).toEqual(['fence'])
   })
@@ -323,7 +330,10 @@ describeLive('traps of MQTT, its servers and its client', () => {
     // Each acknowledgement lets the server send a whole window more.
     open.acknowledge(ids.slice(0, 40))
     await until('the bound', () => came >= 100)
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    const sending = new RegExp(`Sending PUBLISH to ${sessionId(topic, 'workers', 0)} `)
+    await until('the server to have sent more than that', () => logged(broker, sending).length > 100)
+    // What it sent before it answers here has come.
+    await sent(one, topic, ['fence'])
     expect(came).toBe(100)
     open.resume()
     await until('the next', () => came === 101)
@@ -369,7 +379,7 @@ describeLive('traps of MQTT, its servers and its client', () => {
     await until('the owner to notice', () => before.lost.aborted)
     await assignment(mine)
     await until('the stranger to be sent away', () => !stranger.connected)
-    await new Promise((resolve) => setTimeout(resolve, 2000))
+    await lives(topic, 5)
     expect(count() - made).toBe(2)
     expect(one.events.some(({ name }) => name === 'lease-lost')).toBe(true)
   })

@@ -34,6 +34,23 @@ function current(): Running {
 const harness: Harness = {
   adapter: (address, options = {}) => rabbitmq({ url: address, heartbeatMs, balanceMs: 1000, ...options }),
 
+  tls: {
+    address: (plain) => plain.replace('amqp:', 'amqps:'),
+    options: (ask) => ({ tls: ask }),
+    unverified: { tls: { rejectUnauthorized: false } },
+  },
+  password: (ask) => ({ password: ask }),
+  /** One user and virtual host, several `host:port`. */
+  hosts([first = '', ...others]) {
+    const authority = (url: string): string => /@([^/]+)/.exec(url)?.[1] ?? ''
+    return first.replace(authority(first), [first, ...others].map(authority).join(','))
+  },
+  existing(base) {
+    const names = { exchange: base, queue: `${base}.queue`, routingKey: 'order.placed' }
+    return { names, native: { rabbitmq: { ...names, declare: false } } }
+  },
+  golden: new URL('./golden/', import.meta.url),
+
   async isolate(clause) {
     const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}.`
     return {

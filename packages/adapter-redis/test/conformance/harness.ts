@@ -40,16 +40,29 @@ const byHash: Readonly<Record<string, Operation>> = Object.fromEntries(
   Object.entries(operations).map(([name, operation]) => [scripts[name as ScriptName].sha, operation]),
 )
 
-let running: { readonly broker: RunningBroker; readonly password: string } | undefined
+interface Running {
+  readonly broker: RunningBroker
+  /** The adapter's, and the auditor's. */
+  readonly own: string
+  readonly password: string
+}
+let running: Running | undefined
 let names = 0
 
-function current(): { readonly broker: RunningBroker; readonly password: string } {
+function current(): Running {
   if (running === undefined) throw new Error('the harness has no server yet: broker() comes first')
   return running
 }
 
 const harness: Harness = {
   adapter: (address, options = {}) => redis({ url: address, leaseMs, ...options }),
+
+  tls: {
+    address: (plain) => plain.replace('redis:', 'rediss:'),
+    options: (ask) => ({ tls: ask }),
+  },
+  password: (ask) => ({ password: ask }),
+  golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {
     const prefix = `${clause.toLowerCase()}-${(++names).toString(36)}`
@@ -63,13 +76,13 @@ const harness: Harness = {
   },
 
   async auditor() {
-    const { broker, password } = current()
-    const own = broker.source === 'external' ? undefined : user
-    const url = own === undefined ? broker.url : `redis://auditor:${password}@127.0.0.1:${broker.port}`
+    const { broker, own, password } = current()
+    const mine = broker.source === 'external' ? undefined : { user, password: own }
+    const url = mine === undefined ? broker.url : `redis://auditor:${password}@127.0.0.1:${broker.port}`
     return await auditorProcess({
       python: await pythonWith(python),
       program: auditorProgram('redis'),
-      open: { url, user: own, scripts: byHash },
+      open: { url, ...mine, scripts: byHash },
     })
   },
 
@@ -80,14 +93,14 @@ const harness: Harness = {
 }
 
 /** A server with two users: one for the adapter, whose rights clauses change, and one for the auditor. */
-async function startServer(): Promise<{ readonly broker: RunningBroker; readonly password: string }> {
-  const password = randomBytes(12).toString('hex')
-  if (process.env['POSTHORN_REDIS_URL']) return { broker: await startBroker('redis'), password }
+async function startServer(): Promise<Running> {
+  const [own, password] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')]
+  if (process.env['POSTHORN_REDIS_URL']) return { broker: await startBroker('redis'), own, password }
   const users = [
-    { name: user, password: randomBytes(12).toString('hex') },
+    { name: user, password: own },
     { name: 'auditor', password },
   ]
-  return { broker: await startBroker('redis', { users }), password }
+  return { broker: await startBroker('redis', { users }), own, password }
 }
 
 function processOf(broker: RunningBroker): BrokerProcess {

@@ -28,6 +28,42 @@ onRedis('a batch', (on) => {
     await member.leave()
   })
 
+  it('stores what has a key, a time and a trace alone field by field like its neighbours that have more or less', async () => {
+    const one = await on.start()
+    const topic = await on.declared(one)
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const usual = { key: 'ada', time: 1_793_613_600_123, transport: { traceparent } }
+    const attributes = Object.freeze({ specversion: '1.0', source: 'shop', type: 'placed', datacontenttype: 'a/b', subject: 's' })
+    const sent = [
+      message(topic, 'usual', usual),
+      message(topic, 'header', { ...usual, headers: { tenant: '7' } }),
+      message(topic, 'no-key', { ...usual, key: null }),
+      message(topic, 'empty', { ...usual, key: '', body: Buffer.alloc(0) }),
+      message(topic, 'null', { ...usual, body: null }),
+      message(topic, 'state', { ...usual, transport: { traceparent, tracestate: 'a=b' } }),
+      message(topic, 'attempt', { ...usual, transport: { 'ph-attempt': '2' } }),
+      message(topic, 'many', { ...usual, attributes }),
+      message(topic, 'usual again', usual),
+    ]
+    expect((await one.session.publish(sent, never)).failures).toEqual([])
+    const head = ['ce_specversion', '1.0', 'ce_source', 'test', 'ce_type', 'test', 'content-type', 'application/octet-stream']
+    const many = ['ce_specversion', '1.0', 'ce_source', 'shop', 'ce_type', 'placed', 'content-type', 'a/b', 'ce_subject', 's']
+    const time = ['ce_time', '2026-11-02T10:00:00.123Z']
+    const key = ['ce_partitionkey', 'ada']
+    const trace = ['traceparent', traceparent]
+    expect((await on.see.xrange(`{${topic}}:0`, '-', '+')).map(([, fields]) => fields)).toEqual([
+      [...head, 'ce_id', 'usual', ...time, ...key, ...trace, 'data', 'usual'],
+      [...head, 'ce_id', 'header', ...time, ...key, 'h_tenant', '7', ...trace, 'data', 'header'],
+      [...head, 'ce_id', 'no-key', ...time, ...trace, 'data', 'no-key'],
+      [...head, 'ce_id', 'empty', ...time, 'ce_partitionkey', '', ...trace, 'data', ''],
+      [...head, 'ce_id', 'null', ...time, ...key, ...trace, 'ph-null', '1'],
+      [...head, 'ce_id', 'state', ...time, ...key, ...trace, 'tracestate', 'a=b', 'data', 'state'],
+      [...head, 'ce_id', 'attempt', ...time, ...key, 'ph-attempt', '2', 'data', 'attempt'],
+      [...many, 'ce_id', 'many', ...time, ...key, ...trace, 'data', 'many'],
+      [...head, 'ce_id', 'usual again', ...time, ...key, ...trace, 'data', 'usual again'],
+    ])
+  })
+
   it('goes to the partition of each message, and tells the position of each', async () => {
     const one = await on.start()
     const topic = 'publish.partitions'

@@ -3,7 +3,7 @@ import { after } from '../clock.ts'
 import type { Answer, Outcome, Task } from './task.ts'
 
 // Longer than any task takes on a busy machine.
-const mostMs = 180_000
+const mostMs = 120_000
 
 /**
  * Runs a task in a process of its own, so that no client pays for the heap, the compiled code or the sockets of another.
@@ -13,7 +13,10 @@ export function inProcess(task: Task, profileFolder?: string): Promise<Outcome> 
   const worker = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
   const profile = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
   return new Promise((resolve, reject) => {
-    const child = fork(worker, { execArgv: [...process.execArgv, ...profile], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = fork(worker, {
+      execArgv: ['--expose-gc', ...process.execArgv, ...profile],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
     const overdue = after(mostMs, () => {
       child.kill('SIGKILL')
       reject(new Error(`${task.broker}, ${task.client}: no answer within ${mostMs / 1000} s`))

@@ -1,79 +1,101 @@
-import { monotonic, processorMs, sleep } from '../clock.ts'
-import { createLedger } from '../ledger.ts'
-import { keys, laneOf, numberOf, workOf } from '../messages.ts'
-import { settledDown } from '../progress.ts'
-import type { Connection } from './client.ts'
-import { readiness } from './readiness.ts'
-import type { LatencyTask, Measured, Task } from './task.ts'
+import { fine, spread, whole } from '../format.ts'
+import type { Row } from '../scenario.ts'
+import { type Spread, spreadOf } from '../statistics.ts'
+import { type Comparison, cellsOf, type Results } from './comparison.ts'
+import { clientsOf, measuredOf, present, ratios, rowOf } from './rows.ts'
+import { bySize } from './sizes.ts'
+import type { Latency, Measured } from './task.ts'
 
-/**
- * Sends on a schedule, whatever comes back and whenever: a client that falls behind is late by what it fell behind.
- * Each message counts from the moment in which it should have been sent to the moment in which its handler starts.
- */
-export async function measureLatency(
-  connection: Connection,
-  task: Task & LatencyTask,
-  unsettled: () => Promise<number>,
-): Promise<Measured> {
-  const messages = task.perSecond * task.seconds
-  const ledger = createLedger(messages, keys)
-  const ready = readiness()
-  const called = new Float64Array(messages)
-  const handled = new Float64Array(messages)
-  const consuming = await connection.consume((work) => {
-    const n = numberOf(work)
-    if (n < 0) return ready.handled()
-    if (handled[n] === 0) handled[n] = monotonic()
-    ledger.handled(n, task.keyed ? laneOf(work) : -1)
-  })
-  await ready.probe(connection)
+const most = 1.3
+const charts: Comparison['charts'] = [
+  { title: 'milliseconds: p50, p95, p99, p99.9', values: ['p50', 'p95', 'p99', 'p999'], unit: 'ms', better: 'less', scale: 'log' },
+]
 
-  const make = workOf(task.bytes)
-  const processor = processorMs()
-  const since = monotonic() + 5
-  const dueAt = (n: number): number => since + (n * 1000) / task.perSecond
-  let failure: { readonly error: unknown } | undefined
-  const failed = (error: unknown): void => {
-    failure ??= { error }
-  }
-  for (let n = 0; n < messages && failure === undefined; ) {
-    const now = monotonic()
-    for (; n < messages && dueAt(n) <= now; n++) {
-      called[n] = monotonic()
-      connection.send(make(n)).catch(failed)
-    }
-    await sleep(1)
-  }
-  if (failure !== undefined) throw failure.error
-  await settledDown(
-    () => ledger.count >= messages,
-    () => ledger.count,
-    10_000,
-  )
-  const wallMs = monotonic() - since
-  const processorTook = processorMs() - processor
-  await consuming.close()
-
-  const arrived = Array.from({ length: messages }, (_, n) => n).filter((n) => handled[n] !== 0)
-  const sorted = (of: (n: number) => number): number[] => arrived.map(of).sort((a, b) => a - b)
-  const fromDue = sorted((n) => (handled[n] ?? 0) - dueAt(n))
-  const fromCall = sorted((n) => (handled[n] ?? 0) - (called[n] ?? 0))
-  return {
-    messages,
-    wallMs,
-    processorMs: processorTook,
-    latency: {
-      p50: quantile(fromDue, 0.5),
-      p99: quantile(fromDue, 0.99),
-      p999: quantile(fromDue, 0.999),
-      p50OfCall: quantile(fromCall, 0.5),
-      worst: fromDue.at(-1) ?? Number.NaN,
-    },
-    faults: ledger.faults(messages),
-    unsettled: await unsettled(),
-  }
+/** How long a message is on its way at the same rate for every client, when nothing is saturated. */
+export const latency: Comparison = {
+  name: 'latency',
+  title: 'latency of an open loop at the same rate, milliseconds',
+  method:
+    'sent on a schedule, whatever comes back; from the intended moment of the send (or, `p50 of call`, from the call, without the lateness of the timer that calls) to the start of the handler, by one monotonic clock; 100 B. One at a time is no client for a schedule, so the naive one sits out',
+  charts,
+  cells: (server, settings) =>
+    cellsOf('latency', server, settings, [
+      {
+        name: 'open loop',
+        seconds: 5,
+        work: ({ name }) =>
+          name === 'naive'
+            ? undefined
+            : {
+                kind: 'latency',
+                bytes: 100,
+                rates: bySize(settings.size, [500, 2000], [500, 2000], [8, 500, 2000]),
+                seconds: bySize(settings.size, 1.5, 3, 10),
+                warmUp: bySize(settings.size, 1000, 2000, 2000),
+              },
+      },
+    ]),
+  rows: (results) => measurementsOf(results).flatMap((rate) => latencyRows(results, rate, rate)),
 }
 
-/** The value below which this share of the sorted values lies. */
-export const quantile = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+/** What was measured by any client, in the order in which it was. */
+export const measurementsOf = ({ runs }: Results): readonly string[] => [
+  ...new Set([...runs.values()].flatMap((outcomes) => present(outcomes).flatMap(({ measured }) => Object.keys(measured)))),
+]
+
+/** The rows of one measurement of latency, beside the tuned client's. */
+export function latencyRows(results: Results, measurement: string, name: string, atOwnRate = false): Row[] {
+  const column = (client: string, of: (latency: Latency) => number): readonly (number | undefined)[] =>
+    measuredOf(results, client, measurement).map((each) => (each?.latency === undefined ? undefined : of(each.latency)))
+  return clientsOf(results).flatMap((client): Row[] => {
+    const all = present(measuredOf(results, client, measurement))
+    if (all.length === 0) return []
+    const of = (pick: (latency: Latency) => number): Spread => spreadOf(present(column(client, pick)))
+    const values = {
+      p50: of(({ p50 }) => p50),
+      p95: of(({ p95 }) => p95),
+      p99: of(({ p99 }) => p99),
+      p999: of(({ p999 }) => p999),
+    }
+    const ratio = ratios(
+      column(client, ({ p50 }) => p50),
+      column('tuned', ({ p50 }) => p50),
+    )
+    const { broker } = results.about
+    const compared = !atOwnRate && ratio !== undefined
+    return [
+      rowOf(results, {
+        client,
+        measurement,
+        name,
+        figures: {
+          ...(atOwnRate ? { 'messages/s': spread(rateAsked(all), whole) } : {}),
+          p50: spread(values.p50, fine),
+          p95: spread(values.p95, fine),
+          p99: spread(values.p99, fine),
+          'p99.9': spread(values.p999, fine),
+          ...(atOwnRate
+            ? {}
+            : {
+                'p50 of call': fine(of(({ p50OfCall }) => p50OfCall).median),
+                'p50 of tuned': ratio === undefined ? '' : spread(ratio, fine),
+              }),
+          negative: String(all.reduce((sum, each) => sum + (each.latency?.negative ?? 0), 0)),
+        },
+        values: { ...values, ...(compared ? { p50OfTuned: ratio } : {}) },
+        targets:
+          client === 'posthorn' && compared
+            ? [
+                {
+                  text: `${broker}, ${name}: p50 at most ${most} times the tuned client’s`,
+                  value: fine(ratio.median),
+                  met: ratio.median <= most,
+                },
+              ]
+            : [],
+      }),
+    ]
+  })
+}
+
+const rateAsked = (all: readonly Measured[]): Spread => spreadOf(all.map(({ perSecond }) => perSecond ?? Number.NaN))

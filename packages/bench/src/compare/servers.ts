@@ -1,22 +1,16 @@
-import { comparedBrokers } from './brokers.ts'
-import type { Server } from './contest.ts'
-
 /** A server that `tools/bench.mjs` started or was given. */
 export interface GivenServer {
   readonly url: string
   /** `Redis 7.0.15`. */
   readonly title: string
-  readonly profile: string
   readonly source: string
+  /** The number of its process group now; undefined where it runs elsewhere. */
+  pid(): number | undefined
+  /** Ends it with this signal and starts it again on its data; undefined: it is not ours to end. */
+  readonly restart: ((signal: 'SIGKILL' | 'SIGTERM') => Promise<void>) | undefined
+  /** The command line of one of the server's own programs; empty where there is none. */
+  command(tool: string): readonly string[]
 }
 
-/** Where the servers are: JSON, by name of the broker. */
-export const serversVariable = 'POSTHORN_BENCH_SERVERS'
-
-/** The server of this name, and what the report says about it; throws with a sentence for people. */
-export function serverOf(name: string, environment: string | undefined): { readonly server: Server; readonly given: GivenServer } {
-  const broker = comparedBrokers.find((each) => each.name === name)
-  const given = (JSON.parse(environment ?? '{}') as Readonly<Record<string, GivenServer>>)[name]
-  if (broker === undefined || given === undefined) throw new Error(`there is no server for "${name}": npm run bench -- ${name} starts one`)
-  return { server: { broker, url: given.url }, given }
-}
+/** Starts a server with these lines in its configuration; undefined where none can be had, which it says itself. */
+export type StartServer = (name: string, settings: readonly string[]) => Promise<GivenServer | undefined>

@@ -1,17 +1,16 @@
 // The process of one client: it is given one task, answers, and ends.
 
-import { comparedBrokers } from './brokers.ts'
-import { runTask } from './run-task.ts'
+import { runTask } from '../tasks/run-task.ts'
+import { brokerNamed } from './brokers.ts'
 import type { Answer, Task } from './task.ts'
 
 process.once('message', (task: Task) => {
   const answer = (message: Answer): void => {
     process.send?.(message, () => process.exit(0))
   }
-  const broker = comparedBrokers.find(({ name }) => name === task.broker)
-  if (broker === undefined) answer({ failed: `there is no broker "${task.broker}"` })
-  else
-    runTask(broker, task).then(
+  Promise.resolve()
+    .then(() => runTask(brokerNamed(task.broker), task))
+    .then(
       (outcome) => answer({ outcome }),
       (error: unknown) => answer({ failed: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     )

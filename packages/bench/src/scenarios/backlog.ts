@@ -15,7 +15,7 @@ export const backlog: Scenario = {
   title: 'a long queue in front of a slow consumer',
   method: `100 B each, no key, handlers of ${handlerMs} ms, concurrency 16, maxUnsettled ${maxUnsettled} (the default); held: handed out and not settled, by assignment, seen at every read; lost: neither handled nor left on the server`,
   async run(driver, settings) {
-    const messages = settings.quick ? 100_000 : 1_000_000
+    const messages = settings.size === 'quick' ? 100_000 : 1_000_000
     settings.say(`${whole(messages)} messages queued`)
     const place = await driver.open()
     const meter = newMeter()
@@ -34,7 +34,7 @@ export const backlog: Scenario = {
     })
     let most = 0
     let peak = full
-    for (let look = 0; look < (settings.quick ? 20 : 100); look++) {
+    for (let look = 0; look < (settings.size === 'quick' ? 20 : 100); look++) {
       await sleep(50)
       most = Math.max(most, consumer.stats().unsettled)
       peak = Math.max(peak, process.memoryUsage().rss)

@@ -86,7 +86,13 @@ export const slowHandlers: Scenario = {
     const times = spreadOf(keyedSamples.slice(1).map((sample) => oneByOneMs / sample.wallMs))
     const keyedFaults = summed(keyedSamples.map((sample) => sample.faults))
 
-    const open: Slow = { messages: settings.quick ? 20_000 : 50_000, lanes: 0, keyed: false, concurrency: 500, maxUnsettled: 1000 }
+    const open: Slow = {
+      messages: settings.size === 'quick' ? 20_000 : 50_000,
+      lanes: 0,
+      keyed: false,
+      concurrency: 500,
+      maxUnsettled: 1000,
+    }
     settings.say(`${whole(open.messages)} messages, concurrency 500`)
     const ideals: number[] = []
     for (let run = 0; run < settings.runs; run++) ideals.push(await timers(open.messages, open.concurrency))

@@ -22,7 +22,7 @@ export const stages: Scenario = {
 async function row(driver: Driver, settings: Settings, bytes: number, keyed: boolean): Promise<Row> {
   const name = `${bytes === 1024 ? '1 KB' : `${bytes} B`}, ${keyed ? 'keyed' : 'no key'}`
   settings.say(name)
-  const messages = settings.quick ? 20_000 : 100_000
+  const messages = settings.size === 'quick' ? 20_000 : 100_000
   const samples: StageSample[] = []
   let warmUp: StageSample | undefined
   for (let run = 0; run <= settings.runs; run++) {

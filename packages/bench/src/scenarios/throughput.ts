@@ -23,7 +23,7 @@ export const throughput: Scenario = {
 async function row(driver: Driver, settings: Settings, bytes: number, keyed: boolean): Promise<Row> {
   const name = `${bytes === 1024 ? '1 KB' : `${bytes} B`}, ${keyed ? 'keyed' : 'no key'}`
   settings.say(name)
-  const job: Job = { messages: settings.quick ? 40_000 : 200_000, bytes, keyed, lanes: keys, stallMs: 10_000 }
+  const job: Job = { messages: settings.size === 'quick' ? 40_000 : 200_000, bytes, keyed, lanes: keys, stallMs: 10_000 }
   const core: Sample[] = []
   const bare: Sample[] = []
   const warmUp: Sample[] = []

@@ -304,11 +304,12 @@ export async function weakerNever(t: Trial): Promise<void> {
     }
   }
   t.struck('copies', retries.length + letters.length)
-  await t.crash('SIGKILL')
+  // What survives a kill only where the server says so survives a clean restart: a copy that does not is weaker than its original.
+  await t.crash(t.profile === 'durable' ? 'SIGKILL' : 'SIGTERM')
   await t.restart()
-  if (t.profile === 'durable') {
-    t.equal((await t.auditor.read(t.place(topic, 'retry'))).length, 10, 'parked copies after the server was killed')
-    t.equal((await t.auditor.read(t.place(topic, 'dead'))).length, 10, 'dead letters after the server was killed')
+  if (t.profile !== 'volatile') {
+    t.equal((await t.auditor.read(t.place(topic, 'retry'))).length, 10, 'parked copies after the server was restarted')
+    t.equal((await t.auditor.read(t.place(topic, 'dead'))).length, 10, 'dead letters after the server was restarted')
   }
   const alive = [...parked, ...delayed]
   await t.until('what was parked and delayed is done', () => alive.every((order) => seen.of(order).some((start) => start.end === 'done')), {

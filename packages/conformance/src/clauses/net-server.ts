@@ -7,6 +7,8 @@ import type { Order, OrderTopic } from '../orders.ts'
 import type { Trial } from '../trial.ts'
 import { carriedOver } from './carried.ts'
 import { idsOf } from './figures.ts'
+import { nodesLostInTurn } from './net-cluster.ts'
+import { fullBroker } from './net-full.ts'
 import { heldOf, since } from './support.ts'
 
 /** NET-8, NET-9: the server ends at a third and at a half of 10,000. */
@@ -352,11 +354,6 @@ export const netServer: readonly Clause[] = [
       t.equal(other.repeats, 0, 'repeats in the other topic')
     },
   },
-  { id: 'NET-18', title: 'A cluster loses its nodes in turn', needs: 'long', gate: () => ({ notProven: 'needs a cluster' }) },
-  {
-    id: 'NET-19',
-    title: 'A full broker',
-    needs: 'long',
-    gate: () => ({ notProven: 'needs a broker whose disk and memory can be filled' }),
-  },
+  { id: 'NET-18', title: 'A cluster loses its nodes in turn', needs: 'long', run: nodesLostInTurn },
+  { id: 'NET-19', title: 'A full broker', needs: 'memory', run: fullBroker },
 ]

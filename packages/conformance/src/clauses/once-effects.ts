@@ -1,6 +1,7 @@
 // ONCE-1 to ONCE-6, ONCE-10 and ONCE-12: what a store for `once` promises together with core.
 
 import type { Decision, Message, OnceStore, Topic } from '@posthorn/core'
+import { unsupportedReason } from '../harness.ts'
 import type { Script } from '../member.ts'
 import type { Order } from '../orders.ts'
 import type { Trial } from '../trial.ts'
@@ -184,7 +185,8 @@ export async function atTheSameTime(t: Trial): Promise<void> {
     await t.until('one of them works', () => seen.of(order).length >= 1)
     await t.pass(200)
     t.struck('copies handed out together', (await t.auditor.remaining(topic.name, 'workers')) === 2)
-    t.equal(seen.of(order).length, 1, `handlers of one id at the same time (store ${ledger.name})`)
+    // Not how many have started: where the auditor takes its time, the second one may have its turn by now.
+    t.atMost(seen.running, 1, `handlers of one id at the same time (store ${ledger.name})`)
     await t.settled(topic, 'workers', 10_000)
     t.equal(seen.mostRunning, 1, `handlers of one id at the same time, in the end (store ${ledger.name})`)
     t.equal(seen.of(order).filter((start) => start.end === 'done').length, 1, `runs of one id that were done (store ${ledger.name})`)
@@ -256,7 +258,7 @@ export async function foreignIds(t: Trial): Promise<void> {
   for (const [index, ledger] of ledgers(t).entries()) {
     const topics = ['one', 'two'].map((name) => t.topic(`${name}-${index}`, { partitions: 1, groups: ['north', 'south'] }))
     await broker.declare(topics)
-    const giant = 'i'.repeat(65_536)
+    const giant = await longest(t, `giant-${index}`)
     // Made to meet where fields are joined with a separator, or where only the beginning of an id is looked at.
     const strange: readonly (readonly [source: string, id: string])[] = [
       ['s', giant],
@@ -290,6 +292,22 @@ export async function foreignIds(t: Trial): Promise<void> {
     }
     t.equal(ledger.effects.size, 2 * topics.length * strange.length, `messages that took effect (store ${ledger.name})`)
     t.equal([...new Set(ledger.effects.values())], [1], `how often each took effect (store ${ledger.name})`)
+  }
+}
+
+/** An id one longer than what two bytes can count; where no client can write such a one, nearly as long as that. */
+async function longest(t: Trial, name: string): Promise<string> {
+  const topic = t.topic(name, { partitions: 1 })
+  const broker = await t.connect()
+  await broker.declare(topic)
+  const [order] = t.orders(1) as [Order]
+  const giant = 'i'.repeat(65_536)
+  try {
+    await t.auditor.write(topic.name, foreignOrder(t, order, topic.name, { partition: 0, id: giant }))
+    return giant
+  } catch (error) {
+    if (unsupportedReason(error) === undefined) throw error
+    return giant.slice(0, 65_500)
   }
 }
 

@@ -10,11 +10,12 @@ import { sending } from './sending.ts'
 import { settling } from './settling.ts'
 import { starting } from './starting.ts'
 import { suite } from './suite.ts'
+import { surroundings } from './surroundings.ts'
 
 export { needServers } from './servers.ts'
 
 /** Bugs of real adapters that are planted; the same bug may be planted in several. */
-export const serverMutants: readonly Mutant[] = [...redis, ...rabbitmq, ...kafka, ...mqtt]
+export const serverMutants: readonly Mutant[] = [...redis, ...rabbitmq, ...kafka, ...mqtt, ...surroundings]
 
 const number = (id: string): number => (id.startsWith('MUT-') ? Number(id.slice(4)) : 1000)
 

@@ -28,7 +28,7 @@ export const mqtt: readonly Mutant[] = [
     id: 'MUT-94',
     where: 'mqtt',
     file: 'ownership.ts',
-    find: 'if (leaving || alone || (stable && !isMine(state))) {',
+    find: 'if (leaving || alone || (stable && !mine.has(slot.name) && !otherHolds(slot))) {',
     replace: 'if (leaving || alone) {',
     killedBy: [],
     killedByTest: { file: 'test/live/sharing.test.ts', name: 'RBL-15' },
@@ -51,7 +51,7 @@ export const mqtt: readonly Mutant[] = [
     find: 'state.notBefore = now + rules.coolMs * (1 + rules.random())\n    state.losses = [...state.losses.filter((at) => now - at < rules.fenceWindowMs), now]\n    changed()',
     replace: 'state.notBefore = now\n    state.losses = [...state.losses.filter((at) => now - at < rules.fenceWindowMs), now]',
     killedBy: [],
-    killedByTest: { file: played, name: 'whatever happens' },
+    killedByTest: { file: played, name: 'a slot that was lost' },
     what: 'a closed partition session reconnects at once',
   },
   {

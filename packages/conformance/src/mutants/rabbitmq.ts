@@ -84,14 +84,13 @@ export const rabbitmq: readonly Mutant[] = [
     id: 'MUT-46',
     where: 'rabbitmq',
     file: 'assignment.ts',
-    find: `this.content = decode(message, keyed && !parked)
-    this.parked = parked
-`,
-    replace: `const content = decode(message, keyed && !parked)
-    const again = message.fields.redelivered && !('undecodable' in content)
-    this.content = again ? { ...content, transport: { ...content.transport, 'ph-attempt': '2' } } : content
-    this.parked = parked || again
-`,
+    find: 'this.#hold(tag, decode(message, this.keyed), deliveriesOf(message))',
+    replace: `const content = decode(message, this.keyed)
+    if (!message.fields.redelivered || 'undecodable' in content) return this.#hold(tag, content, deliveriesOf(message))
+    this.#arrives()
+    const again = { ...content, transport: { ...content.transport, 'ph-attempt': '2' } }
+    this.#buffer.push(new Held(this, tag, again, true, deliveriesOf(message)))
+    this.begin()`,
     killedBy: [],
     killedByTest: { file: 'test/live/traps.test.ts', name: 'R16' },
     what: 'attempt taken from the redelivered flag',
@@ -110,8 +109,8 @@ export const rabbitmq: readonly Mutant[] = [
     id: 'MUT-54',
     where: 'rabbitmq',
     file: 'assignment.ts',
-    find: "this.#buffer.push(new Held(this, message, source.keyed, this.role === 'retry'))",
-    replace: `this.#buffer.push(new Held(this, message, source.keyed, this.role === 'retry'))
+    find: "this.#buffer.push(new Held(this, tag, content, this.role === 'retry', deliveries))",
+    replace: `this.#buffer.push(new Held(this, tag, content, this.role === 'retry', deliveries))
     this.#host.context.clock.timer(500, () => {
       if (this.#waiting === null) void this.release()
     })`,
@@ -224,8 +223,7 @@ const shortestPauseMs = 500`,
     file: 'topology.ts',
     find: 'const make = plan.create && native.declare !== false',
     replace: 'const make = plan.create',
-    killedBy: [],
-    killedByTest: { file: 'test/live/topology.test.ts', name: 'existing names are used as they are' },
+    killedBy: ['INT-10'],
     what: `queue declared although \`declare: false\``,
   },
 ]

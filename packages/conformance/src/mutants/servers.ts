@@ -57,4 +57,12 @@ export const needServers: readonly NeedsServer[] = [
   { id: 'MUT-139', what: 'several sends outstanding on one idempotent producer', killedBy: ['KAF-13'], on: [] },
   { id: 'MUT-140', what: 'commits at the end of a batch only', killedBy: ['KAF-14'], on: ['kafka'] },
   { id: 'MUT-141', what: 'one subscription for several topics', killedBy: ['KAF-15'], on: [] },
+  { id: 'MUT-144', what: 'whoever answers with TLS is believed', killedBy: ['SEC-3'], on: ['redis', 'rabbitmq'] },
+  { id: 'MUT-145', what: 'credentials are kept from the first connection', killedBy: ['SEC-4'], on: ['redis', 'rabbitmq'] },
+  { id: 'MUT-146', what: 'a host that accepts and says nothing is waited for', killedBy: ['NET-15'], on: ['rabbitmq'] },
+  { id: 'MUT-147', what: 'reads its own spelling of attributes only', killedBy: ['INT-6'], on: ['redis', 'rabbitmq'] },
+  { id: 'MUT-148', what: 'attributes written in another spelling, which it reads itself', killedBy: ['INT-1'], on: ['redis', 'rabbitmq'] },
+  { id: 'MUT-149', what: 'what stands before application headers renamed, for writer and reader', killedBy: ['INT-9'], on: ['redis'] },
+  { id: 'MUT-150', what: 'a full server is taken for a defect, and sends give up', killedBy: ['NET-19'], on: ['redis', 'rabbitmq'] },
+  { id: 'MUT-151', what: 'written to a server that is known to be full', killedBy: ['NET-19'], on: ['rabbitmq'] },
 ]

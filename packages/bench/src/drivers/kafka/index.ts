@@ -1,25 +1,31 @@
 import type { Admin } from 'kafkajs'
-import { type ComparedBroker, group, type Place } from '../../compare/client.ts'
+import type { ComparedBroker, Place } from '../../compare/client.ts'
 import { versionOf } from '../../versions.ts'
 import { naive } from './naive.ts'
 import { posthorn } from './posthorn.ts'
 import { tuned } from './tuned.ts'
 import { clientOf } from './wire.ts'
+import { java } from './yardstick.ts'
 
 /** Kafka with kafkajs. */
 export const kafka: ComparedBroker = {
   name: 'kafka',
-  settings: () => Promise.resolve('one replica, acks all'),
+  settings: () => Promise.resolve('one node, one replica, acks all'),
   partitions: { keyed: 4, unkeyed: 16 },
-  messages: { naive: 2000, tuned: 60_000, posthorn: 60_000 },
-  clients: { naive, tuned, posthorn },
+  durabilities: [
+    { tier: 'disk', settings: ['log.flush.interval.messages=1'], says: 'flushed before the answer (log.flush.interval.messages=1)' },
+    { tier: 'process', settings: [], says: 'in the page cache before the answer, as it comes' },
+  ],
+  restartedBy: 'SIGKILL',
+  clients: [naive, tuned, posthorn],
+  yardsticks: [java],
   versions: () => ({ kafkajs: versionOf('kafkajs'), '@posthorn/kafka': versionOf('@posthorn/kafka') }),
   async unsettled(place) {
     return await using(place, async (admin) => {
       const ends = await admin.fetchTopicOffsets(place.topic)
       let most = 0
-      // The bare clients' group, or Posthorn's: the one that has positions.
-      for (const groupId of [group + place.topic, `${place.topic}__${group}`]) {
+      // The bare clients' groups, or Posthorn's: those that have positions.
+      for (const groupId of place.groups.flatMap((group) => [group + place.topic, `${place.topic}__${group}`])) {
         const [topic] = await admin.fetchOffsets({ groupId, topics: [place.topic] })
         const at = new Map(topic?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
         if (![...at.values()].some((offset) => offset >= 0)) continue

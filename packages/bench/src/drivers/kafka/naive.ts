@@ -1,4 +1,4 @@
-import { type Client, group } from '../../compare/client.ts'
+import type { Client } from '../../compare/client.ts'
 import { inTurn } from '../../compare/in-turn.ts'
 import { clientOf, messageOf, producing, workIn } from './wire.ts'
 
@@ -7,6 +7,7 @@ export const naive: Client = {
   name: 'naive',
   promise: 'at least once',
   how: 'send each awaited; eachMessage, positions committed by the client; one partition',
+  messages: 2_000,
   async open({ url, topic, keyed }) {
     const kafka = clientOf(url)
     const producer = kafka.producer(producing)
@@ -23,7 +24,7 @@ export const naive: Client = {
       },
       sendAll: inTurn(send),
       send,
-      async consume(handle) {
+      async consume(handle, group) {
         const consumer = kafka.consumer({ groupId: group + topic })
         await consumer.connect()
         await consumer.subscribe({ topics: [topic], fromBeginning: true })

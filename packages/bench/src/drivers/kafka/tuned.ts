@@ -1,4 +1,4 @@
-import { type Client, group, type Place } from '../../compare/client.ts'
+import type { Client, Handle, Place } from '../../compare/client.ts'
 import type { Work } from '../../messages.ts'
 import { clientOf, type Message, messageOf, producing, spreader, workIn } from './wire.ts'
 
@@ -11,6 +11,7 @@ export const tuned: Client = {
   name: 'tuned',
   promise: 'at least once',
   how: `${perSend} messages per send, ${sends} in flight, acks all; eachBatch with 4 MiB fetches, partitions side by side, commits every 100 ms`,
+  messages: 60_000,
   async open(place) {
     const kafka = clientOf(place.url)
     const producer = kafka.producer(producing)
@@ -25,7 +26,7 @@ export const tuned: Client = {
         await admin.disconnect()
       },
       ...sender,
-      consume: (handle) => consume(place, handle),
+      consume: (handle, group) => consume(place, handle, group),
       close: () => producer.disconnect(),
     }
   },
@@ -78,7 +79,7 @@ function createSender({ topic, keyed, partitions }: Place, store: (messages: Mes
   return { sendAll, send }
 }
 
-async function consume({ url, topic, partitions }: Place, handle: (work: Work) => void | Promise<void>) {
+async function consume({ url, topic, partitions }: Place, handle: Handle, group: string) {
   const consumer = clientOf(url).consumer({
     groupId: group + topic,
     sessionTimeout: 30_000,

@@ -1,11 +1,11 @@
 import { connect, connectAsync } from 'mqtt'
 import { sleep } from '../../clock.ts'
-import { type ComparedBroker, group } from '../../compare/client.ts'
+import type { ComparedBroker } from '../../compare/client.ts'
 import { versionOf } from '../../versions.ts'
 import { naive } from './naive.ts'
 import { posthorn } from './posthorn.ts'
 import { tuned } from './tuned.ts'
-import { plainOptions, sessionOf, sessionOptions } from './wire.ts'
+import { plainOptions, sessionOptions, sessionsOf } from './wire.ts'
 
 /** MQTT 5 with mqtt.js. */
 export const mqtt: ComparedBroker = {
@@ -21,14 +21,16 @@ export const mqtt: ComparedBroker = {
     return `QoS 1, stored sessions; ${version}`
   },
   partitions: { keyed: 4, unkeyed: 4 },
-  messages: { naive: 4000, tuned: 40_000, posthorn: 40_000 },
-  clients: { naive, tuned, posthorn },
+  // It confirms what it has in memory, and saves every second or two.
+  durabilities: [{ tier: 'memory', settings: [], says: 'in memory at the PUBACK, saved every second or two' }],
+  restartedBy: 'SIGTERM',
+  clients: [naive, tuned, posthorn],
   versions: () => ({ mqtt: versionOf('mqtt'), '@posthorn/mqtt': versionOf('@posthorn/mqtt') }),
   // MQTT does not count: whoever connects as the session is sent what is in it.
-  async unsettled({ url, topic, partitions }) {
+  async unsettled(place) {
     let count = 0
-    for (let p = 0; p < partitions; p++) {
-      const reader = connect(url, sessionOptions(topic, p, 65_535))
+    for (const session of sessionsOf(place)) {
+      const reader = connect(place.url, { ...sessionOptions(session, 65_535) })
       reader.handleMessage = (_packet, next) => {
         count++
         next(new Error('held'))
@@ -39,13 +41,14 @@ export const mqtt: ComparedBroker = {
     }
     return count
   },
-  async remove({ url, topic, partitions }) {
-    for (let p = 0; p < partitions; p++) {
-      const session = await connectAsync(url, { ...plainOptions, clientId: sessionOf(topic, p) })
+  async remove(place) {
+    const { url, topic, groups } = place
+    for (const clientId of sessionsOf(place)) {
+      const session = await connectAsync(url, { ...plainOptions, clientId })
       await session.endAsync()
     }
     const client = await connectAsync(url, plainOptions)
-    for (const record of [`posthorn/group/${group}/${topic}`, `posthorn/topic/${topic}`])
+    for (const record of [...groups.map((group) => `posthorn/group/${group}/${topic}`), `posthorn/topic/${topic}`])
       await client.publishAsync(record, '', { qos: 1, retain: true })
     await client.endAsync()
   },

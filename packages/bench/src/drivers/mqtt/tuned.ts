@@ -1,9 +1,9 @@
 import { connect, connectAsync, type IPublishPacket, type MqttClient, UniqueMessageIdProvider } from 'mqtt'
 import { soon } from '../../clock.ts'
-import type { Client, Place } from '../../compare/client.ts'
+import type { Client, Handle, Place } from '../../compare/client.ts'
 import { partitionOf } from '../../compare/wire.ts'
 import type { Work } from '../../messages.ts'
-import { optionsOf, plainOptions, sessionOptions, topicOf, workIn } from './wire.ts'
+import { optionsOf, plainOptions, sessionOf, sessionOptions, sessionsOf, topicOf, workIn } from './wire.ts'
 
 // Publishes on their way at once: what the client gives most with.
 const window = 1000
@@ -14,9 +14,11 @@ export const tuned: Client = {
   name: 'tuned',
   promise: 'at least once',
   how: `QoS 1, window ${window}, refilled by promises; acknowledged after the handler in receive order, together per tick; a session per partition`,
+  messages: 40_000,
   async open(place) {
     const { url, topic, partitions, keyed } = place
     const client = await connectAsync(url, { ...plainOptions, messageIdProvider: new UniqueMessageIdProvider() })
+    const end = fatal(client)
     const topics = Array.from({ length: partitions }, (_, p) => topicOf(topic, p))
     let spread = 0
     const send = async (work: Work): Promise<void> => {
@@ -26,9 +28,9 @@ export const tuned: Client = {
     return {
       notes: [],
       async declare() {
-        for (let p = 0; p < partitions; p++) {
-          const session = await connectAsync(url, sessionOptions(topic, p, 1))
-          await session.subscribeAsync(topics[p] as string, { qos: 1 })
+        for (const [index, id] of sessionsOf(place).entries()) {
+          const session = await connectAsync(url, sessionOptions(id, 1))
+          await session.subscribeAsync(topics[index % partitions] as string, { qos: 1 })
           await session.endAsync()
         }
       },
@@ -40,24 +42,36 @@ export const tuned: Client = {
         await Promise.all(Array.from({ length: window }, lane))
       },
       send,
-      consume: (handle) => consume(place, handle),
-      close: () => client.endAsync(),
+      consume: (handle, group) => consume(place, handle, group),
+      close: end,
     }
   },
 }
 
-async function consume({ url, topic, partitions, maxUnsettled }: Place, handle: (work: Work) => void | Promise<void>) {
+async function consume({ url, topic, partitions, maxUnsettled }: Place, handle: Handle, group: string) {
   const readers = await Promise.all(
-    Array.from({ length: partitions }, (_, p) => open(connect(url, sessionOptions(topic, p, maxUnsettled)), handle)),
+    Array.from({ length: partitions }, (_, p) => open(connect(url, sessionOptions(sessionOf(group, topic, p), maxUnsettled)), handle)),
   )
   return {
     async close() {
-      await Promise.all(readers.map((reader) => reader.endAsync()))
+      await Promise.all(readers.map((end) => end()))
     },
   }
 }
 
-async function open(reader: MqttClient, handle: (work: Work) => void | Promise<void>): Promise<MqttClient> {
+/** Without a connection this client is of no use: its process ends, and whoever runs it starts it again. Returns what ends it well. */
+function fatal(client: MqttClient): () => Promise<void> {
+  let closing = false
+  client.on('close', () => {
+    if (!closing) throw new Error('the connection is lost')
+  })
+  return () => {
+    closing = true
+    return client.endAsync()
+  }
+}
+
+async function open(reader: MqttClient, handle: Handle): Promise<() => Promise<void>> {
   let acks: number[] = []
   const flush = (): void => {
     const bytes = Buffer.allocUnsafe(acks.length * 4)
@@ -90,5 +104,5 @@ async function open(reader: MqttClient, handle: (work: Work) => void | Promise<v
     next(held)
   }
   await new Promise<void>((resolve) => reader.once('connect', () => resolve()))
-  return reader
+  return fatal(reader)
 }

@@ -1,20 +1,23 @@
 import type { IClientOptions, IClientPublishOptions } from 'mqtt'
-import { group } from '../../compare/client.ts'
+import type { Place } from '../../compare/client.ts'
 import { newId, newTraceparent, shared, timeText } from '../../compare/wire.ts'
 import type { Work } from '../../messages.ts'
 
 /** Where a partition's messages are published, as Posthorn names it. */
 export const topicOf = (topic: string, partition: number): string => `${topic.replaceAll('.', '/')}/@${partition}`
-/** The session that holds them for the group. */
-export const sessionOf = (topic: string, partition: number): string => `ph!${group}!${topic}!${partition}`
+/** The session that holds them for a group. */
+export const sessionOf = (group: string, topic: string, partition: number): string => `ph!${group}!${topic}!${partition}`
+/** All sessions of a run. */
+export const sessionsOf = ({ groups, topic, partitions }: Place): string[] =>
+  groups.flatMap((group) => Array.from({ length: partitions }, (_, p) => sessionOf(group, topic, p)))
 
 /** Version 5, and nothing that the client does by itself. */
 export const plainOptions: IClientOptions = { protocolVersion: 5, reconnectPeriod: 0, clean: true }
 /** A session that stays. */
-export const sessionOptions = (topic: string, partition: number, receiveMaximum: number): IClientOptions => ({
+export const sessionOptions = (clientId: string, receiveMaximum: number): IClientOptions => ({
   ...plainOptions,
   clean: false,
-  clientId: sessionOf(topic, partition),
+  clientId,
   properties: { sessionExpiryInterval: 0xffff_ffff, receiveMaximum },
 })
 

@@ -1,5 +1,5 @@
 import { type Channel, connect } from 'amqplib'
-import { type ComparedBroker, group, type Place } from '../../compare/client.ts'
+import type { ComparedBroker, Place } from '../../compare/client.ts'
 import { versionOf } from '../../versions.ts'
 import { naive } from './naive.ts'
 import { posthorn } from './posthorn.ts'
@@ -11,8 +11,10 @@ export const rabbitmq: ComparedBroker = {
   name: 'rabbitmq',
   settings: () => Promise.resolve('durable quorum queues, persistent messages, confirms, mandatory'),
   partitions: { keyed: 4, unkeyed: 1 },
-  messages: { naive: 1000, tuned: 30_000, posthorn: 30_000 },
-  clients: { naive, tuned, posthorn },
+  // It writes and flushes before it confirms a persistent message of a quorum queue; it cannot do less without losing them.
+  durabilities: [{ tier: 'disk', settings: [], says: 'quorum queues of one node, flushed before the confirm' }],
+  restartedBy: 'SIGKILL',
+  clients: [naive, tuned, posthorn],
   versions: () => ({ amqplib: versionOf('amqplib'), '@posthorn/rabbitmq': versionOf('@posthorn/rabbitmq') }),
   async unsettled(place) {
     let count = 0
@@ -25,14 +27,15 @@ export const rabbitmq: ComparedBroker = {
   async remove(place) {
     await eachQueue(place, async (channel, queue) => void (await channel.deleteQueue(queue)))
     const { topic } = place
-    await apart(place, (channel) => channel.deleteQueue(`${topic}__${group}__members`))
-    for (const name of [topic, `${topic}__${group}`, `${topic}__foreign__p${place.partitions}`])
+    for (const group of place.groups) await apart(place, (channel) => channel.deleteQueue(`${topic}__${group}__members`))
+    for (const name of [topic, ...place.groups.map((group) => `${topic}__${group}`), `${topic}__foreign__p${place.partitions}`])
       await apart(place, (channel) => channel.deleteExchange(name))
   },
 }
 
 async function eachQueue(place: Place, work: (channel: Channel, queue: string) => Promise<void>): Promise<void> {
-  for (let p = 0; p < place.partitions; p++) await apart(place, (channel) => work(channel, queueOf(place, p)))
+  for (const group of place.groups)
+    for (let p = 0; p < place.partitions; p++) await apart(place, (channel) => work(channel, queueOf(place, p, group)))
 }
 
 // A channel ends with its first refusal, as for a queue that a client does not have.

@@ -8,7 +8,8 @@ export const naive: Client = {
   name: 'naive',
   promise: 'at least once',
   how: 'waitForConfirms after each, persistent, mandatory; prefetch 1, ack each after the handler; one queue',
-  async open({ url, topic, keyed }) {
+  messages: 1_000,
+  async open({ url, topic, keyed, groups }) {
     const connection = await connect(url)
     const channel = await connection.createConfirmChannel()
     const send = async (work: Parameters<typeof bodyOf>[0]): Promise<void> => {
@@ -17,14 +18,14 @@ export const naive: Client = {
     }
     return {
       notes: [],
-      declare: () => declareQueues(channel, { topic, keyed }, 1),
+      declare: () => declareQueues(channel, { topic, keyed, groups }, 1),
       sendAll: inTurn(send),
       send,
-      async consume(handle) {
+      async consume(handle, group) {
         const receiving = await connect(url)
         const consumer = await receiving.createChannel()
         await consumer.prefetch(1)
-        await consumer.consume(queueOf({ topic, keyed }, 0), async (message) => {
+        await consumer.consume(queueOf({ topic, keyed }, 0, group), async (message) => {
           if (message === null) return
           await handle(workIn(message.content))
           consumer.ack(message)

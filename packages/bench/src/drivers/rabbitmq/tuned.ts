@@ -1,6 +1,6 @@
 import { type Channel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib'
 import { every, turn } from '../../clock.ts'
-import type { Client, Place } from '../../compare/client.ts'
+import type { Client, Handle, Place } from '../../compare/client.ts'
 import { partitionOf } from '../../compare/wire.ts'
 import type { Work } from '../../messages.ts'
 import { bodyOf, declareQueues, optionsOf, queueOf, workIn } from './wire.ts'
@@ -16,6 +16,7 @@ export const tuned: Client = {
   name: 'tuned',
   promise: 'at least once',
   how: `${window} confirms in flight, persistent, mandatory; prefetch ${prefetch}, one ack per ${perAck} or ${ackWithinMs} ms after the handlers`,
+  messages: 30_000,
   async open(place) {
     const connection = await connect(place.url, { noDelay: true })
     const channel = await connection.createConfirmChannel()
@@ -28,7 +29,7 @@ export const tuned: Client = {
       declare: () => declareQueues(channel, place, place.partitions),
       sendAll: (count, make) => sendAll(publish, count, make),
       send: (work) => new Promise<void>((resolve, reject) => publish(work, (error) => (error ? reject(error) : resolve()))),
-      consume: (handle) => consume(place, handle),
+      consume: (handle, group) => consume(place, handle, group),
       close: () => connection.close(),
     }
   },
@@ -70,10 +71,12 @@ function sendAll(publish: Publish, count: number, make: (n: number) => Work): Pr
   })
 }
 
-async function consume(place: Place, handle: (work: Work) => void | Promise<void>) {
+async function consume(place: Place, handle: Handle, group: string) {
   const connection = await connect(place.url, { noDelay: true })
   const queues = await Promise.all(
-    Array.from({ length: place.partitions }, async (_, p) => consumeQueue(await connection.createChannel(), queueOf(place, p), handle)),
+    Array.from({ length: place.partitions }, async (_, p) =>
+      consumeQueue(await connection.createChannel(), queueOf(place, p, group), handle),
+    ),
   )
   return {
     async close() {
@@ -84,7 +87,7 @@ async function consume(place: Place, handle: (work: Work) => void | Promise<void
 }
 
 // One after the other, so that the order of keys is kept and what is finished is always a prefix.
-async function consumeQueue(channel: Channel, queue: string, handle: (work: Work) => void | Promise<void>) {
+async function consumeQueue(channel: Channel, queue: string, handle: Handle) {
   let finished: ConsumeMessage | undefined
   let since = 0
   let busy: Promise<void> | undefined

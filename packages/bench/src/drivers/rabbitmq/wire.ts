@@ -1,21 +1,23 @@
 import type { Channel, Options } from 'amqplib'
-import { group, type Place } from '../../compare/client.ts'
+import type { Place } from '../../compare/client.ts'
 import { newId, newTraceparent, shared, timeSeconds, timeText } from '../../compare/wire.ts'
 import type { Work } from '../../messages.ts'
 
-/** The queue of a partition; of a topic without keys there is one. */
-export const queueOf = ({ topic, keyed }: Pick<Place, 'topic' | 'keyed'>, partition: number): string =>
+/** The queue of a group's partition; of a topic without keys there is one. */
+export const queueOf = ({ topic, keyed }: Pick<Place, 'topic' | 'keyed'>, partition: number, group: string): string =>
   keyed ? `${topic}__${group}:${partition}` : `${topic}__${group}`
 
 /** Quorum queues, one active consumer each where there is an order to keep: what Posthorn declares. */
-export async function declareQueues(channel: Channel, place: Pick<Place, 'topic' | 'keyed'>, partitions: number): Promise<void> {
+export async function declareQueues(channel: Channel, place: Pick<Place, 'topic' | 'keyed' | 'groups'>, partitions: number): Promise<void> {
   const { topic, keyed } = place
   await channel.assertExchange(topic, keyed ? 'direct' : 'fanout', { durable: true })
-  for (let p = 0; p < partitions; p++) {
-    const order = keyed ? { 'x-single-active-consumer': true } : {}
-    const queue = queueOf(place, p)
-    await channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000, ...order } })
-    await channel.bindQueue(queue, topic, keyed ? String(p) : '')
+  const order = keyed ? { 'x-single-active-consumer': true } : {}
+  for (const group of place.groups) {
+    for (let p = 0; p < partitions; p++) {
+      const queue = queueOf(place, p, group)
+      await channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000, ...order } })
+      await channel.bindQueue(queue, topic, keyed ? String(p) : '')
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { type ComparedBroker, group, type Place } from '../../compare/client.ts'
+import type { ComparedBroker, Place } from '../../compare/client.ts'
 import { versionOf } from '../../versions.ts'
 import { naive } from './naive.ts'
 import { posthorn } from './posthorn.ts'
@@ -16,8 +16,12 @@ export const redis: ComparedBroker = {
     })
   },
   partitions: { keyed: 4, unkeyed: 16 },
-  messages: { naive: 4000, tuned: 100_000, posthorn: 100_000 },
-  clients: { naive, tuned, posthorn },
+  durabilities: [
+    { tier: 'disk', settings: ['appendfsync always'], says: 'appendfsync always' },
+    { tier: 'process', settings: ['appendfsync everysec'], says: 'appendfsync everysec' },
+  ],
+  restartedBy: 'SIGKILL',
+  clients: [naive, tuned, posthorn],
   versions: () => ({ ioredis: versionOf('ioredis'), '@posthorn/redis': versionOf('@posthorn/redis') }),
   async unsettled(place) {
     return using(place, async (client) => {
@@ -27,7 +31,7 @@ export const redis: ComparedBroker = {
         if ((await client.exists(stream)) === 0) continue
         for (const fields of (await client.xinfo('GROUPS', stream)) as (string | number | null)[][]) {
           const value = (name: string): number => Number(fields[fields.indexOf(name) + 1] ?? 0)
-          if (fields[fields.indexOf('name') + 1] === group) count += value('pending') + value('lag')
+          if (place.groups.includes(String(fields[fields.indexOf('name') + 1]))) count += value('pending') + value('lag')
         }
       }
       return count

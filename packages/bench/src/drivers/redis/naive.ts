@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { type Client, group } from '../../compare/client.ts'
+import type { Client } from '../../compare/client.ts'
 import { inTurn } from '../../compare/in-turn.ts'
 import { fieldsOf, type Reply, streamOf, workIn } from './wire.ts'
 
@@ -10,24 +10,28 @@ export const naive: Client = {
   name: 'naive',
   promise: 'at least once',
   how: 'XADD each awaited; COUNT 1, XACK awaited after the handler; one stream',
-  async open({ url, topic, keyed }) {
+  messages: 4_000,
+  async open({ url, topic, keyed, groups }) {
     const redis = new Redis(url, patient)
     const stream = streamOf(topic, 0)
     return {
       notes: [],
       async declare() {
-        await redis.xgroup('CREATE', stream, group, '0', 'MKSTREAM')
+        for (const group of groups) await redis.xgroup('CREATE', stream, group, '0', 'MKSTREAM')
       },
       sendAll: inTurn(async (work) => void (await redis.xadd(stream, '*', ...fieldsOf(topic, work, keyed)))),
       async send(work) {
         await redis.xadd(stream, '*', ...fieldsOf(topic, work, keyed))
       },
-      async consume(handle) {
+      async consume(handle, group) {
         const reader = new Redis(url, patient)
         let open = true
+        // First what an earlier process was given and did not finish, then what is new.
+        let from = '0'
         const loop = (async () => {
           while (open) {
-            const reply = (await reader.xreadgroup('GROUP', group, 'owner', 'COUNT', 1, 'BLOCK', 100, 'STREAMS', stream, '>')) as Reply
+            const reply = (await reader.xreadgroup('GROUP', group, 'owner', 'COUNT', 1, 'BLOCK', 100, 'STREAMS', stream, from)) as Reply
+            if ((reply?.[0]?.[1].length ?? 0) === 0) from = '>'
             for (const [, entries] of reply ?? []) {
               for (const [id, fields] of entries) {
                 await handle(workIn(fields))

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { type Client, group, type Place } from '../../compare/client.ts'
+import type { Client, Handle, Place } from '../../compare/client.ts'
 import { newId, newTraceparent, partitionOf, shared, timeText } from '../../compare/wire.ts'
 import type { Work } from '../../messages.ts'
 import { type Fields, type Reply, streamOf, workIn } from './wire.ts'
@@ -27,17 +27,19 @@ export const tuned: Client = {
   name: 'tuned',
   promise: 'at least once',
   how: `ids of ${perScript} XADDs per script, ${scripts} in flight; COUNT ${perRead} read ahead, XACK per batch after the handlers`,
+  messages: 100_000,
   async open(place) {
     const redis = new Redis(place.url, fixed)
     const sender = await createSender(redis, place)
     return {
       notes: [],
       async declare() {
-        for (let p = 0; p < place.partitions; p++) await redis.xgroup('CREATE', streamOf(place.topic, p), group, '0', 'MKSTREAM')
+        for (const group of place.groups)
+          for (let p = 0; p < place.partitions; p++) await redis.xgroup('CREATE', streamOf(place.topic, p), group, '0', 'MKSTREAM')
       },
       sendAll: sender.sendAll,
       send: sender.send,
-      consume: (handle) => consume(place, handle),
+      consume: (handle, group) => consume(place, handle, group),
       async close() {
         await redis.quit()
       },
@@ -101,7 +103,7 @@ async function createSender(redis: Redis, { topic, partitions, keyed }: Place) {
   return { sendAll, send }
 }
 
-async function consume({ url, topic, partitions }: Place, handle: (work: Work) => void | Promise<void>) {
+async function consume({ url, topic, partitions }: Place, handle: Handle, group: string) {
   const reader = new Redis(url, fixed)
   const settler = new Redis(url, fixed)
   const streams = Array.from({ length: partitions }, (_, p) => streamOf(topic, p))
@@ -109,8 +111,8 @@ async function consume({ url, topic, partitions }: Place, handle: (work: Work) =
   const acks = new Set<Promise<unknown>>()
   let open = true
 
-  const read = (): Promise<Reply> =>
-    reader.xreadgroupBuffer('GROUP', group, 'owner', 'COUNT', perRead, 'BLOCK', 100, 'STREAMS', ...streams, ...newest) as Promise<Reply>
+  const read = (from: string[] = newest): Promise<Reply> =>
+    reader.xreadgroupBuffer('GROUP', group, 'owner', 'COUNT', perRead, 'BLOCK', 100, 'STREAMS', ...streams, ...from) as Promise<Reply>
 
   // Entries of one stream one after the other, so that the order of keys is kept; streams side by side.
   function handleStream(stream: Buffer | string, entries: readonly (readonly [Buffer | string, Fields])[]): undefined | Promise<void> {
@@ -136,6 +138,13 @@ async function consume({ url, topic, partitions }: Place, handle: (work: Work) =
     }
     settle()
     return undefined
+  }
+
+  // What an earlier process was given and did not finish comes first.
+  const unfinished = streams.map(() => '0')
+  for (let reply = await read(unfinished); reply?.some(([, entries]) => entries.length > 0); reply = await read(unfinished)) {
+    for (const [stream, entries] of reply) if (entries.length > 0) await handleStream(stream, entries)
+    await Promise.all(acks)
   }
 
   const loop = (async () => {
