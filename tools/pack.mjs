@@ -1,15 +1,26 @@
-// The packages as a user gets them: packed, installed with npm into an empty folder, imported, required and type-checked there.
+// The packages as a user gets them. `node tools/pack.mjs core redis` packs these and prints where, for `npm install $(…)` in a folder of
+// yours. Without names all are packed, installed with npm into an empty folder, imported, required and type-checked there, and the
+// programs of docs/guide.md run beside them.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { pageBlocks } from './lib/blocks.mjs'
 import { sentence } from './lib/counts.mjs'
 import { run, runNode } from './lib/process.mjs'
 import { ts } from './lib/source.mjs'
 import { members, root } from './lib/workspace.mjs'
-import { install, pinnedPnpm, withoutNpm } from './setup.mjs'
+import { install, pinnedPnpm, setup, withoutNpm } from './setup.mjs'
 
 const shipped = /^(auditors\/\w+\.(py|erl)|dist\/.+\.(js|d\.ts)(\.map)?|package\.json|README\.md|LICENSE)$/
 const lists = ['dependencies', 'peerDependencies', 'optionalDependencies']
+
+const packages = members().filter(({ manifest }) => manifest.private !== true)
+const asked = process.argv.slice(2)
+if (asked.length > 0) {
+  await printTarballs(asked)
+  process.exit()
+}
 
 await install()
 const pnpm = await pinnedPnpm()
@@ -20,12 +31,34 @@ function verdict(title, problems) {
   process.stdout.write(`${problems.length === 0 ? 'ok  ' : 'FAIL'}  ${title}\n${problems.map((text) => `      ${text}\n`).join('')}`)
 }
 
-/** Packs one package and judges what is in it; returns the tarball. */
-async function pack({ folder: path, manifest }) {
-  const args = [pnpm, 'pack', '--json', '--pack-destination', folder]
+/** Builds and packs the packages of these names, short or long, and prints their tarballs: one line each, and nothing else on stdout. */
+async function printTarballs(names) {
+  const shortName = ({ manifest }) => manifest.name.replace('@posthorn/', '')
+  const unknown = names.find((name) => !packages.some((member) => [shortName(member), member.manifest.name].includes(name)))
+  if (unknown !== undefined) {
+    process.stderr.write(`there is no package "${unknown}". there are ${packages.map(shortName).join(', ')}\n`)
+    process.exit(2)
+  }
+  await setup()
+  const place = join(root, '.cache', 'packed')
+  mkdirSync(place, { recursive: true })
+  const script = await pinnedPnpm()
+  for (const member of packages.filter((each) => names.includes(shortName(each)) || names.includes(each.manifest.name))) {
+    process.stdout.write(`${(await packed(script, member, place)).filename}\n`)
+  }
+}
+
+async function packed(script, { folder: path }, place) {
+  const args = [script, 'pack', '--json', '--pack-destination', place]
   const { code, output } = await runNode(args, { cwd: join(root, path), env: withoutNpm() })
   if (code !== 0) throw new Error(output)
-  const { filename, files } = JSON.parse(output.slice(output.indexOf('{')))
+  return JSON.parse(output.slice(output.indexOf('{')))
+}
+
+/** Packs one package and judges what is in it; returns the tarball. */
+async function pack(member) {
+  const { manifest } = member
+  const { filename, files } = await packed(pnpm, member, folder)
   const names = files.map((file) => file.path)
   const targets = Object.values(manifest.exports).flatMap((target) =>
     typeof target === 'string' ? [target] : [target.types, target.default],
@@ -75,8 +108,25 @@ function judgeTypes(specifiers, title, extension, options) {
   verdict(`the types compile with ${title} resolution`, texts.slice(0, 10))
 }
 
+/** The programs of docs/guide.md, as somebody who follows it has them: on the embedded broker, and without one where they need a server. */
+async function judgeGuide() {
+  const blocks = pageBlocks(root, 'docs/guide.md').map((block) => ({ ...block, name: block.file.split('/').at(-1) }))
+  for (const { name, text } of blocks) writeFileSync(join(folder, name), `${text}\n`)
+  const loader = pathToFileURL(join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(POSTHORN_|BROKER_URL$)/.test(name)))
+  for (const { name, output: wanted } of blocks.filter(({ run: runs }) => runs)) {
+    const { code, output } = await runNode(['--import', loader, name], { cwd: folder, env, timeoutMs: 30_000 })
+    const right = code === 0 && (wanted === undefined || output.trim() === wanted.trim())
+    verdict(`${name} of the guide does what the guide says`, right ? [] : [output.trim()])
+  }
+  for (const name of ['place-order.mts', 'email-service.mts']) {
+    const { code, output } = await runNode(['--import', loader, name], { cwd: folder, env, timeoutMs: 30_000 })
+    const right = code !== 0 && /POSTHORN_BROKER is not set/.test(output)
+    verdict(`${name} of the guide refuses to start without a server, and says what to set`, right ? [] : [output.trim()])
+  }
+}
+
 try {
-  const packages = members().filter(({ manifest }) => manifest.private !== true)
   mkdirSync(folder, { recursive: true })
   const tarballs = []
   for (const member of packages) tarballs.push(await pack(member))
@@ -85,7 +135,11 @@ try {
   // The clients that an application installs beside an adapter.
   const peers = packages.flatMap(({ manifest }) => Object.entries(manifest.peerDependencies ?? {}))
   const clients = peers.filter(([name]) => !name.startsWith('@posthorn/')).map(([name, range]) => `${name}@${range}`)
-  const { code, output } = await run('npm', ['install', ...tarballs, ...new Set(clients), ...flags], { cwd: folder, env: withoutNpm() })
+  const zod = /^ {2}zod: (\S+)$/m.exec(readFileSync(join(root, 'pnpm-workspace.yaml'), 'utf8'))?.[1]
+  const { code, output } = await run('npm', ['install', ...tarballs, ...new Set(clients), `zod@${zod}`, ...flags], {
+    cwd: folder,
+    env: withoutNpm(),
+  })
   verdict('npm installs the packages into an empty folder', code === 0 ? [] : [output.trim()])
   if (code === 0) {
     const entries = packages.flatMap(({ manifest }) =>
@@ -96,8 +150,11 @@ try {
     for (const { manifest } of packages) judgeInstalled(manifest.name)
     for (const specifier of entries) await judgeEntry(specifier)
     const { ModuleKind, ModuleResolutionKind } = ts
+    judgeTypes(entries, 'node16', 'mts', { module: ModuleKind.Node16, moduleResolution: ModuleResolutionKind.Node16 })
     judgeTypes(entries, 'nodenext', 'mts', { module: ModuleKind.NodeNext, moduleResolution: ModuleResolutionKind.NodeNext })
+    judgeTypes(entries, 'commonjs', 'cts', { module: ModuleKind.NodeNext, moduleResolution: ModuleResolutionKind.NodeNext })
     judgeTypes(entries, 'bundler', 'ts', { module: ModuleKind.ESNext, moduleResolution: ModuleResolutionKind.Bundler })
+    await judgeGuide()
   }
 } finally {
   if (existsSync(folder)) rmSync(folder, { recursive: true, force: true })

@@ -27,7 +27,7 @@ const unitTests = tested.map(({ folder }) => {
   const args = [bin('vitest/vitest.mjs'), 'run', '--project', name, '--allowOnly=false', '--maxWorkers=1', ...reporters]
   // Tests of an adapter start servers and look at the clock: nothing else runs beside them. So do programs in other languages, and there
   // it is shown which ran where, and why another did not.
-  const alone = name.startsWith('adapter-') || name === 'polyglot' ? { cores: 2, minutes: 20 } : {}
+  const alone = name.startsWith('adapter-') || ['polyglot', 'migrations'].includes(name) ? { cores: 2, minutes: 20 } : {}
   const shown = name === 'polyglot' ? { show: 24 } : {}
   return { name: `test:${name}`, args, counts: 'vitest', report, ...alone, ...shown }
 })
