@@ -25,9 +25,10 @@ const unitTests = tested.map(({ folder }) => {
   const report = `reports/${name}.json`
   const reporters = [name === 'polyglot' ? '--reporter=verbose' : '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const args = [bin('vitest/vitest.mjs'), 'run', '--project', name, '--allowOnly=false', '--maxWorkers=1', ...reporters]
-  // Tests of an adapter start servers and look at the clock: nothing else runs beside them. So do programs in other languages, and there
-  // it is shown which ran where, and why another did not.
-  const alone = name.startsWith('adapter-') || ['polyglot', 'migrations'].includes(name) ? { cores: 2, minutes: 20 } : {}
+  // What starts servers and looks at the clock has the machine for itself: adapters, and examples in their own processes. Of programs in
+  // other languages it is shown which ran where, and why another did not.
+  const startsServers = name.startsWith('adapter-') || (folder.startsWith('examples/') && name !== 'custom-adapter')
+  const alone = startsServers ? { cores: 2, minutes: 20 } : {}
   const shown = name === 'polyglot' ? { show: 24 } : {}
   return { name: `test:${name}`, args, counts: 'vitest', report, ...alone, ...shown }
 })

@@ -73,7 +73,10 @@ for (const broker of ['redis', 'rabbitmq', 'kafka', 'mqtt'] as const) {
     } finally {
       const codes = await Promise.all([...terminals.values()].map((terminal) => terminal.end()))
       await Promise.all([mail.close(), push.close(), server.stop()])
-      expect(codes).toEqual([...terminals.keys()].map(() => 0))
+      const ends = [...terminals].map(([name, { shown }], nth) =>
+        codes[nth] === 0 ? name : `${name} ended with ${codes[nth]}: ${shown()}`,
+      )
+      expect(ends).toEqual([...terminals.keys()])
     }
   })
 }

@@ -9,7 +9,7 @@ export type Env = Readonly<Record<string, unknown>>
 
 const prefix = 'POSTHORN_'
 /** The variable that chooses the broker. */
-export const chooser = 'POSTHORN_BROKER'
+export const chooser: string = `${prefix}BROKER`
 
 /** What a broker's variables may say; each also with `_FILE` behind it, which names the file where it stands. */
 export type Setting = 'URL' | 'USERNAME' | 'PASSWORD'

@@ -89,7 +89,7 @@ export async function connectWith(runtime: Runtime, target: Target, options?: Co
       reason: 'embedded-broker',
       note:
         `embedded broker "${redactText(wanted.url)}": messages live in this process and end with it; other processes see none of them. ` +
-        'two services in two terminals need a real one: set BROKER_URL; `npm run broker redis` starts one',
+        'two services in two terminals need a real one: give both its URL; `npm run broker redis` starts one',
     })
   }
   return createBroker({

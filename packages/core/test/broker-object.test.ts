@@ -179,7 +179,7 @@ describe('what people see', () => {
         event: 'embedded-broker',
         message:
           'embedded broker "memory:": messages live in this process and end with it; other processes see none of them. ' +
-          'two services in two terminals need a real one: set BROKER_URL; `npm run broker redis` starts one',
+          'two services in two terminals need a real one: give both its URL; `npm run broker redis` starts one',
       },
     ])
     await opened(memory(), { log: (entry) => entries.push(entry) })

@@ -106,12 +106,16 @@ onServer(
       })
       const orders = jobs('logging-in')
       const numbers = await collect(broker, orders)
+      let proofs = 0
       let cuts = 0
-      link.before = async (api) => {
-        if (api === saslAuthenticate && cuts++ < 5) link.cut()
+      link.before = async (api, end) => {
+        // The first two are the login of the connection that says whether the server is there; those of the others follow it.
+        if (api !== saslAuthenticate || ++proofs <= 2 || cuts === 5) return
+        cuts++
+        end()
       }
       link.cut()
-      await until('logins were cut', () => cuts >= 5)
+      await until('logins were cut', () => cuts === 5)
       await sendAll(broker, orders, 0, 5)
       await until('all are handled', () => sorted(numbers).length === 5)
       await broker.close({ drainMs: 1000 })

@@ -214,8 +214,8 @@ export interface Relay {
   dropAnswers: boolean
   /** Nothing goes either way; the connections stay open. */
   silent: boolean
-  /** Called with the API number of each request before it goes on; what follows it waits. */
-  before: ((api: number) => Promise<void>) | null
+  /** Called with the API number of each request before it goes on, and a way to end its connection; what follows it waits. */
+  before: ((api: number, end: () => void) => Promise<void>) | null
   cut(): void
   close(): Promise<void>
 }
@@ -243,7 +243,7 @@ export async function relay(port: number): Promise<Relay> {
         const frame = rest.subarray(0, 4 + rest.readInt32BE(0))
         rest = rest.subarray(frame.length)
         passing = passing.then(async () => {
-          await state.before?.(frame.readInt16BE(4))
+          await state.before?.(frame.readInt16BE(4), () => down.destroy())
           up.write(frame)
         })
       }

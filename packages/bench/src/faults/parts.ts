@@ -1,7 +1,7 @@
 // What the processes of a fault run tell each other. Plain data.
 
-/** One part of an application: the one that sends, or the one that handles. */
-export type Part = SenderPart | ConsumerPart
+/** One part of an application: the one that sets it up, the one that sends, or the one that handles. */
+export type Part = DeclarerPart | SenderPart | ConsumerPart
 
 interface Common {
   readonly broker: string
@@ -19,6 +19,10 @@ export interface SenderPart extends Common {
   /** Messages that an earlier process did not get confirmed; behind the last of them, and of `from`, everything is new. */
   readonly again: readonly number[]
   readonly from: number
+}
+/** Makes the topic and its group. */
+export interface DeclarerPart extends Common {
+  readonly role: 'declarer'
 }
 /** Handles what there is. */
 export interface ConsumerPart extends Common {

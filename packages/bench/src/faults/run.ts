@@ -25,16 +25,17 @@ export interface FaultPlan {
   readonly mostSeconds: number
 }
 
-/** Runs it. Rejects if there is no such client, or if the application is not ready within half a minute. */
+/** Runs it. Rejects if the application is not ready within half a minute. */
 export async function runFault({ broker, given }: Server, plan: FaultPlan): Promise<Outcome> {
   const { kind, keyed, perSecond } = plan
-  const client = broker.clients.find(({ name }) => name === plan.client)
-  if (client === undefined) throw new Error(`${broker.name} has no client "${plan.client}"`)
   const common = { broker: broker.name, client: plan.client, url: given.url, topic: `bench.f${randomHex(6)}`, keyed }
   const place = placeOf(common)
-  const declaring = await client.open(place)
-  await declaring.declare()
-  await declaring.close()
+  const declarer = keepRunning(
+    () => ({ role: 'declarer', ...common }),
+    () => undefined,
+  )
+  await within(declarer.ready, 'the topic')
+  await declarer.end(15_000)
 
   let since = Number.POSITIVE_INFINITY
   const most = Math.ceil(perSecond * (plan.seconds + plan.mostSeconds + 30))

@@ -57,7 +57,11 @@ async function run(part: Part): Promise<void> {
     }),
   )
   const connection = await client.open(place)
-  if (part.role === 'sender') {
+  if (part.role === 'declarer') {
+    await connection.declare()
+    tell({ ready: true })
+    await enough
+  } else if (part.role === 'sender') {
     tell({ ready: true })
     await send(connection, part, () => isEnough)
   } else {

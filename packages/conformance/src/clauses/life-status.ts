@@ -245,6 +245,8 @@ export const lifeStatus: readonly Clause[] = [
       const warm = await broker.consume(t.topic('warm'), t.consumeOptions(), () => {})
       await t.until('it owns all', () => t.calls(broker).assignments.filter(({ role }) => role === 'main').length === 4, t.takeoverMs)
       await warm.close()
+      // What closes with it, as forwarders do, is closed by then.
+      await t.pass(3000)
       await refused(t, broker, topic, 'wrokers', 'INVALID_ARGUMENT', {}, 'an unknown group', ['workers'])
 
       await sender.declare(t.topic('sized', { partitions: 4 }))

@@ -83,7 +83,7 @@ export const kafka: readonly Mutant[] = [
     what: 'commits at the end of a batch only',
   },
   {
-    id: 'MUT-144',
+    id: 'MUT-152',
     where: 'kafka',
     file: 'fetcher.ts',
     find: "const byId = connection.takes('Fetch', fetchVersions.byId) && open.every(({ topicId }) => topicId !== '')",
@@ -93,7 +93,7 @@ export const kafka: readonly Mutant[] = [
     what: 'a topic that was made again is read on by its name',
   },
   {
-    id: 'MUT-145',
+    id: 'MUT-153',
     where: 'kafka',
     file: 'kafkajs.ts',
     find: "socketNow()?.on('end', ended)",
@@ -104,7 +104,7 @@ export const kafka: readonly Mutant[] = [
     what: 'a connection that ends during the login counts as a refused user',
   },
   {
-    id: 'MUT-146',
+    id: 'MUT-154',
     where: 'kafka',
     file: 'assignment.ts',
     find: 'return Math.min(maxUnsettled, 2 * maxUnsettled - this.#settling) - this.#held',

@@ -65,4 +65,7 @@ export const needServers: readonly NeedsServer[] = [
   { id: 'MUT-149', what: 'what stands before application headers renamed, for writer and reader', killedBy: ['INT-9'], on: ['redis'] },
   { id: 'MUT-150', what: 'a full server is taken for a defect, and sends give up', killedBy: ['NET-19'], on: ['redis', 'rabbitmq'] },
   { id: 'MUT-151', what: 'written to a server that is known to be full', killedBy: ['NET-19'], on: ['rabbitmq'] },
+  { id: 'MUT-152', what: 'a topic that was made again is read on by its name', killedBy: ['KAF-4'], on: ['kafka'] },
+  { id: 'MUT-153', what: 'a connection that ends during the login counts as a refused user', killedBy: ['NET-6'], on: ['kafka'] },
+  { id: 'MUT-154', what: 'what a settlement is on its way for is not bounded', killedBy: ['FLOW-1'], on: ['kafka'] },
 ]
