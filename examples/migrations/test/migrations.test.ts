@@ -81,3 +81,28 @@ it('a service on amqplib moves to ours and back: no order lost, none mailed twic
     await rabbitmq.stop()
   }
 })
+
+it('ours may start before the service on amqplib is stopped: it waits, and takes the queue over', { timeout: 120_000 }, async ({
+  skip,
+}) => {
+  const rabbitmq = await server('rabbitmq', skip)
+  try {
+    const shop = await connectAmqplib(rabbitmq.url)
+    const before = openDesk(Number.POSITIVE_INFINITY)
+    const after = openDesk(Number.POSITIVE_INFINITY)
+    const stop = await shop.startEmail(before.sendMail)
+    const broker = await connect(rabbitmq.url, { name: 'shop', log: false })
+    await startEmailService(broker, after.sendMail)
+    await shop.place(orders.slice(0, 50))
+    await expect.poll(() => before.mailed.length + after.mailed.length, { timeout: 20_000 }).toBe(50)
+    expect(ids(before.mailed)).toEqual(ids(orders.slice(0, 50)))
+    await stop()
+    await shop.place(orders.slice(50, 100))
+    await expect.poll(() => after.mailed.length, { timeout: 20_000 }).toBe(50)
+    expect(ids(after.mailed)).toEqual(ids(orders.slice(50, 100)))
+    await broker.close()
+    await shop.close()
+  } finally {
+    await rabbitmq.stop()
+  }
+})
