@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events'
 import { createRequire } from 'node:module'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
-import type { AdapterContext } from '@posthorn/core/adapter'
+import { type AdapterContext, answerOf } from '@posthorn/core/adapter'
 import type { Kafka, KafkaConfig } from 'kafkajs'
 import type { Address, Connection, OpenConnection, RawRequest, Replies, Requests } from './client.ts'
 import { cleaned, fault } from './explain.ts'
@@ -107,10 +107,22 @@ function encoded(body: Buffer): Encoder {
 
 /** The way to open connections with these settings. */
 export function kafkajsConnections(settings: Settings, context: AdapterContext): OpenConnection {
+  let told = false
   return async (address, signal) => {
+    const [tls, sasl] = await answerOf(() => Promise.all([settings.tls(), settings.login()]), {
+      clock: context.clock,
+      withinMs: settings.connectTimeoutMs,
+      signal,
+      attempted: 'kafka: connecting',
+      asked: 'the functions "tls", "password" and "token"',
+    })
     signal.throwIfAborted()
-    const [tls, sasl] = await Promise.all([settings.tls(), settings.login()])
-    signal.throwIfAborted()
+    if (tls?.rejectUnauthorized === false && !told) {
+      told = true
+      context.event('not-verified', {
+        note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
+      })
+    }
     let socket: Socket | null = null
     const socketFactory: SocketFactory = ({ host, port, ssl, onConnect }) => {
       const made =

@@ -22,10 +22,6 @@ const leaveMs = 500
 export async function openSession(settings: Settings, context: AdapterContext, signal: AbortSignal): Promise<Session> {
   const client = await kafkajsClient(settings, context)
   const cluster = await openCluster(settings, context, kafkajsConnections(settings, context), signal)
-  if ((await settings.tls())?.rejectUnauthorized === false)
-    context.event('not-verified', {
-      note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
-    })
   const plans = new Map<string, TopicPlan>()
   const natives = new Map<string, KafkaTopicOptions>()
   const subscriptions = new Set<Subscription>()

@@ -1,6 +1,6 @@
 // What errors of MQTT, of its client and of sockets mean. None of the client's errors leaves this package as it is.
 
-import { type Fault, secrets } from '@posthorn/core/adapter'
+import { type Fault, MessagingError, secrets } from '@posthorn/core/adapter'
 
 const mark: unique symbol = Symbol.for('posthorn.mqtt.fault')
 interface Marked extends Error {
@@ -91,6 +91,7 @@ const sockets = /^(?:E[A-Z]+|ERR_STREAM|ERR_SOCKET)/
 const unclassified: Fault = Object.freeze({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
 
 function classify(error: Error): Verdict {
+  if (error instanceof MessagingError) return [error.code, error.retryable, error.outcome]
   const { message } = error
   const code = 'code' in error ? error.code : undefined
   if (typeof code === 'number') return reasons.get(code) ?? ['UNAVAILABLE', true, 'unknown']

@@ -4,14 +4,13 @@
 // and send them again. What comes in is held back by the client's public hook: called with an error it goes on to the next packet
 // without an acknowledgement, which leaves later, in the order in which the messages came.
 
-import type { Clock } from '@posthorn/core/adapter'
+import { answerOf, type Clock } from '@posthorn/core/adapter'
 import mqtt, { type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import { Bytes } from './bytes.ts'
-import { type Credentials, credentials } from './credentials.ts'
 import { topicBytes, writePlain } from './encode.ts'
 import { cleaned, ended, fault, refusal } from './explain.ts'
 import { lastId, mostIds, ownIds } from './ids.ts'
-import type { Settings } from './options.ts'
+import type { Settings, Tls } from './options.ts'
 
 const held = new Error('held: acknowledged when it is handled')
 const pingRequest = Buffer.from([0xc0, 0])
@@ -85,10 +84,14 @@ export interface Wire {
 
 /** Connects. Rejects with what the server or the socket said; an abort drops the socket, at any time. */
 export async function openWire(options: WireOptions, signal: AbortSignal): Promise<Wire> {
-  return await openAs(await credentials(options.settings, options.clock, signal), options, signal)
+  const { settings, clock } = options
+  const asked = 'the functions "password" and "tls"'
+  const bounds = { clock, withinMs: settings.connectMs, signal, attempted: 'mqtt: connecting', asked }
+  const [password, tls] = await answerOf(() => Promise.all([settings.password(), settings.secure ? settings.tls() : null]), bounds)
+  return openAs(password, tls, options, signal)
 }
 
-function openAs({ password, tls }: Credentials, options: WireOptions, signal: AbortSignal): Promise<Wire> {
+function openAs(password: string | null, tls: Tls | null, options: WireOptions, signal: AbortSignal): Promise<Wire> {
   const { settings, clock } = options
   if (signal.aborted) return Promise.reject(fault('CANCELLED', 'mqtt: connecting was given up'))
   const { version } = settings

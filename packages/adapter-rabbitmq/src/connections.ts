@@ -2,8 +2,7 @@
 // server still counts us as alive. A session has two, because an alarm stops a whole connection that publishes. The client's own
 // recovery is not used: it brings back the socket, and neither channels nor consumers nor their prefetch.
 
-import type { AdapterContext } from '@posthorn/core/adapter'
-import { reconnectDelay } from '@posthorn/core/adapter'
+import { type AdapterContext, answerOf, reconnectDelay } from '@posthorn/core/adapter'
 import type { Channel, ConfirmChannel, SocketOptions } from 'amqplib'
 import { connect } from 'amqplib'
 import { fault, unopened } from './explain.ts'
@@ -144,18 +143,26 @@ async function connectTo(
   lose: (wire: Wire, error: unknown) => void,
 ): Promise<Wire> {
   const { clock } = context
+  const withinMs = settings.hosts.length > 1 ? eachHostMs : oneHostMs
+  const [password, tls] = await answerOf(() => Promise.all([settings.password(), settings.secure ? settings.tls() : {}]), {
+    clock,
+    withinMs,
+    signal: until,
+    attempted: 'connecting',
+    asked: 'the functions "password" and "tls"',
+  })
   // The socket's own signal: the one way to drop a connection whose other end does not answer.
   const socket = new AbortController()
   const giveUp = (): void => socket.abort(fault('CANCELLED', 'connecting was given up'))
-  const cancel = clock.timer(settings.hosts.length > 1 ? eachHostMs : oneHostMs, () => {
+  const cancel = clock.timer(withinMs, () => {
     late = true
     socket.abort(fault('UNAVAILABLE', `${host.hostname}:${host.port} does not answer`))
   })
   let late = false
   until.addEventListener('abort', giveUp, { once: true })
   try {
-    const [password, tls] = [await settings.password(), settings.secure ? await settings.tls() : {}]
     if (until.aborted) throw fault('CANCELLED', 'connecting was given up')
+    if (tls.rejectUnauthorized === false) hooks.unverified()
     const options: SocketOptions & { signal: AbortSignal } = {
       ...(tls as SocketOptions),
       noDelay: true,

@@ -22,6 +22,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   let topology: Topology | null = null
   let opened = false
   let closed = false
+  let toldUnverified = false
 
   const open = (purpose: 'consume' | 'publish', until: AbortSignal): Promise<Link> =>
     openLink(
@@ -43,6 +44,13 @@ export async function openSession(settings: Settings, context: AdapterContext, s
           context.event('blocked', { note: `the server takes no messages at the moment (${reason}); publishes wait` })
         },
         unblocked() {},
+        unverified() {
+          if (toldUnverified) return
+          toldUnverified = true
+          context.event('not-verified', {
+            note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
+          })
+        },
       },
       until,
     )
@@ -64,10 +72,6 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   }
   const [into, out] = links
   opened = true
-  if (settings.secure && (await settings.tls()).rejectUnauthorized === false)
-    context.event('not-verified', {
-      note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
-    })
   topology = createTopology(into, settings, context)
   const made = topology
   const firstWire = into.wire as Wire

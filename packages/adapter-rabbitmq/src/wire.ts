@@ -32,6 +32,8 @@ export interface LinkHooks {
   lost(error: unknown): void
   blocked(reason: string): void
   unblocked(): void
+  /** It is opened without a look at the server's certificate. */
+  unverified(): void
 }
 
 const mostPulses = 8

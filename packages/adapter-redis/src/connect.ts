@@ -1,9 +1,9 @@
 // The first words with a server: a client object that does nothing by itself, and what the server says that it is.
 
-import type { Clock } from '@posthorn/core/adapter'
+import { answerOf, type Clock } from '@posthorn/core/adapter'
 import { Redis } from 'ioredis'
 import { cleaned, fault } from './explain.ts'
-import type { Settings, Tls } from './options.ts'
+import type { Settings } from './options.ts'
 
 /** What the server says of itself. */
 export interface ServerInfo {
@@ -28,8 +28,15 @@ export async function connect(
   options: { readonly clock: Clock; readonly name: string },
   signal: AbortSignal,
 ): Promise<{ readonly client: Redis; readonly info: ServerInfo }> {
+  const [password, tls] = await answerOf(() => Promise.all([settings.password(), settings.secure ? settings.tls() : null]), {
+    clock: options.clock,
+    withinMs: settings.connectMs,
+    signal,
+    attempted: 'redis: connecting',
+    asked: 'the functions "password" and "tls"',
+  })
+  // It may have been given up in the turn of its answer.
   signal.throwIfAborted()
-  const [password, tls] = await credentials(settings, options.clock, signal)
   const client = new Redis({
     lazyConnect: true,
     ...(settings.sentinels === null
@@ -105,27 +112,6 @@ export async function connect(
     if (tls === null && /ECONNRESET|EPIPE|connection is closed/i.test(clean.message))
       throw fault('UNAVAILABLE', `${clean.message}. a port with TLS is reached by rediss://`, 'none')
     throw clean
-  } finally {
-    cancel()
-    stop.catch(() => {})
-  }
-}
-
-/** What the application gives for this connection; an answer that does not come is no reason to wait for ever. */
-async function credentials(settings: Settings, clock: Clock, signal: AbortSignal): Promise<readonly [string | null, Tls | null]> {
-  let cancel = (): void => {}
-  const stop = new Promise<never>((_, reject) => {
-    const abort = (): void => reject(fault('CANCELLED', 'redis: connecting was given up'))
-    signal.addEventListener('abort', abort, { once: true })
-    const silent = `redis: the functions "password" and "tls" did not answer within ${settings.connectMs} ms`
-    const cancelTimer = clock.timer(settings.connectMs, () => reject(fault('UNAVAILABLE', silent, 'none')))
-    cancel = () => {
-      cancelTimer()
-      signal.removeEventListener('abort', abort)
-    }
-  })
-  try {
-    return await Promise.race([Promise.all([settings.password(), settings.secure ? settings.tls() : null]), stop])
   } finally {
     cancel()
     stop.catch(() => {})

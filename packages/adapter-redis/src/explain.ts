@@ -1,7 +1,7 @@
 // What errors of Redis, of its client and of sockets mean. Errors of the client carry the command with its arguments, the
 // password among them, so none of them leaves this package as it is.
 
-import { type Fault, secrets } from '@posthorn/core/adapter'
+import { type Fault, MessagingError, secrets } from '@posthorn/core/adapter'
 
 const mark: unique symbol = Symbol.for('posthorn.redis.fault')
 interface Marked extends Error {
@@ -56,6 +56,7 @@ const sockets = /^(?:E[A-Z]+|ERR_STREAM|ERR_SOCKET)/
 const unclassified: Fault = Object.freeze({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
 
 function classify(error: Error): Verdict {
+  if (error instanceof MessagingError) return [error.code, error.retryable, error.outcome]
   const { message } = error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   if (error.name === 'ReplyError' || /^[A-Z]+ /.test(message)) {

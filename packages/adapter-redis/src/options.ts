@@ -223,18 +223,19 @@ function tlsNow(given: RedisTls): Tls {
     serverName: check.text,
   })
   return {
-    ...(tls.ca === undefined ? {} : { ca: pem(tls.ca) }),
-    ...(tls.cert === undefined ? {} : { cert: pem(tls.cert) }),
-    ...(tls.key === undefined ? {} : { key: pem(tls.key) }),
+    ...(tls.ca === undefined ? {} : { ca: pem('ca', tls.ca) }),
+    ...(tls.cert === undefined ? {} : { cert: pem('cert', tls.cert) }),
+    ...(tls.key === undefined ? {} : { key: pem('key', tls.key) }),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
   }
 }
 
-function pem(text: string): string {
+// What it says is not shown: it may be a key that lost its first line.
+function pem(name: string, text: string): string {
   if (text.includes('-----BEGIN')) return text
   try {
     return readFileSync(text, 'utf8')
   } catch {
-    throw check.invalid(attempted, `"tls" names the file ${text}, which cannot be read`)
+    throw check.invalid(attempted, `"tls.${name}" is neither a text in PEM nor the path of a file that can be read`)
   }
 }

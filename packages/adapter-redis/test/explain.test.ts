@@ -105,7 +105,7 @@ describe('options', () => {
     [{ url: 'rediss://x', tls: false }, 'rediss'],
     [{ sentinels: { nodes: [], master: 'm' } }, 'nodes'],
     [{ sentinels: { nodes: ['a'] } }, 'master'],
-    [{ tls: { ca: '/nowhere/ca.pem' } }, '/nowhere/ca.pem'],
+    [{ tls: { ca: '/nowhere/ca.pem' } }, '"tls.ca"'],
   ])('%o is refused at once', (options, words) => {
     expect(() => redis(options as never)).toThrow(words)
   })

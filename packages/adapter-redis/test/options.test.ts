@@ -25,7 +25,7 @@ it('reads files anew, and says at once which cannot be read', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-options-'))
   try {
     const ca = join(folder, 'ca.pem')
-    expect(() => redis({ tls: { ca } })).toThrow(/names the file .*ca\.pem/)
+    expect(() => redis({ tls: { ca } })).toThrow('"tls.ca" is neither a text in PEM nor the path of a file')
     writeFileSync(ca, 'one')
     const settings = settingsOf({ tls: { ca } })
     expect(await settings.tls()).toEqual({ ca: 'one' })
@@ -34,4 +34,9 @@ it('reads files anew, and says at once which cannot be read', async () => {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+})
+
+it('shows nothing of a key that lost its first line', () => {
+  const key = 'MIIEvQIBADANBgkq\n-----END PRIVATE KEY-----'
+  expect(() => redis({ tls: { key } })).toThrow(expect.objectContaining({ message: expect.not.stringContaining('MIIEvQ') }))
 })

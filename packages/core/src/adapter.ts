@@ -9,6 +9,7 @@ import { groupName, parsePlaceName, placeName } from './names.ts'
 import { redactText, rememberSecret, rememberSecretsOf } from './redact.ts'
 import { formatTime, parseTime } from './rfc3339.ts'
 
+export { answerOf } from './answer-of.ts'
 export { createAssignmentQueue } from './assignment-queue.ts'
 export { reconnectDelay } from './backoff.ts'
 export { connectWith } from './connect.ts'

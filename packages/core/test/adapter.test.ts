@@ -5,6 +5,7 @@ describe('@posthorn/core/adapter', () => {
   it('exports the kit and nothing else', () => {
     expect(Object.keys(entry).sort()).toEqual([
       'MessagingError',
+      'answerOf',
       'check',
       'connectWith',
       'createAssignmentQueue',
