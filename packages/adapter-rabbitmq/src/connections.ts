@@ -13,6 +13,8 @@ export type { LinkHooks, Wire } from './wire.ts'
 
 export interface Link {
   readonly wire: Wire | null
+  /** The server answers again, as another connection found: a pause before the next try ends now. */
+  hurry(): void
   /** The open connection, as soon as there is one. Rejects when `signal` is aborted or the link is closed. */
   ready(signal: AbortSignal): Promise<Wire>
   close(signal: AbortSignal): Promise<void>
@@ -30,6 +32,7 @@ export async function openLink(settings: Settings, context: AdapterContext, hook
   let wire: Wire | null = null
   let turn = 0
   let cancelRetry: (() => void) | null = null
+  let tries = 0
 
   async function connectNext(until: AbortSignal): Promise<Wire> {
     let last: unknown = fault('CANCELLED', 'connecting was given up')
@@ -48,6 +51,7 @@ export async function openLink(settings: Settings, context: AdapterContext, hook
 
   function attach(next: Wire): void {
     wire = next
+    tries = 0
     hooks.connected(next)
     for (const wake of [...waiters]) wake()
   }
@@ -57,25 +61,29 @@ export async function openLink(settings: Settings, context: AdapterContext, hook
     wire = null
     if (over.signal.aborted) return
     hooks.lost(error)
-    retry(1)
+    retry()
   }
 
-  function retry(tries: number): void {
-    cancelRetry = clock.timer(reconnectDelay(Math.min(tries, 4), context.random), () => {
-      cancelRetry = null
-      connectNext(over.signal).then(
-        (next) => {
-          if (over.signal.aborted) next.kill(closed())
-          else if (next.lost.aborted) retry(tries + 1)
-          else attach(next)
-        },
-        (error: unknown) => {
-          if (over.signal.aborted) return
-          hooks.lost(error)
-          retry(tries + 1)
-        },
-      )
-    })
+  function retry(): void {
+    tries++
+    // Never more than four seconds: sends wait for a server that is back, and their time runs.
+    cancelRetry = clock.timer(reconnectDelay(Math.min(tries, 3), context.random), tryAgain)
+  }
+
+  function tryAgain(): void {
+    cancelRetry = null
+    connectNext(over.signal).then(
+      (next) => {
+        if (over.signal.aborted) next.kill(closed())
+        else if (next.lost.aborted) retry()
+        else attach(next)
+      },
+      (error: unknown) => {
+        if (over.signal.aborted) return
+        hooks.lost(error)
+        retry()
+      },
+    )
   }
 
   attach(await connectNext(signal))
@@ -83,6 +91,11 @@ export async function openLink(settings: Settings, context: AdapterContext, hook
   return {
     get wire() {
       return wire
+    },
+    hurry() {
+      if (cancelRetry === null) return
+      cancelRetry()
+      tryAgain()
     },
     ready(until) {
       if (over.signal.aborted) return Promise.reject(closed())

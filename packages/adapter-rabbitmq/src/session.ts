@@ -20,6 +20,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   const subscriptions = new Set<Subscription>()
   const down = new Set<'consume' | 'publish'>()
   let topology: Topology | null = null
+  let links: readonly [Link, Link] | null = null
   let opened = false
   let closed = false
   let toldUnverified = false
@@ -34,6 +35,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
           // A server that was away may have lost everything.
           if (opened) topology?.doubt()
           down.delete(purpose)
+          for (const link of links ?? []) link.hurry()
           if (opened && !closed && down.size === 0) context.report('connected')
         },
         lost(error) {
@@ -60,7 +62,6 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   signal.addEventListener('abort', abort, { once: true })
   if (signal.aborted) abort()
   const opening = [open('consume', giveUp.signal), open('publish', giveUp.signal)] as const
-  let links: readonly [Link, Link]
   try {
     links = await Promise.all(opening)
   } catch (error) {

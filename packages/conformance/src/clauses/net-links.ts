@@ -218,9 +218,9 @@ export const netLinks: readonly Clause[] = [
       }
       if (sockets.some((count) => count !== 1))
         t.atMost(
-          all.filter((at) => at >= since + 10_000).length,
-          all.filter((at) => at < since + 10_000).length,
-          'tries of all clients in the second 10 s against the first',
+          all.filter((at) => at >= since + 15_000).length,
+          all.filter((at) => at < since + 5000).length,
+          'tries of all clients in the last 5 s against the first',
         )
       for (let at = since; at < since + 20_000; at += 100) {
         t.atMost(all.filter((time) => time >= at && time < at + 1000).length, 0.3 * all.length, 'tries of all clients within one second')
