@@ -3,7 +3,7 @@
 // than any client does: what the auditor cannot tell there is not proven there.
 
 import { randomBytes } from 'node:crypto'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance'
+import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
 import { mqttWire } from '@posthorn/conformance/wires'
 import { mqtt } from '@posthorn/mqtt'

@@ -2,7 +2,7 @@
 // with an inspector inside the node as the auditor.
 
 import { randomBytes } from 'node:crypto'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance'
+import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
 import { amqpWire } from '@posthorn/conformance/wires'
 import { rabbitmq } from '@posthorn/rabbitmq'

@@ -2,7 +2,7 @@
 // redis-py as the auditor.
 
 import { randomBytes } from 'node:crypto'
-import { type BrokerProcess, type Harness, type Operation, unsupported } from '@posthorn/conformance'
+import { type BrokerProcess, type Harness, type Operation, unsupported } from '@posthorn/conformance/harness'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
 import { redisWire } from '@posthorn/conformance/wires'
 import { redis } from '@posthorn/redis'
