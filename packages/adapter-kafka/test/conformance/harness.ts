@@ -2,8 +2,8 @@
 // kafka-python on a listener of its own as the auditor.
 
 import { randomBytes } from 'node:crypto'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { type AuditorProcess, auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
+import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { kafkaWire } from '@posthorn/conformance/wires'
 import { kafka } from '@posthorn/kafka'
 import { pythonWith, type RunningBroker, startBroker, startKafkaCluster } from '../../../../tools/brokers/index.mjs'

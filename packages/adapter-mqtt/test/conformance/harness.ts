@@ -3,8 +3,8 @@
 // than any client does: what the auditor cannot tell there is not proven there.
 
 import { randomBytes } from 'node:crypto'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
+import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { mqttWire } from '@posthorn/conformance/wires'
 import { mqtt } from '@posthorn/mqtt'
 import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'

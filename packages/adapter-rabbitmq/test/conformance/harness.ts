@@ -2,8 +2,8 @@
 // with an inspector inside the node as the auditor.
 
 import { randomBytes } from 'node:crypto'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
+import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { amqpWire } from '@posthorn/conformance/wires'
 import { rabbitmq } from '@posthorn/rabbitmq'
 import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
