@@ -5,7 +5,7 @@ describe('@posthorn/core/adapter', () => {
   it('exports the kit and nothing else', () => {
     expect(Object.keys(entry).sort()).toEqual([
       'MessagingError',
-      'answerOf',
+      'access',
       'check',
       'connectWith',
       'createAssignmentQueue',
