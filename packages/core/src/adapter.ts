@@ -26,6 +26,7 @@ import { groupName, parsePlaceName, placeName } from './names.ts'
 import { redactText, rememberSecret, rememberSecretsOf } from './redact.ts'
 import { formatTime, parseTime } from './rfc3339.ts'
 import { parseHost, parseHosts, parseUrl } from './server-url.ts'
+import { bodyAt, ceName, nameReader, textAt } from './wire-texts.ts'
 
 export { createAssignmentQueue } from './assignment-queue.ts'
 export { reconnectDelay } from './backoff.ts'
@@ -68,15 +69,21 @@ export const naming: {
 
 /**
  * What travels as text: points in time as RFC 3339 (`formatTime`, `parseTime`), any text as visible ASCII for wires that
- * want it (`escapeHeader`, `unescapeHeader`), and Kafka's hash of keys (`murmur2`), which core uses for every partition.
+ * want it (`escapeHeader`, `unescapeHeader`), texts and bodies inside the bytes of an answer (`textAt`, `bodyAt`), names there that are
+ * known without being made (`nameReader`) and attributes in the spelling of other libraries (`ceName`), and Kafka's hash of keys
+ * (`murmur2`), which core uses for every partition.
  */
 export const wire: {
   readonly formatTime: typeof formatTime
   readonly parseTime: typeof parseTime
   readonly escapeHeader: typeof escapeHeader
   readonly unescapeHeader: typeof unescapeHeader
+  readonly textAt: typeof textAt
+  readonly bodyAt: typeof bodyAt
+  readonly nameReader: typeof nameReader
+  readonly ceName: typeof ceName
   readonly murmur2: typeof murmur2
-} = Object.freeze({ formatTime, parseTime, escapeHeader, unescapeHeader, murmur2 })
+} = Object.freeze({ formatTime, parseTime, escapeHeader, unescapeHeader, textAt, bodyAt, nameReader, ceName, murmur2 })
 
 /**
  * Checks of options: `check.options` returns a copy of the known fields and refuses everything else with

@@ -51,7 +51,7 @@ export const surroundings: readonly Mutant[] = [
     id: 'MUT-147',
     where: 'redis',
     file: 'encode.ts',
-    find: 'ourName(nameAt(buffer, nameStart, nameLength))',
+    find: 'ceName(nameAt(buffer, nameStart, nameLength))',
     replace: 'nameAt(buffer, nameStart, nameLength)',
     killedBy: ['INT-6'],
     what: 'reads its own spelling of attributes only',
