@@ -20,6 +20,7 @@ import {
   texts,
   whole,
 } from './check.ts'
+import { createFaults, socketVerdict, wrongTls } from './faults.ts'
 import { escapeHeader, unescapeHeader } from './headers.ts'
 import { murmur2 } from './murmur2.ts'
 import { groupName, parsePlaceName, placeName } from './names.ts'
@@ -156,3 +157,13 @@ export const access: {
   watchVerifying,
   answer: answerOf,
 })
+
+/**
+ * Errors that carry what they mean: `faults.create` makes an adapter's own, and its `explain`; `faults.ofSocket` says what errors of
+ * sockets and TLS mean, and `faults.wrongTls` is what they say where only one end speaks TLS.
+ */
+export const faults: {
+  readonly create: typeof createFaults
+  readonly ofSocket: typeof socketVerdict
+  readonly wrongTls: typeof wrongTls
+} = Object.freeze({ create: createFaults, ofSocket: socketVerdict, wrongTls })

@@ -10,6 +10,7 @@ describe('@posthorn/core/adapter', () => {
       'connectWith',
       'createAssignmentQueue',
       'createSettledPrefix',
+      'faults',
       'naming',
       'reconnectDelay',
       'secrets',
