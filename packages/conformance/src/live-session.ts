@@ -4,6 +4,7 @@
 import type { Adapter, AdapterContext, Assignment, Content, Delivery, Outgoing, Session, Source, TopicPlan } from '@posthorn/core/adapter'
 import { realClock } from './clock.ts'
 import { until, within } from './live-until.ts'
+import { seeded } from './random.ts'
 
 /** An open session, and what it has told. */
 export interface Opened {
@@ -19,10 +20,11 @@ export interface Opened {
 export const never: AbortSignal = new AbortController().signal
 
 // Members of two processes that share a server have different names.
-let instances = Math.floor(Math.random() * 1e6)
+let instances = process.pid * 1000
 
 /** Opens a session on real time, for a process of its own by name. Rejects as `open` of the adapter does. */
 export async function openSession(adapter: Adapter): Promise<Opened> {
+  instances++
   const events: Opened['events'] = []
   const states: string[] = []
   const timers = new Set<unknown>()
@@ -41,8 +43,8 @@ export async function openSession(adapter: Adapter): Promise<Opened> {
         }
       },
     },
-    random: Math.random,
-    instance: `member-${++instances}`,
+    random: seeded(instances),
+    instance: `member-${instances}`,
     name: 'live tests',
     report: (state) => void states.push(state),
     event: (name, detail) => void events.push({ name, detail }),
