@@ -14,6 +14,10 @@ const found = await findBroker('kafka')
 export const describeLive: (name: string, body: () => void) => void = (name, body) =>
   describe.skipIf(!found.available)(found.available ? name : `${name} [no server: ${found.reason.split('\n')[0] ?? ''}]`, body)
 
+/** Tests that need its disk and its programs as well: not for a server that somebody else runs. */
+export const describeOwn: typeof describeLive = (name, body) =>
+  found.available && found.source === 'external' ? describe.skip(`${name} [the server is not ours]`, body) : describeLive(name, body)
+
 export interface Seen {
   readonly name: string
   readonly detail: Parameters<AdapterContext['event']>[1]
