@@ -15,8 +15,10 @@ export const describeLive: (name: string, body: () => void) => void = (name, bod
   describe.skipIf(!found.available)(found.available ? name : `${name} [no server: ${found.reason.split('\n')[0] ?? ''}]`, body)
 
 /** Tests that need its disk and its programs as well: not for a server that somebody else runs. */
-export const describeOwn: typeof describeLive = (name, body) =>
-  found.available && found.source === 'external' ? describe.skip(`${name} [the server is not ours]`, body) : describeLive(name, body)
+export const describeOwn: typeof describeLive = (name, body) => {
+  const foreign = found.available && found.source === 'external'
+  return foreign ? describe.skipIf(foreign)(`${name} [the server is not ours]`, body) : describeLive(name, body)
+}
 
 export interface Seen {
   readonly name: string
