@@ -173,15 +173,19 @@ export function readBatches({ records: bytes, aborted }: FetchedPart, from: numb
     const count = head.int32()
     const control = (attributes & 0x20) !== 0
     const transactional = (attributes & 0x10) !== 0
+    // Compaction leaves the head of what it took away.
+    const hollow = count === 0 && end === at + batchHead
     while (waiting[0] !== undefined && waiting[0].firstOffset <= lastOffset) givenUp.add((waiting.shift() as Aborted).producerId)
     if (control) {
       // The end of a transaction; of one that was given up, what follows of its producer counts again.
       givenUp.delete(producerId)
-    } else if (lastOffset >= from && count > 0 && !(transactional && givenUp.has(producerId))) {
+    } else if (lastOffset >= from && !hollow && !(transactional && givenUp.has(producerId))) {
       const batch = bytes.subarray(at, end)
+      const before = records.length
       try {
         held += readRecords(batch, attributes & 7, base, count, from, records)
       } catch (error) {
+        records.length = before
         // What lies before it comes first. Then this batch is asked for again.
         if (next > from) break
         if (isDamaged(batch)) throw unreadable(base, null, damaged)
@@ -216,7 +220,6 @@ function readRecords(batch: Buffer, codec: number, base: number, count: number, 
   if (codec !== 0 && isDamaged(batch)) throw new Error(damaged)
   const buffer = unpack(batch.subarray(batchHead), codec)
   const reader = new ByteReader(buffer)
-  const read: RawRecord[] = []
   for (let left = count; left > 0; left--) {
     const length = reader.varint()
     const end = reader.at + length
@@ -230,10 +233,9 @@ function readRecords(batch: Buffer, codec: number, base: number, count: number, 
     const valueAt = reader.at
     if (valueLength > 0) reader.at += valueLength
     if (reader.at > end || end > buffer.length) throw new Error('its records do not end where they say')
-    if (offset >= from) read.push({ buffer, offset, keyAt, keyLength, valueAt, valueLength, headersAt: reader.at, end })
+    if (offset >= from) into.push({ buffer, offset, keyAt, keyLength, valueAt, valueLength, headersAt: reader.at, end })
     reader.at = end
   }
-  if (reader.at !== buffer.length) throw new Error(`there is more in it than its ${count} records`)
-  for (const record of read) into.push(record)
+  if (reader.at !== buffer.length || count < 0) throw new Error(`there is more in it than its ${count} records`)
   return buffer.length
 }
