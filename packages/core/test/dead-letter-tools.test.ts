@@ -342,6 +342,36 @@ describe('a replay', () => {
     expect(await other).toMatchObject({ code: 'CLOSED' })
   })
 
+  test('have moved whole portions when their signal ends them, and have told of each message', async () => {
+    const made = world()
+    const broker = await made.open()
+    let broken = true
+    const email = await failing(made, broker, 'email', () => (broken ? 'broken' : undefined))
+    await during(made.clock, broker.producer(orders).sendBatch(Array.from({ length: 40 }, (_, n) => ({ value: n, id: `m${n}` }))))
+    await pass(made.clock, 1_000)
+    broken = false
+    const tool = broker.deadLetters(orders, 'email')
+    const controller = new AbortController()
+    let told = 0
+    const onProgress = (count: number): void => {
+      told = count
+      // Ten are on their way when it is given up.
+      if (count === 11) controller.abort()
+    }
+    const options = { ratePerSecond: 100, signal: controller.signal, onProgress }
+    expect(
+      await during(
+        made.clock,
+        tool.replay({ all: true }, options).catch((error: unknown) => error),
+      ),
+    ).toMatchObject({ code: 'CANCELLED' })
+    expect(told).toBe(20)
+    expect(await listed(made.clock, tool.list())).toHaveLength(20)
+    expect(await during(made.clock, tool.replay({ all: true }))).toEqual({ replayed: 20, left: 0 })
+    await pass(made.clock, 1_000)
+    expect(email.sort()).toEqual(Array.from({ length: 40 }, (_, n) => `m${n} 1`).sort())
+  })
+
   test('waits for a server that is away for a while', async () => {
     const made = world()
     const broker = await made.open()
