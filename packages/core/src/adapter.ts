@@ -6,6 +6,7 @@ import { boolean, checkOptions, either, fn, invalid, listOf, milliseconds, numbe
 import { escapeHeader, unescapeHeader } from './headers.ts'
 import { murmur2 } from './murmur2.ts'
 import { groupName, parsePlaceName, placeName } from './names.ts'
+import { nearest } from './nearest.ts'
 import { redactText, rememberSecret, rememberSecretsOf } from './redact.ts'
 import { formatTime, parseTime } from './rfc3339.ts'
 
@@ -64,7 +65,7 @@ export const wire: {
 /**
  * Checks of options: `check.options` returns a copy of the known fields and refuses everything else with
  * INVALID_ARGUMENT, naming the nearest known option; the others are its rules. `check.invalid` makes the same error for
- * what no rule can say.
+ * what no rule can say, and `check.nearest` finds the known name that a misspelt one may have meant.
  */
 export const check: {
   readonly options: typeof checkOptions
@@ -74,12 +75,27 @@ export const check: {
   readonly fn: typeof fn
   readonly listOf: typeof listOf
   readonly milliseconds: typeof milliseconds
+  readonly nearest: typeof nearest
   readonly number: typeof number
   readonly object: typeof object
   readonly oneOf: typeof oneOf
   readonly text: typeof text
   readonly whole: typeof whole
-} = Object.freeze({ options: checkOptions, invalid, boolean, either, fn, listOf, milliseconds, number, object, oneOf, text, whole })
+} = Object.freeze({
+  options: checkOptions,
+  invalid,
+  boolean,
+  either,
+  fn,
+  listOf,
+  milliseconds,
+  nearest,
+  number,
+  object,
+  oneOf,
+  text,
+  whole,
+})
 
 /**
  * Credentials stay out of every text: `secrets.remember` and `secrets.rememberUrl` before the first use, and whatever this
