@@ -101,7 +101,9 @@ function judgeTypes(specifiers, title, extension, options) {
   const target = { target: ts.ScriptTarget.ES2022, lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'], strict: true, noEmit: true }
   const types = { types: ['node'], typeRoots: [join(root, 'node_modules', '@types')], exactOptionalPropertyTypes: true }
   const program = ts.createProgram({ rootNames: [file], options: { ...target, ...types, ...options } })
-  const found = ts.getPreEmitDiagnostics(program).filter(({ file: place }) => place === undefined || /user-|node_modules\/(@posthorn|posthorn)\//.test(place.fileName))
+  const found = ts
+    .getPreEmitDiagnostics(program)
+    .filter(({ file: place }) => place === undefined || /user-|node_modules\/(@posthorn|posthorn)\//.test(place.fileName))
   const texts = found.map(
     ({ file: place, messageText }) => `${place?.fileName.slice(folder.length + 1)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
   )

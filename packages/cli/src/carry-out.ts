@@ -49,8 +49,9 @@ export async function carryOut(work: Work): Promise<number> {
     })
   } catch (error) {
     progress.end()
-    if (json) io.stdout.write(jsonLine(work.partial(count)))
     const interrupted = io.interrupted.aborted && isMessagingError(error, 'CANCELLED')
+    if (count === 0 && !interrupted) throw error
+    if (json) io.stdout.write(jsonLine(work.partial(count)))
     io.stderr.write(`${interrupted ? 'interrupted' : 'failed'}: ${past} ${count} of ${title}; the others are where they were\n`)
     if (interrupted) return exit.failed
     throw error

@@ -24,7 +24,9 @@ export const choiceOptions: readonly Option[] = [
 export interface Choice {
   /** For the tools' `where`: asked once for each entry. */
   picks(letter: DeadLetter): boolean
-  /** How many were picked so far. */
+  /** How many entries were looked at so far. */
+  readonly seen: number
+  /** How many of them were picked. */
   readonly picked: number
   /** Of the ids that were asked for, those that no entry had so far. */
   missing(): readonly string[]
@@ -43,14 +45,18 @@ export function choiceOf(command: string, given: Given, now: number): Choice {
   if (ways.length === 0) throw misused(command, `nothing is chosen. ${next}`)
   if (ways.length > 1) throw misused(command, `${ways.join(' and ')} are given together. ${next}`)
   const absent = new Set(ids)
-  let picked = 0
+  let [seen, picked] = [0, 0]
   return {
     picks(letter) {
+      seen++
       if (ids.length > 0 && !ids.includes(letter.id)) return false
       if (filter?.(letter) === false) return false
       absent.delete(letter.id)
       picked++
       return true
+    },
+    get seen() {
+      return seen
     },
     get picked() {
       return picked

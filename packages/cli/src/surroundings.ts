@@ -7,7 +7,8 @@ import { openBroker } from './open-broker.ts'
 
 /** Where text goes. */
 export interface Output {
-  write(text: string): void
+  /** A promise where the reader is slow: whoever writes much waits for it. */
+  write(text: string): Promise<void> | undefined
   /** Its width, where it is a terminal. */
   readonly columns: number | undefined
 }
@@ -55,7 +56,12 @@ export function processSurroundings(interrupted: AbortSignal): Surroundings {
 
 function outputOf(stream: NodeJS.WriteStream): Output {
   return {
-    write: (text) => void stream.write(text),
+    write(text) {
+      if (stream.write(text)) return undefined
+      return new Promise((resolve) => {
+        stream.once('drain', resolve)
+      })
+    },
     get columns() {
       return stream.isTTY === true ? stream.columns : undefined
     },

@@ -22,7 +22,8 @@ test.each(['list', 'show', 'replay', 'purge'])('dlq %s --help shows each option,
   for (const line of [`dlq ${verb} --help`, `dlq ${verb} -h`, `dlq ${verb} --topic a --help --nonsense`]) {
     const { code, stdout, stderr } = await ran(line)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    for (const name of ['topic', 'group', 'native', 'broker', 'config', 'json', 'help']) expect(stdout).toMatch(new RegExp(`^  --${name}\\b`, 'm'))
+    for (const name of ['topic', 'group', 'native', 'broker', 'config', 'json', 'help'])
+      expect(stdout).toMatch(new RegExp(`^  --${name}\\b`, 'm'))
   }
 })
 

@@ -16,6 +16,7 @@ export function terminal(given: Partial<Surroundings> & { readonly columns?: num
     columns,
     write(text) {
       written[name] += text
+      return undefined
     },
   })
   return {

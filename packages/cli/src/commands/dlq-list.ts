@@ -18,29 +18,33 @@ export const dlqList: Command = {
   notes: ['It removes nothing. With --json each line is one dead letter, whole: the same as of `dlq show`.'],
   options: [...placeOptions, ...filterOptions, { name: 'limit', value: 'N', help: 'at most so many' }],
   async run(given, io) {
-    const where = filterOf(name, given, io.now())
+    const filter = filterOf(name, given, io.now())
     const limit = given.number('limit', { min: 0, whole: true })
     return atDeadLetters(name, given, io, async ({ tools, title, mustHaveGroup }) => {
       const table = letterTable(io.stdout.columns)
       const waiting: DeadLetter[] = []
-      let count = 0
-      const show = (): void => {
-        if (waiting.length > 0) io.stdout.write(table(waiting.splice(0)))
+      let [seen, count] = [0, 0]
+      const where = (letter: DeadLetter): boolean => {
+        seen++
+        return filter === undefined || filter(letter)
+      }
+      const show = async (): Promise<void> => {
+        if (waiting.length > 0) await io.stdout.write(table(waiting.splice(0)))
       }
       try {
         for await (const letter of tools.list({ where, limit, signal: io.interrupted })) {
           count++
-          if (given.has('json')) io.stdout.write(jsonLine(letterJson(letter)))
-          else if (waiting.push(letter) >= rowsAtOnce) show()
+          if (given.has('json')) await io.stdout.write(jsonLine(letterJson(letter)))
+          else if (waiting.push(letter) >= rowsAtOnce) await show()
         }
       } catch (error) {
         if (isMessagingError(error, 'NOT_FOUND')) await mustHaveGroup()
         throw error
       } finally {
-        show()
+        await show()
       }
       // Nothing is what a misspelt group has, too.
-      if (count === 0 && limit !== 0 && where === undefined) await mustHaveGroup()
+      if (seen === 0 && limit !== 0) await mustHaveGroup()
       if (!given.has('json')) io.stderr.write(count === 0 ? `none among ${title}\n` : `${counted(count)}\n`)
       return exit.done
     })

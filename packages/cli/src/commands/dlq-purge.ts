@@ -29,7 +29,8 @@ export const dlqPurge: Command = {
         past: 'purged',
         async act(onProgress) {
           const { purged } = await tools.purge({ where: choice.picks }, { signal: io.interrupted, onProgress })
-          if (purged === 0 && given.has('all')) await mustHaveGroup()
+          // Nothing is what a misspelt group has, too.
+          if (choice.seen === 0) await mustHaveGroup()
           return { count: purged, result: { purged }, rest: '' }
         },
         partial: (purged) => ({ purged }),

@@ -18,16 +18,19 @@ export const dlqShow: Command = {
     if (ids.length === 0) throw misused(name, '--id is missing. say which: --id ID; `posthorn dlq list` shows the ids')
     return atDeadLetters(name, given, io, async ({ tools, title, mustHaveGroup }) => {
       const missing = new Set(ids)
-      const where = ({ id }: { readonly id: string }): boolean => ids.includes(id)
-      let count = 0
+      let [seen, count] = [0, 0]
+      const where = ({ id }: { readonly id: string }): boolean => {
+        seen++
+        return ids.includes(id)
+      }
       for await (const letter of tools.list({ where, signal: io.interrupted })) {
         missing.delete(letter.id)
         const text = given.has('json') ? jsonLine(letterJson(letter)) : `${count > 0 ? '\n' : ''}${letterText(letter)}`
         count++
-        io.stdout.write(text)
+        await io.stdout.write(text)
       }
       if (missing.size === 0) return exit.done
-      if (count === 0) await mustHaveGroup()
+      if (seen === 0) await mustHaveGroup()
       throw new MessagingError('NOT_FOUND', `cannot show ${[...missing].map((id) => `"${id}"`).join(', ')}: not among ${title}`)
     })
   },

@@ -19,4 +19,5 @@ export function withCommandLine(profile: MemoryServerOptions['profile'], runs: t
 }
 
 const harness: Harness = withCommandLine('default')
+
 export { harness as default }

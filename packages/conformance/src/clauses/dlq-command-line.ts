@@ -185,7 +185,11 @@ async function refuses(
     [elsewhere, 'workers'],
     [topic.name, 'wrokers'],
   ] as const) {
-    for (const args of [['list'], ['replay', '--all'], ['purge', '--all', '--yes']]) {
+    for (const args of [
+      ['list', '--reason', 'failed'],
+      ['replay', '--all'],
+      ['purge', '--reason', 'failed'],
+    ]) {
       const what = `${args[0]} of ${name} for ${group}`
       const { stderr } = ended(t, what, await commandLine(['dlq', ...args, '--topic', name, '--group', group], on), 1)
       t.ok(/NOT_FOUND/.test(stderr) && stderr.includes(name), `${what} says what there is not: ${stderr}`)
