@@ -41,20 +41,21 @@ export async function atDeadLetters(
   // Bytes are shown as they are: what they mean is for the application to know.
   const topic = makeTopic(name, { codec: 'bytes', native })
   const broker = await io.connect({ name: given.text('broker'), file: given.text('config') })
+  async function mustHaveGroup(): Promise<void> {
+    if (await hasGroup(broker, topic, native, group)) return
+    throw new MessagingError(
+      'NOT_FOUND',
+      `${attempted}: on ${broker.adapter} the topic "${name}" has no group "${group}". check --group, and --broker`,
+    )
+  }
   try {
     await found(broker, topic, attempted)
-    return await use({
-      tools: broker.deadLetters(topic, group),
-      adapter: broker.adapter,
-      title: `the dead letters of "${name}" for group "${group}"`,
-      async mustHaveGroup() {
-        if (await hasGroup(broker, topic, native, group)) return
-        throw new MessagingError(
-          'NOT_FOUND',
-          `${attempted}: on ${broker.adapter} the topic "${name}" has no group "${group}". check --group, and --broker`,
-        )
-      },
-    })
+    const title = `the dead letters of "${name}" for group "${group}"`
+    return await use({ tools: broker.deadLetters(topic, group), adapter: broker.adapter, title, mustHaveGroup })
+  } catch (error) {
+    // A server may miss the place where they would lie. It says so in its own words, which are the cause; ours are clearer.
+    if (isMessagingError(error, 'NOT_FOUND') && error.cause !== undefined) await mustHaveGroup()
+    throw error
   } finally {
     await broker.close({ drainMs: 1000 })
   }
@@ -74,28 +75,23 @@ function nativeOf(command: string, text: string | undefined): NativeOptions {
 }
 
 async function found(broker: Broker, topic: Topic, attempted: string): Promise<void> {
+  if (await exists(broker, topic)) return
+  throw new MessagingError('NOT_FOUND', `${attempted}: there is no topic "${topic.name}" on ${broker.adapter}. check --topic, and --broker`)
+}
+
+/** The connection makes nothing: to declare is to look. */
+async function exists(broker: Broker, topic: Topic, groups: readonly string[] = []): Promise<boolean> {
   try {
-    await broker.declare(topic)
+    await broker.declare(topic, { groups })
+    return true
   } catch (error) {
-    if (!isMessagingError(error, 'NOT_FOUND')) throw error
-    throw new MessagingError(
-      'NOT_FOUND',
-      `${attempted}: there is no topic "${topic.name}" on ${broker.adapter}. check --topic, and --broker`,
-      { cause: error },
-    )
+    if (isMessagingError(error, 'NOT_FOUND') || (groups.length > 0 && isMessagingError(error, 'CONFLICT'))) return false
+    throw error
   }
 }
 
 // Where a group's messages lie may depend on whether the topic has keys, which its name does not say: it is looked for as both.
 async function hasGroup(broker: Broker, topic: Topic, native: NativeOptions, group: string): Promise<boolean> {
   const keyed = makeTopic(topic.name, { native, key: () => '' })
-  for (const each of [topic, keyed]) {
-    try {
-      await broker.declare(each, { groups: [group] })
-      return true
-    } catch (error) {
-      if (!isMessagingError(error, 'NOT_FOUND') && !isMessagingError(error, 'CONFLICT')) throw error
-    }
-  }
-  return false
+  return (await exists(broker, topic, [group])) || (await exists(broker, keyed, [group]))
 }

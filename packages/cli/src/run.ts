@@ -50,9 +50,8 @@ async function dispatch(args: readonly string[], io: Surroundings): Promise<numb
   const group = commands.filter(({ name }) => name.startsWith(`${words[0] ?? ''} `))
   if (words.length < 2 && (words.length === 0 || group.length > 0)) {
     const text = overview(words.length === 0 ? commands : group)
-    if (rest.length > 0 && rest.every((option) => option === '--help')) return said(io, text)
-    if (rest.length > 0)
-      throw check.invalid('cannot run "posthorn"', `${rest[0]} stands before a command, which comes first: posthorn dlq list`)
+    if (rest.length > 0 && rest.every((option) => option === '--help' || option === '-h')) return said(io, text)
+    if (rest.length > 0) throw check.invalid('cannot run "posthorn"', misplaced(rest[0] ?? ''))
     io.stderr.write(text)
     return exit.usage
   }
@@ -62,6 +61,11 @@ async function dispatch(args: readonly string[], io: Surroundings): Promise<numb
 function said(io: Surroundings, text: string): number {
   io.stdout.write(text)
   return exit.done
+}
+
+function misplaced(option: string): string {
+  const hint = check.nearest(option, ['--help', '--version'])
+  return `${option} stands before a command, which comes first: posthorn dlq list${hint === undefined ? '' : `. did you mean ${hint}?`}`
 }
 
 function unknownCommand(words: readonly string[]): string {

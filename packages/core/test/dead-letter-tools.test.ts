@@ -350,8 +350,9 @@ describe('a replay', () => {
     const broker = await made.open((session) => ({
       ...session,
       publish(batch, signal) {
+        const report = session.publish(batch, signal)
         if (batch.some(({ place }) => place.role === 'retry') && ++portions === 2) controller.abort()
-        return session.publish(batch, signal)
+        return report
       },
     }))
     let broken = true

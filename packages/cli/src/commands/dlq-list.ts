@@ -1,4 +1,4 @@
-import { type DeadLetter, isMessagingError } from '@posthorn/core'
+import type { DeadLetter } from '@posthorn/core'
 import { filterOf, filterOptions } from '../choice.ts'
 import { type Command, exit } from '../command.ts'
 import { letterJson, letterTable } from '../letter.ts'
@@ -37,9 +37,6 @@ export const dlqList: Command = {
           if (given.has('json')) await io.stdout.write(jsonLine(letterJson(letter)))
           else if (waiting.push(letter) >= rowsAtOnce) await show()
         }
-      } catch (error) {
-        if (isMessagingError(error, 'NOT_FOUND')) await mustHaveGroup()
-        throw error
       } finally {
         await show()
       }
