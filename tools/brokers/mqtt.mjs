@@ -67,8 +67,17 @@ function dynamicSecurity(users) {
 
 /** As the distribution ships it, apart from the address: limits that drop, and half an hour between two savings. */
 const stock = ['persistence true']
-/** Nothing is dropped for want of room, and what a kill loses is what came in the last second or two. */
-const generous = ['persistence true', 'autosave_interval 1', 'max_queued_messages 0', 'max_inflight_messages 0', 'max_queued_bytes 0']
+/**
+ * Nothing is dropped for want of room, and what a kill loses is what came in the last second or two. Where the limit of queued messages is
+ * 0, for none, Mosquitto 2.0.11 takes it for reached whenever it refuses a publish, and closes the connection.
+ */
+const generous = [
+  'persistence true',
+  'autosave_interval 1',
+  'max_queued_messages 1000000000',
+  'max_inflight_messages 0',
+  'max_queued_bytes 0',
+]
 
 /** One server of `found` with these options, for startInstance. */
 export function mqttServer(found, { profile = 'durable', settings = [], tls, users = [] } = {}) {

@@ -36,7 +36,7 @@ export function watchServer(context: AdapterContext, settings: Settings): Server
       context.event('not-durable', {
         note:
           'its limits seem to be those that it comes with: of a group that falls behind by max_queued_messages (1000) it drops what it has acknowledged. ' +
-          'set max_queued_messages 0, max_queued_bytes 0 and max_inflight_messages 0, and no persistent_client_expiration',
+          'set max_queued_messages 1000000000, max_queued_bytes 0 and max_inflight_messages 0, and no persistent_client_expiration',
       })
   }
 

@@ -218,11 +218,14 @@ class Auditor:
         if message.get("undecodable") is not None:
             # The server lets no bytes through that are no text: an attribute twice, with two values, is what it cannot see.
             users = [("specversion", "1.0"), ("id", "one"), ("id", "another")]
-            users += [(HEADER + name, value.decode("latin-1")) for name, value in (message.get("rawHeaders") or {}).items()]
+            try:
+                users += [(HEADER + name, value.decode()) for name, value in (message.get("rawHeaders") or {}).items()]
+            except UnicodeDecodeError:
+                raise Unsupported("a property of MQTT is text") from None
         elif body is None:
             users.append((NULL, "null"))
         # Servers close connections over control characters: what has some travels escaped, as the page on the wire says.
-        escaped = [name for name, value in users if name in attributes and CONTROLS.search(value)]
+        escaped = [name for name, value in users if CONTROLS.search(value)]
         if escaped:
             users = [(name, CONTROLS.sub(percent, value.replace("%", "%25")) if name in escaped else value) for name, value in users]
             users.append((ESCAPED, " ".join(escaped)))

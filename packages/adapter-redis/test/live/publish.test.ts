@@ -1,8 +1,8 @@
 // What one script stores: what messages share is said once, and every message is stored with all of it.
 
+import { assignment, content, join, message, never, plan, source, take } from '@posthorn/conformance/live'
 import { expect, it, vi } from 'vitest'
 import { onRedis } from './on-redis.ts'
-import { assignment, content, join, message, never, plan, source, take } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 
