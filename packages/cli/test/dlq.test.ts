@@ -157,3 +157,14 @@ test('purge removes what was chosen without a question, by age too', async () =>
   expect(await ran('purge --after 1h --json', { now: Date.now })).toMatchObject({ code: 0, stdout: '{"purged":2}\n' })
   expect(left()).toBe(0)
 })
+
+test('--native is what the topic says there: options of other adapters pass, unknown ones of this are refused', async () => {
+  await setAside('a')
+  expect(await ran('list --json --native {"kafka":{"topic":"Orders"}}')).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('"id":"m0"'),
+  })
+  const { code, stderr } = await ran('list --native {"memory":{"topic":"Orders"}}')
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/^INVALID_ARGUMENT {2}.*topic/)
+})
