@@ -73,6 +73,12 @@ export function serverFault(errorCode: number, what: string): Error & { readonly
   return Object.assign(fault(code, `kafka: ${what}: ${says} (error ${errorCode})`, outcome, retryable), { kafka: errorCode })
 }
 
+/** A partition that holds what cannot be read. */
+export function unreadable(error: unknown, partition: number, topic: string): Error {
+  const why = error instanceof Error ? error.message : String(error)
+  return fault('UNSUPPORTED', `kafka: partition ${partition} of "${topic}" cannot be read: ${why}`)
+}
+
 /** After these answers to a Produce request the batch may lie there: its leader appended it, and lost the lead while the replicas confirmed. */
 const afterwards = new Set([3, 6])
 const unauthorized = 29

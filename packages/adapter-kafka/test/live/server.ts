@@ -6,8 +6,16 @@ import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { describe } from 'vitest'
 import { findBroker } from '../../../../tools/brokers/index.mjs'
 
+const found = await findBroker('kafka')
+
 /** Tests that need a server; without one they are skipped, and their title says why. */
-export const describeLive: ReturnType<typeof whereFound> = whereFound(describe, await findBroker('kafka'))
+export const describeLive: ReturnType<typeof whereFound> = whereFound(describe, found)
+
+/** Tests that need its disk and its programs as well: not for a server that somebody else runs. */
+export const describeOwn: typeof describeLive = (name, body) => {
+  const foreign = found.available && found.source === 'external'
+  return foreign ? describe.skipIf(foreign)(`${name} [the server is not ours]`, body) : describeLive(name, body)
+}
 
 /** Opens a session as core would: silent members are waited for for 2 s, and the server is reached by its URL alone. */
 export function open(options: KafkaOptions): Promise<Opened> {
