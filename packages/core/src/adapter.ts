@@ -24,6 +24,7 @@ import { createFaults, socketVerdict, wrongTls } from './faults.ts'
 import { escapeHeader, unescapeHeader } from './headers.ts'
 import { murmur2 } from './murmur2.ts'
 import { groupName, parsePlaceName, placeName } from './names.ts'
+import { nearest } from './nearest.ts'
 import { redactText, rememberSecret, rememberSecretsOf } from './redact.ts'
 import { formatTime, parseTime } from './rfc3339.ts'
 import { parseHost, parseHosts, parseUrl } from './server-url.ts'
@@ -89,7 +90,7 @@ export const wire: {
 /**
  * Checks of options: `check.options` returns a copy of the known fields and refuses everything else with
  * INVALID_ARGUMENT, naming the nearest known option; the others are its rules. `check.invalid` makes the same error for
- * what no rule can say.
+ * what no rule can say, and `check.nearest` finds the known name that a misspelt one may have meant.
  */
 export const check: {
   readonly options: typeof checkOptions
@@ -100,6 +101,7 @@ export const check: {
   readonly fn: typeof fn
   readonly listOf: typeof listOf
   readonly milliseconds: typeof milliseconds
+  readonly nearest: typeof nearest
   readonly number: typeof number
   readonly object: typeof object
   readonly oneOf: typeof oneOf
@@ -115,6 +117,7 @@ export const check: {
   fn,
   listOf,
   milliseconds,
+  nearest,
   number,
   object,
   oneOf,
