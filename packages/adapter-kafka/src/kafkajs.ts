@@ -108,6 +108,13 @@ function encoded(body: Buffer): Encoder {
 /** The way to open connections with these settings. */
 export function kafkajsConnections(settings: Settings, context: AdapterContext): OpenConnection {
   const securing = access.watchVerifying(context)
+  const nodes = new Map<string, Heard>()
+  function nodeAt({ host, port }: Address): Heard {
+    const key = `${host} ${port}`
+    const known = nodes.get(key) ?? { at: Number.NEGATIVE_INFINITY }
+    nodes.set(key, known)
+    return known
+  }
   return async (address, signal) => {
     const [tls, sasl] = await access.answer(() => Promise.all([settings.tls(), settings.login()]), {
       clock: context.clock,
@@ -147,7 +154,7 @@ export function kafkajsConnections(settings: Settings, context: AdapterContext):
     inner.requestQueue.scheduleCheckPendingRequests = () => {}
     // Without it nothing would send what a quota holds back here. The server holds it back itself: it reads no more for that time.
     inner.requestQueue.maybeThrottle = () => {}
-    const connection = wrap(inner, () => socket, settings, context)
+    const connection = wrap(inner, () => socket, nodeAt(address), settings, context)
     const giveUp = (): void => connection.close(fault('CANCELLED', `kafka: connecting to ${address.host}:${address.port} was given up`))
     signal.addEventListener('abort', giveUp, { once: true })
     try {
@@ -162,9 +169,18 @@ export function kafkajsConnections(settings: Settings, context: AdapterContext):
   }
 }
 
+/** When any connection of the session to one node heard something: a slow way is told from a dead one by its neighbours. */
+interface Heard {
+  at: number
+}
+
+// A timer that comes this late says that this process stood still: what came meanwhile is read first.
+const stoodStillMs = 300
+
 function wrap(
   inner: KafkajsConnection,
   socketNow: () => Socket | null,
+  heard: Heard,
   settings: Settings,
   context: AdapterContext,
 ): Connection & { open(address: Address): Promise<void> } {
@@ -180,7 +196,6 @@ function wrap(
   /** Of the latest request that the server answered without waiting for anything: where the way is slow, silence is longer. */
   let roundTripMs = 0
   let movedAt = clock.monotonic()
-  let read = 0
   let written = 0
   let backlog = false
   let versions: Versions = {}
@@ -205,20 +220,25 @@ function wrap(
     const socket = socketNow()
     const now = clock.monotonic()
     const left = socket === null ? 0 : socket.bytesWritten - socket.writableLength
-    const heard = socket?.bytesRead ?? 0
-    if (heard !== read || (backlog && left !== written) || waiting.size === 0) movedAt = now
-    read = heard
+    if ((backlog && left !== written) || waiting.size === 0) movedAt = now
     written = left
     backlog = (socket?.writableLength ?? 0) > 0
     const least = settings.requestTimeoutMs + 2 * roundTripMs
     let patience = least
     for (const each of waiting) patience = Math.max(patience, each.patienceMs)
     const passed = [...waiting].some(({ number, sentAt, patienceMs }) => number < answered && now - sentAt >= Math.max(least, patienceMs))
-    if (passed || (waiting.size > 0 && now - movedAt >= patience)) {
-      close(fault('UNAVAILABLE', `kafka: the server did not answer for ${Math.round(patience)} ms`, 'unknown'))
+    const due = movedAt + patience
+    const until = Math.max(due, Math.min(due, heard.at) + least)
+    if (passed || (waiting.size > 0 && now >= until)) {
+      close(fault('UNAVAILABLE', `kafka: the server did not answer for ${Math.round(passed ? least : now - movedAt)} ms`, 'unknown'))
       return
     }
-    if (waiting.size > 0) cancel = clock.timer(settings.requestTimeoutMs / 10, look)
+    if (waiting.size > 0) lookIn(Math.min(settings.requestTimeoutMs / 10, until - now))
+  }
+
+  function lookIn(ms: number): void {
+    const at = clock.monotonic() + ms
+    cancel = clock.timer(ms, () => (clock.monotonic() - at > stoodStillMs ? lookIn(stoodStillMs) : look()))
   }
 
   async function send(protocol: Protocol, patienceMs: number): Promise<unknown> {
@@ -269,10 +289,13 @@ function wrap(
         socketNow()?.on('close', ended)
         socketNow()?.on('end', ended)
         socketNow()?.on('error', (error) => close(cleaned(error, what)))
-        socketNow()?.on(
-          'data',
-          watchFrames((length) => close(fault('UNAVAILABLE', `${what}sent an answer of ${length} bytes, which is none`, 'unknown'))),
+        const frames = watchFrames((length) =>
+          close(fault('UNAVAILABLE', `${what}sent an answer of ${length} bytes, which is none`, 'unknown')),
         )
+        socketNow()?.on('data', (chunk: Uint8Array) => {
+          movedAt = heard.at = clock.monotonic()
+          frames(chunk)
+        })
         versions = await versionsOf(inner)
         refuseOld(versions, what)
         inner.setVersions(versions)

@@ -38,7 +38,7 @@ export interface KafkaOptions {
   readonly sessionTimeoutMs?: number | undefined
   /** The longest that handlers may take to end when partitions are shared anew, in milliseconds; all members of the group wait for it. @default 10_000 */
   readonly handOverMs?: number | undefined
-  /** How long the server may be silent over a request, beyond twice what its latest answer took, in milliseconds. @default 5_000 */
+  /** How long the server may be silent over a request, beyond twice what its latest answer took, in milliseconds; up to twice as long while other connections to the same node hear something. @default 5_000 */
   readonly requestTimeoutMs?: number | undefined
   /** How long connecting may take, in milliseconds. @default 5_000 */
   readonly connectTimeoutMs?: number | undefined

@@ -4,6 +4,7 @@ import type { AdapterContext, Place, Session, TopicPlan } from '@posthorn/core/a
 import { subscribeBroadcast } from './broadcast.ts'
 import { capabilities } from './capabilities.ts'
 import { openCluster } from './cluster.ts'
+import { createTopicMaker } from './create-topics.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { warnOfLosses } from './durability.ts'
 import { fault } from './explain.ts'
@@ -31,10 +32,11 @@ export async function openSession(settings: Settings, context: AdapterContext, s
 
   const at = (place: Place): string => topicAt(place, natives.get(place.topic))
   const publisher = createPublisher(cluster, at)
+  const makeTopics = createTopicMaker(cluster)
   const deadLetters = createDeadLetters(cluster, at)
 
   async function declareOne(plan: TopicPlan): Promise<Awaited<ReturnType<Session['declare']>>[number]> {
-    const { state, completed, native } = await declareTopic(cluster, plan)
+    const { state, completed, native } = await declareTopic(cluster, makeTopics, plan)
     natives.set(plan.name, native)
     if (plan.create) remember(plan, state.partitions)
     for (const group of completed)
@@ -69,7 +71,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
       const plan = plans.get(topic)
       if (plan === undefined) return Promise.resolve(false)
       const again = { ...plan, groups: plan.groups.map(({ name }) => ({ name, start: 'earliest' as const })) }
-      const work = declareTopic(cluster, again)
+      const work = declareTopic(cluster, makeTopics, again)
         .then(() => true)
         .finally(() => healing.delete(topic))
       healing.set(topic, work)

@@ -1,8 +1,9 @@
-// Topics and groups at the server: what a plan needs is made in one request, and a group has positions for all its partitions.
+// Topics and groups at the server: what plans need is made in as few requests as may be, and a group has positions for all its partitions.
 
 import type { TopicPlan, TopicState } from '@posthorn/core/adapter'
 import type { Cluster, TopicMeta } from './cluster.ts'
-import { codeOf, fault, serverFault } from './explain.ts'
+import type { MakeTopics, Wanted } from './create-topics.ts'
+import { fault } from './explain.ts'
 import { deadPlace, delayPlace, groupIdOf, retryPlace, topicAt } from './names.ts'
 import { committedOf, startGroup } from './offsets.ts'
 import { type KafkaTopicOptions, topicOptions } from './options.ts'
@@ -18,33 +19,29 @@ export interface Declared {
   readonly native: KafkaTopicOptions
 }
 
-interface Wanted {
-  readonly name: string
-  readonly partitions: number
-  readonly config: Readonly<Record<string, string>>
-}
-
 /** Makes a topic, its places and its groups, or looks at them. @throws NOT_FOUND, CONFLICT or what the server says */
-export async function declareTopic(cluster: Cluster, plan: TopicPlan): Promise<Declared> {
+export async function declareTopic(cluster: Cluster, make: MakeTopics, plan: TopicPlan): Promise<Declared> {
   const { name } = plan
   const native = topicOptions(name, plan.native)
   const main = topicAt({ topic: name, role: 'main', group: null }, native)
-  const lanes = lanesOf(plan)
+  const lanes = lanesOf(plan, cluster.settings.replicas)
   const found = await cluster.lookAll(plan.create ? [main, ...lanes.map((lane) => lane.name)] : [main])
   let meta = found.get(main) ?? null
   if (meta === null && !plan.create) throw fault('NOT_FOUND', `kafka: there is no topic "${main}"`, 'failed')
   const own: Wanted = {
     name: main,
     partitions: plan.partitions ?? cluster.settings.partitions ?? (plan.keyed ? keyedPartitions : unkeyedPartitions),
+    replicas: cluster.settings.replicas,
     config: { ...(plan.retentionMs === null ? {} : { 'retention.ms': String(plan.retentionMs) }), ...native.config },
   }
   if (meta === null) {
-    const fresh = await create(cluster, [own, ...lanes.filter((lane) => found.get(lane.name) === null)], cluster.settings.replicas)
+    const fresh = await make([own, ...lanes.filter((lane) => found.get(lane.name) === null)])
     meta = fresh.get(main) ?? null
   } else if (plan.create) {
     // A copy is kept by as many nodes as its original.
     const absent = lanes.filter((lane) => found.get(lane.name) === null)
-    if (absent.length > 0) await create(cluster, absent, meta.replicas)
+    const { replicas } = meta
+    if (absent.length > 0) await make(absent.map((lane) => ({ ...lane, replicas })))
   }
   const partitions = (meta as TopicMeta).leaders.length
   if (plan.partitions !== null && plan.partitions !== partitions)
@@ -77,54 +74,14 @@ async function declareGroup(
 // What waits in a lane is taken out by its group, never by age.
 const lane = { 'retention.ms': '-1', 'cleanup.policy': 'delete' }
 
-function lanesOf(plan: TopicPlan): readonly Wanted[] {
+function lanesOf(plan: TopicPlan, replicas: number): readonly Wanted[] {
   const { name, delays } = plan
   const lanes: Wanted[] = []
   const steps = delays.length
-  if (steps > 0) lanes.push({ name: topicAt(delayPlace(name), undefined), partitions: steps, config: lane })
+  if (steps > 0) lanes.push({ name: topicAt(delayPlace(name), undefined), partitions: steps, replicas, config: lane })
   for (const { name: group } of plan.groups) {
-    lanes.push({ name: topicAt(retryPlace(name, group), undefined), partitions: Math.max(1, steps), config: lane })
-    lanes.push({ name: topicAt(deadPlace(name, group), undefined), partitions: 1, config: { 'cleanup.policy': 'compact' } })
+    lanes.push({ name: topicAt(retryPlace(name, group), undefined), partitions: Math.max(1, steps), replicas, config: lane })
+    lanes.push({ name: topicAt(deadPlace(name, group), undefined), partitions: 1, replicas, config: { 'cleanup.policy': 'compact' } })
   }
   return lanes
 }
-
-/** Makes topics and waits until each partition has a leader. What another process makes at the same time is as good. */
-async function create(cluster: Cluster, wanted: readonly Wanted[], replicas: number): Promise<ReadonlyMap<string, TopicMeta | null>> {
-  const topics = wanted.map(({ name, partitions, config }) => ({
-    topic: name,
-    numPartitions: partitions,
-    replicationFactor: replicas,
-    configEntries: Object.entries(config).map(([key, value]) => ({ name: key, value })),
-  }))
-  const { clock } = cluster.context
-  const timeout = Math.max(10_000, cluster.settings.requestTimeoutMs)
-  for (let tries = 0; ; tries++) {
-    const connection = await cluster.controller()
-    const reply = await connection.request('CreateTopics', { topics, timeout }, timeout)
-    const failed = reply.topicErrors.find(({ errorCode }) => errorCode !== 0 && errorCode !== 36)
-    if (failed === undefined) break
-    const error = serverFault(
-      failed.errorCode,
-      `making topic "${failed.topic}"${failed.errorMessage === null ? '' : ` (${failed.errorMessage})`}`,
-    )
-    if (![5, 7, 41, 60].includes(failed.errorCode) || tries >= 20) throw error
-    await cluster.pause(100)
-    await cluster.lookAll([failed.topic]).catch(() => {})
-  }
-  const names = wanted.map(({ name }) => name)
-  const deadline = clock.monotonic() + timeout
-  for (;;) {
-    const found = await cluster.lookAll(names).catch((error: unknown) => {
-      if (codeOf(error) === null) throw error
-      return new Map<string, TopicMeta | null>()
-    })
-    if (names.every((name) => complete(found.get(name)))) return found
-    if (clock.monotonic() > deadline || cluster.closed)
-      throw fault('UNAVAILABLE', `kafka: topic "${names[0]}" was made, but not all its partitions have a leader yet`, 'failed')
-    await cluster.pause(20)
-  }
-}
-
-const complete = (meta: TopicMeta | null | undefined): boolean =>
-  meta !== null && meta !== undefined && meta.leaders.length > 0 && meta.leaders.every((leader) => leader !== null)

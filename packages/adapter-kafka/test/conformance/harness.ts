@@ -9,6 +9,8 @@ import { kafka } from '@posthorn/kafka'
 import { pythonWith, type RunningBroker, startBroker, startKafkaCluster } from '../../../../tools/brokers/index.mjs'
 
 const leaseMs = 6000
+// A pulse every tenth of this is what an idle connection has for a heartbeat: silence is noticed within two of the suite's, of 2 s.
+const requestTimeoutMs = 3500
 const python = ['kafka-python==2.2.15']
 const user = { name: 'posthorn', password: randomBytes(12).toString('hex') }
 
@@ -42,7 +44,7 @@ const harness: Harness = {
   // A server says where it is; a link of the suite is in between.
   adapter(address, options = {}) {
     const last = authorityOf(address).split(',').at(-1) ?? ''
-    return kafka({ url: address, sessionTimeoutMs: leaseMs, reach: () => last, ...options })
+    return kafka({ url: address, sessionTimeoutMs: leaseMs, requestTimeoutMs, reach: () => last, ...options })
   },
 
   tls: {

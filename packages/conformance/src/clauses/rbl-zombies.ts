@@ -111,11 +111,18 @@ export async function lateAndUnaware(t: Trial): Promise<void> {
   const topic = t.topic('unaware', { partitions: 1 })
   const sender = await t.connect()
   await sender.declare(topic)
+  // An adapter joins again at once. What it owns then it may settle, copies of what finished here included, so it is given back:
+  // whatever is settled after the expulsion was settled by the member that is none any more.
+  let expelled = false
   const unaware = await connectChanged(t, (session) => ({
     async subscribe(source, signal) {
       const assignments = await session.subscribe(source, signal)
       return (async function* (): AsyncGenerator<Assignment> {
         for await (const inner of assignments) {
+          if (expelled) {
+            void inner.release()
+            continue
+          }
           yield {
             topic: inner.topic,
             role: inner.role,
@@ -145,12 +152,15 @@ export async function lateAndUnaware(t: Trial): Promise<void> {
   const settles = (await t.auditor.settles(topic.name, 'workers')).settled
   const done = t.events('settled').length
   const stale = t.events('settle-stale').length
+  expelled = true
   for (const instance of await t.auditor.members(topic.name, 'workers')) await t.auditor.expel(instance)
   gate.open()
   await t.until('it has settled late', () => t.events('settle-stale').length > stale, {
     withinMs: 2000,
     seen: () => t.events('settled').length - done,
   })
+  // A settlement that is tried again in the name of a later membership would arrive by now.
+  await t.pass(500)
   t.equal(t.events('settled').length, done, 'late settlements that are reported as done')
   t.equal((await t.auditor.settles(topic.name, 'workers')).settled, settles, 'messages settled late')
   await unaware.close({ drainMs: 1000 })
