@@ -106,6 +106,13 @@ onServer(
       })
       const orders = jobs('logging-in')
       const numbers = await collect(broker, orders)
+      let ended = 0
+      link.before = async (api, end) => {
+        if (api === saslAuthenticate && ended++ < 6) end()
+      }
+      // The connection for sending is made now, and a user that is refused would end the send.
+      await sendAll(broker, orders, 0, 1)
+      expect(ended).toBeGreaterThan(6)
       let proofs = 0
       let cuts = 0
       link.before = async (api, end) => {
@@ -116,7 +123,7 @@ onServer(
       }
       link.cut()
       await until('logins were cut', () => cuts === 5)
-      await sendAll(broker, orders, 0, 5)
+      await sendAll(broker, orders, 1, 4)
       await until('all are handled', () => sorted(numbers).length === 5)
       await broker.close({ drainMs: 1000 })
       await link.close()

@@ -264,8 +264,8 @@ async function completes(
   keyNames: readonly string[],
   reaches: (topic: Topic, sent: number, what: string) => Promise<void>,
 ): Promise<void> {
-  for (const how of ['declare', 'start'] as const) {
-    for (const what of ['group', 'partition'] as const) {
+  for (const what of ['group', 'partition'] as const) {
+    for (const how of ['declare', 'start'] as const) {
       const topic = t.topic(`${what}-${how}`, { groups })
       const first = await t.connect()
       await first.declare(topic)
