@@ -1,6 +1,6 @@
 // The packages as a user gets them. `node tools/pack.mjs core redis` packs these and prints where, for `npm install $(…)` in a folder of
 // yours. Without names all are packed, installed with npm into an empty folder, imported, required and type-checked there, and the
-// programs of docs/guide.md run beside them.
+// programs of docs/guide.md and the command line run beside them.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -63,7 +63,7 @@ async function pack(member) {
   const targets = Object.values(manifest.exports).flatMap((target) =>
     typeof target === 'string' ? [target] : [target.types, target.default],
   )
-  const wanted = ['package.json', ...targets.map((target) => target.slice(2))]
+  const wanted = ['package.json', ...[...targets, ...Object.values(manifest.bin ?? {})].map((target) => target.slice(2))]
   const strange = names.filter((name) => !shipped.test(name)).map((name) => `it ships ${name}`)
   const missing = wanted.filter((name) => !names.includes(name)).map((name) => `it lacks ${name}`)
   verdict(`${manifest.name} ships ${names.length} files, what it needs and nothing else`, [...strange, ...missing])
@@ -101,7 +101,9 @@ function judgeTypes(specifiers, title, extension, options) {
   const target = { target: ts.ScriptTarget.ES2022, lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'], strict: true, noEmit: true }
   const types = { types: ['node'], typeRoots: [join(root, 'node_modules', '@types')], exactOptionalPropertyTypes: true }
   const program = ts.createProgram({ rootNames: [file], options: { ...target, ...types, ...options } })
-  const found = ts.getPreEmitDiagnostics(program).filter(({ file: place }) => place === undefined || /user-|@posthorn/.test(place.fileName))
+  const found = ts
+    .getPreEmitDiagnostics(program)
+    .filter(({ file: place }) => place === undefined || /user-|node_modules\/(@posthorn|posthorn)\//.test(place.fileName))
   const texts = found.map(
     ({ file: place, messageText }) => `${place?.fileName.slice(folder.length + 1)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
   )
@@ -123,6 +125,22 @@ async function judgeGuide() {
     const { code, output } = await runNode(['--import', loader, name], { cwd: folder, env, timeoutMs: 30_000 })
     const right = code !== 0 && /POSTHORN_BROKER is not set/.test(output)
     verdict(`${name} of the guide refuses to start without a server, and says what to set`, right ? [] : [output.trim()])
+  }
+}
+
+/** The command line as npx runs it in the user's folder: it finds configuration and adapters there, and no server is asked. */
+async function judgeCommandLine() {
+  const own = Object.fromEntries(Object.entries(withoutNpm()).filter(([name]) => !name.startsWith('POSTHORN_')))
+  const list = ['dlq', 'list', '--topic', 'orders', '--group', 'email']
+  const cases = [
+    ['shows its help', ['dlq', 'replay', '--help'], {}, 0, /usage: posthorn dlq replay/],
+    ['refuses to start without a configuration', list, {}, 2, /POSTHORN_BROKER is not set/],
+    ['refuses the embedded broker', list, { POSTHORN_BROKER: 'memory' }, 2, /in the memory of the process/],
+    ['loads the adapter of the folder', list, { POSTHORN_BROKER: 'redis://localhost?unheardOf=1' }, 2, /unheardOf/],
+  ]
+  for (const [title, args, env, wanted, pattern] of cases) {
+    const { code, output } = await run('npx', ['--no-install', 'posthorn', ...args], { cwd: folder, env: { ...own, ...env } })
+    verdict(`npx posthorn ${title}`, code === wanted && pattern.test(output) ? [] : [`it ended with ${code}: ${output.trim()}`])
   }
 }
 
@@ -155,6 +173,7 @@ try {
     judgeTypes(entries, 'commonjs', 'cts', { module: ModuleKind.NodeNext, moduleResolution: ModuleResolutionKind.NodeNext })
     judgeTypes(entries, 'bundler', 'ts', { module: ModuleKind.ESNext, moduleResolution: ModuleResolutionKind.Bundler })
     await judgeGuide()
+    await judgeCommandLine()
   }
 } finally {
   if (existsSync(folder)) rmSync(folder, { recursive: true, force: true })

@@ -20,8 +20,8 @@ func openKafka(address string) (Broker, error) {
 }
 
 func (b onKafka) Produce(ctx context.Context, topic string, events []Event, stored func(Event, int)) error {
-	// By default idempotent and confirmed by all replicas in sync; but also compressed by snappy, for which kafkajs has no codec.
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.seeds...), kgo.ProducerBatchCompression(kgo.GzipCompression()))
+	// By default idempotent, confirmed by all replicas in sync, and compressed by snappy.
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.seeds...))
 	if err != nil {
 		return err
 	}

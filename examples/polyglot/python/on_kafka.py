@@ -8,7 +8,7 @@ from event import Received, read
 
 
 def produce(url, topic, events):
-    producer = KafkaProducer(bootstrap_servers=urlsplit(url).netloc, acks="all", enable_idempotence=True)
+    producer = KafkaProducer(bootstrap_servers=urlsplit(url).netloc, acks="all", enable_idempotence=True, compression_type="gzip")
     stored = []
     for event in events:
         headers = {f"ce_{name}": value for name, value in event.attributes.items()}

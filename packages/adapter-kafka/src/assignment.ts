@@ -38,7 +38,7 @@ export interface Host {
   outOfRange(one: Owned): void
   gone(one: Owned): void
   refused(error: unknown): void
-  /** The partition holds something that cannot be read at all. */
+  /** The partition holds something that cannot be read at all, and everything before it is settled. */
   unreadable(error: unknown): void
   over(one: Owned): void
 }
@@ -291,6 +291,7 @@ export class Owned implements Assignment, Reader, Settling {
     if (!this.#over) this.#host.refused(error)
   }
   unreadable(error: unknown): void {
-    if (!this.#over) this.#host.unreadable(error)
+    // Before it is told, all that lies before it is settled: whoever then goes on behind it passes over nothing else.
+    if (!this.#over && this.#chunks.length === 0 && this.#held + this.#settling === 0) this.#host.unreadable(error)
   }
 }

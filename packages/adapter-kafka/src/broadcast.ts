@@ -3,7 +3,7 @@
 
 import { type Assignment, createAssignmentQueue, type SettleResult, type Source } from '@posthorn/core/adapter'
 import { type Host, Owned } from './assignment.ts'
-import { fault } from './explain.ts'
+import { fault, unreadable } from './explain.ts'
 import { createFetcher } from './fetcher.ts'
 import { offsetsAt } from './offsets.ts'
 import { consumerOptions } from './options.ts'
@@ -48,7 +48,7 @@ export async function subscribeBroadcast(on: Subscribing, source: Source, signal
       outOfRange: (one) => void outOfRange(one, partition),
       gone: (one) => void gone(one, partition),
       refused: failed,
-      unreadable: (error) => failed(fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${String(error)}`)),
+      unreadable: (error) => failed(unreadable(error, partition, at)),
       over(one) {
         assignments.delete(one)
         fetcher.remove(one)

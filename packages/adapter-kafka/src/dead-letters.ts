@@ -5,8 +5,8 @@ import type { Delivery, Place, Received, SettleResult, Undecodable } from '@post
 import type { Cluster } from './cluster.ts'
 import { type AttributeCache, decode, type RawRecord } from './decode.ts'
 import { produceBody, writeTombstone } from './encode.ts'
-import { explain, fault, serverFault } from './explain.ts'
-import { fetchBody, fetchVersions, readBatches, readFetched } from './fetched.ts'
+import { explain, fault, serverFault, unreadable } from './explain.ts'
+import { type Batches, type FetchedPart, fetchBody, fetchVersions, readBatches, readFetched } from './fetched.ts'
 import { offsetsAt } from './offsets.ts'
 import { readProduced } from './produced.ts'
 
@@ -47,6 +47,14 @@ interface Index {
   readonly older: ReadonlyMap<number, readonly string[]>
 }
 
+function batchesOf(part: FetchedPart, from: number, topic: string): Batches {
+  try {
+    return readBatches(part, from)
+  } catch (error) {
+    throw unreadable(error, part.partition, topic)
+  }
+}
+
 export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => string): DeadLetters {
   const indexes = new Map<string, Index>()
 
@@ -74,7 +82,7 @@ export function createDeadLetters(cluster: Cluster, topicAt: (place: Place) => s
         await cluster.look(topic)
         continue
       }
-      const { records, next } = readBatches(part, at)
+      const { records, next } = batchesOf(part, at, topic)
       for (const record of records) if (!each(record, record.end - record.keyAt)) return
       if (next === at && part.records.length === 0 && at >= end) return
       at = Math.max(next, at)

@@ -31,56 +31,8 @@ export interface AttributeCache {
 }
 
 const noAttributes: Texts = Object.freeze({})
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-// Bodies up to this are copied out of the answer, so that one that is held long does not hold its neighbours.
-const smallBody = 4096
-
-function ascii(buffer: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) if ((buffer[at] as number) > 127) return false
-  return true
-}
-/** @throws TypeError for bytes that are no UTF-8 */
-function textAt(buffer: Buffer, start: number, length: number): string {
-  const end = start + length
-  if (length < 128 && ascii(buffer, start, end)) return buffer.toString('latin1', start, end)
-  return strict.decode(buffer.subarray(start, end))
-}
-
-interface Name {
-  readonly text: string
-  readonly bytes: Uint8Array
-}
-const nameOf = (text: string): Name => ({ text, bytes: Buffer.from(text, 'latin1') })
-// What nearly every message has is known by its bytes, without a text being made.
-const likely: readonly (Name | undefined)[] = (() => {
-  const all: (Name | undefined)[] = []
-  for (const name of ['ce_id', 'ce_time', 'traceparent', 'ce_partitionkey']) all[name.length] = nameOf(name)
-  return all
-})()
-
-function nameAt(buffer: Buffer, start: number, length: number): string {
-  const name = likely[length]
-  if (name === undefined) return textAt(buffer, start, length)
-  const { bytes } = name
-  for (let at = 0; at < length; at++) if (buffer[start + at] !== bytes[at]) return textAt(buffer, start, length)
-  return name.text
-}
-
-const elsewhere = /^(?:ce-|cloudEvents[:_])([a-z0-9]+)$/i
-/** The name of a header as we write it: libraries of other protocols spell attributes in other ways. */
-function ourName(name: string): string {
-  const code = name.charCodeAt(0) | 0x20
-  if (code !== 0x63 || name.startsWith('ce_')) return name
-  const attribute = elsewhere.exec(name)?.[1]
-  return attribute === undefined ? name : `ce_${attribute.toLowerCase()}`
-}
-
-function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
-  if (length > smallBody && length * 4 >= buffer.length) return buffer.subarray(start, start + length)
-  const body = Buffer.allocUnsafe(length)
-  buffer.copy(body, 0, start, start + length)
-  return body
-}
+const { textAt, bodyAt, ceName } = wire
+const nameAt = wire.nameReader(['ce_id', 'ce_time', 'traceparent', 'ce_partitionkey'])
 
 /** What a record holds, and its slot where it is a dead letter. */
 export interface Decoded {
@@ -134,7 +86,7 @@ export function decode(record: RawRecord, cache: AttributeCache, dead: boolean):
       continue
     }
     try {
-      const name = ourName(nameAt(buffer, nameStart, nameLength))
+      const name = ceName(nameAt(buffer, nameStart, nameLength))
       if (name === 'ce_id') id = textAt(buffer, at, length)
       else if (name === 'ce_time') time = instant(textAt(buffer, at, length), 'time')
       else if (name === 'ce_partitionkey') named = textAt(buffer, at, length)

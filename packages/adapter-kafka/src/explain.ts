@@ -1,19 +1,6 @@
 // What errors of Kafka, of its client and of sockets mean.
 
-import { type Fault, secrets } from '@posthorn/core/adapter'
-
-const mark: unique symbol = Symbol.for('posthorn.kafka.fault')
-interface Marked extends Error {
-  [mark]?: Fault
-}
-
-/** Makes an error of this adapter. `outcome` speaks of a publish: refused before anything was stored, or not known. */
-export function fault(code: Fault['code'], text: string, outcome: Fault['outcome'] = 'none', retryable?: boolean): Error {
-  const error: Marked = new Error(secrets.redact(text))
-  const may = retryable ?? (code === 'UNAVAILABLE' || code === 'TIMED_OUT')
-  Object.defineProperty(error, mark, { value: Object.freeze({ code, retryable: may, outcome }) })
-  return error
-}
+import { type Fault, faults } from '@posthorn/core/adapter'
 
 type Verdict = readonly [code: Fault['code'], retryable: boolean, outcome: Fault['outcome'], says: string]
 
@@ -86,6 +73,12 @@ export function serverFault(errorCode: number, what: string): Error & { readonly
   return Object.assign(fault(code, `kafka: ${what}: ${says} (error ${errorCode})`, outcome, retryable), { kafka: errorCode })
 }
 
+/** A partition that holds what cannot be read. */
+export function unreadable(error: unknown, partition: number, topic: string): Error {
+  const why = error instanceof Error ? error.message : String(error)
+  return fault('UNSUPPORTED', `kafka: partition ${partition} of "${topic}" cannot be read: ${why}`)
+}
+
 /** After these answers to a Produce request the batch may lie there: its leader appended it, and lost the lead while the replicas confirmed. */
 const afterwards = new Set([3, 6])
 const unauthorized = 29
@@ -108,52 +101,36 @@ export function codeOf(error: unknown): number | null {
   return error instanceof Error && 'kafka' in error && typeof error.kafka === 'number' ? error.kafka : null
 }
 
-const certificates = /^(?:CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|ERR_OSSL|ERR_SSL)/
-const wrongTls = /wrong version number|packet length too long|http request|unknown protocol/i
 const refusedLogin = /SASL .*(?:failed|not supported)|authentication failed|invalid credentials/i
-const sockets = /^(?:E[A-Z]+|ERR_STREAM|ERR_SOCKET)/
-const unclassified: Fault = Object.freeze({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
-
 type Short = readonly [Fault['code'], boolean, Fault['outcome']]
+
+const made: ReturnType<typeof faults.create> = faults.create('kafka', classify)
+/** Makes an error of this adapter. `outcome` speaks of a publish: refused before anything was stored, or not known. */
+export const fault: typeof made.fault = made.fault
+/** Classifies what this adapter threw or reported. Anything it does not know is INTERNAL, and of a publish unknown. Never throws. */
+export const explain: typeof made.explain = made.explain
 
 function classify(error: Error): Short {
   const { name, message } = error
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const known = 'code' in error && typeof error.code === 'number' ? codes[error.code] : undefined
   if (known !== undefined) return [known[0], known[1], known[2]]
   if (name === 'KafkaJSSASLAuthenticationError' || refusedLogin.test(message)) {
     return [/not supported/i.test(message) ? 'UNSUPPORTED' : 'UNAUTHORIZED', false, 'failed']
   }
-  if (certificates.test(code) && !wrongTls.test(message)) return ['UNAUTHORIZED', false, 'failed']
-  if (code === 'EPROTO' || wrongTls.test(message)) return ['INVALID_ARGUMENT', false, 'failed']
+  const found = faults.ofSocket(error)
+  if (found !== null) return found
   if (name === 'KafkaJSServerDoesNotSupportApiKey') return ['UNSUPPORTED', false, 'failed']
-  if (sockets.test(code) || name === 'AbortError' || /^KafkaJS(?:Connection|RequestTimeout)/.test(name))
-    return ['UNAVAILABLE', true, 'unknown']
+  if (/^KafkaJS(?:Connection|RequestTimeout)/.test(name)) return ['UNAVAILABLE', true, 'unknown']
   return ['INTERNAL', false, 'unknown']
-}
-
-/** Classifies any error that this adapter threw or reported. */
-export function explain(error: unknown): Fault {
-  try {
-    if (!(error instanceof Error)) return unclassified
-    const known = (error as Marked)[mark]
-    if (known !== undefined) return known
-    if (error.name === 'MessagingError' && 'code' in error && 'retryable' in error) {
-      const { code, retryable, outcome } = error as Error & Partial<Fault>
-      return { code: code ?? 'INTERNAL', retryable: retryable === true, outcome: outcome ?? 'none' }
-    }
-    const [code, retryable, outcome] = classify(error)
-    return { code, retryable, outcome }
-  } catch {
-    return unclassified
-  }
 }
 
 /** The error as it may be shown: its text without credentials, none of the client's fields, and its meaning. */
 export function cleaned(error: unknown, what = ''): Error {
-  if (error instanceof Error && (error as Marked)[mark] !== undefined) return error
+  if (made.isOurs(error)) return error
   const text = error instanceof Error ? error.message : String(error)
   const { code, retryable, outcome } = explain(error)
-  const hint = wrongTls.test(text) ? '. one end speaks TLS and the other does not: say tls in the options or the URL, or leave it out' : ''
+  const hint = faults.wrongTls.test(text)
+    ? '. one end speaks TLS and the other does not: say tls in the options or the URL, or leave it out'
+    : ''
   return fault(code, `${what}${text}${hint}`, outcome, retryable)
 }

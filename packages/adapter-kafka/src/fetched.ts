@@ -1,9 +1,9 @@
 // An answer to a Fetch request, read without making anything of its records yet.
 
-import * as zlib from 'node:zlib'
 import { ByteReader, ByteWriter } from './bytes.ts'
+import { crc32c } from './crc32c.ts'
 import type { RawRecord } from './decode.ts'
-import { registeredCodec } from './kafkajs.ts'
+import { unpack } from './unpack.ts'
 
 /** What one partition is asked for. */
 export interface FetchPart {
@@ -130,26 +130,40 @@ export interface Batches {
   readonly records: readonly RawRecord[]
   /** Where to go on. */
   readonly next: number
+  /** What they hold in memory. */
+  readonly bytes: number
 }
+
+/** Of an answer so many bytes are unpacked, and the batch that goes beyond; the batches behind it are asked for again. */
+const enough = 16 * 1024 * 1024
+const batchHead = 61
 
 const empty: readonly RawRecord[] = Object.freeze([])
 
-/** Takes batches apart. Holes that compaction and transactions leave are passed over. @throws Error for what cannot be unpacked */
+/**
+ * Takes batches apart. Holes that compaction and transactions leave are passed over.
+ *
+ * @throws Error for a first batch that is damaged or cannot be unpacked, with its offset. One behind others ends what is given
+ */
 export function readBatches({ records: bytes, aborted }: FetchedPart, from: number): Batches {
   const records: RawRecord[] = []
   let next = from
+  let held = 0
   const waiting = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
   const givenUp = new Set<number>()
   let at = 0
-  while (at + 61 <= bytes.length) {
-    const length = bytes.readInt32BE(at + 8)
-    const end = at + 12 + length
-    if (end > bytes.length) break
+  while (at + batchHead <= bytes.length && held < enough) {
     const head = new ByteReader(bytes, at)
     const base = head.int64()
+    const end = head.int32() + at + 12
+    if (end > bytes.length) break
     head.at = at + 16
     const magic = head.int8()
-    if (magic !== 2) throw new Error(`the partition holds batches of the old form ${magic}, which is not read. let the topic be rewritten`)
+    const wrong = magic !== 2 ? oldForm(magic) : end < at + batchHead ? 'it is shorter than the head of a batch' : null
+    if (wrong !== null) {
+      if (next > from) break
+      throw unreadable(base, null, wrong)
+    }
     head.at = at + 21
     const attributes = head.int16()
     const lastOffset = base + head.int32()
@@ -159,21 +173,52 @@ export function readBatches({ records: bytes, aborted }: FetchedPart, from: numb
     const count = head.int32()
     const control = (attributes & 0x20) !== 0
     const transactional = (attributes & 0x10) !== 0
+    // Compaction leaves the head of what it took away.
+    const hollow = count === 0 && end === at + batchHead
     while (waiting[0] !== undefined && waiting[0].firstOffset <= lastOffset) givenUp.add((waiting.shift() as Aborted).producerId)
     if (control) {
       // The end of a transaction; of one that was given up, what follows of its producer counts again.
       givenUp.delete(producerId)
-    } else if (lastOffset >= from && !(transactional && givenUp.has(producerId))) {
-      const plain = unpack(bytes.subarray(at + 61, end), attributes & 7)
-      readRecords(plain, base, count, from, records)
+    } else if (lastOffset >= from && !hollow && !(transactional && givenUp.has(producerId))) {
+      const batch = bytes.subarray(at, end)
+      const before = records.length
+      try {
+        held += readRecords(batch, attributes & 7, base, count, from, records)
+      } catch (error) {
+        records.length = before
+        // What lies before it comes first. Then this batch is asked for again.
+        if (next > from) break
+        if (isDamaged(batch)) throw unreadable(base, null, damaged)
+        throw unreadable(base, lastOffset + 1, (error as Error).message)
+      }
     }
     next = Math.max(next, lastOffset + 1)
     at = end
   }
-  return { records: records.length === 0 ? empty : records, next }
+  return { records: records.length === 0 ? empty : records, next, bytes: Math.max(held, at) }
 }
 
-function readRecords(buffer: Buffer, base: number, count: number, from: number, into: RawRecord[]): void {
+const damaged = 'it is damaged: its bytes are not those that its checksum (CRC-32C) was made of'
+
+/** Costs half a microsecond for each kilobyte. */
+function isDamaged(batch: Buffer): boolean {
+  return batch.readUInt32BE(17) !== crc32c(batch, 21)
+}
+
+const oldForm = (magic: number): string => `it is of the old form ${magic}, which is not read. let the topic be rewritten`
+
+function unreadable(offset: number, behind: number | null, why: string): Error {
+  const to = behind === null ? 'behind it' : `to ${behind}`
+  return new Error(
+    `the batch at offset ${offset}: ${why}. to go on without it, set the position of the group ${to} while it has no members`,
+  )
+}
+
+/** Reads the records of a batch; answers how many bytes they hold in memory. */
+function readRecords(batch: Buffer, codec: number, base: number, count: number, from: number, into: RawRecord[]): number {
+  // What is packed may unpack to anything if it is damaged, and unpacking costs more than looking.
+  if (codec !== 0 && isDamaged(batch)) throw new Error(damaged)
+  const buffer = unpack(batch.subarray(batchHead), codec)
   const reader = new ByteReader(buffer)
   for (let left = count; left > 0; left--) {
     const length = reader.varint()
@@ -187,23 +232,10 @@ function readRecords(buffer: Buffer, base: number, count: number, from: number, 
     const valueLength = reader.varint()
     const valueAt = reader.at
     if (valueLength > 0) reader.at += valueLength
+    if (reader.at > end || end > buffer.length) throw new Error('its records do not end where they say')
     if (offset >= from) into.push({ buffer, offset, keyAt, keyLength, valueAt, valueLength, headersAt: reader.at, end })
     reader.at = end
   }
-}
-
-const names = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
-
-function unpack(bytes: Buffer, codec: number): Buffer {
-  if (codec === 0) return bytes
-  if (codec === 1) return zlib.gunzipSync(bytes)
-  const zstd = (zlib as { readonly zstdDecompressSync?: (bytes: Buffer) => Buffer }).zstdDecompressSync
-  if (codec === 4 && zstd !== undefined) return zstd(bytes)
-  const name = names[codec] ?? `codec ${codec}`
-  const unpacked = registeredCodec(codec)?.(bytes)
-  if (unpacked === undefined)
-    throw new Error(
-      `the messages are compressed by ${name}, for which there is no codec here. register one: CompressionCodecs[CompressionTypes.${name.toUpperCase()}] of kafkajs`,
-    )
-  return unpacked
+  if (reader.at !== buffer.length || count < 0) throw new Error(`there is more in it than its ${count} records`)
+  return buffer.length
 }

@@ -21,6 +21,7 @@ export interface Reader {
   outOfRange(): void
   gone(): void
   refused(error: unknown): void
+  /** It cannot read on. It is asked for again in a second. */
   unreadable(error: unknown): void
 }
 
@@ -125,12 +126,12 @@ export function createFetcher(cluster: Cluster, purpose: string): Fetcher {
         // It was told to go on elsewhere meanwhile.
         if (reader.position !== from) continue
         try {
-          const { records, next } = readBatches(answer, from)
+          const { records, next, bytes } = readBatches(answer, from)
           if (next > from) {
             // Only the first with anything in an answer gets a batch that is over its bytes: whoever got something asks last.
             readers.delete(reader)
             readers.add(reader)
-            reader.take(records, next, answer.records.length)
+            reader.take(records, next, bytes)
           }
         } catch (error) {
           rest(reader, 1000)

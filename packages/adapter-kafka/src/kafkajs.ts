@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events'
 import { createRequire } from 'node:module'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
-import { type AdapterContext, answerOf } from '@posthorn/core/adapter'
+import { type AdapterContext, access } from '@posthorn/core/adapter'
 import type { Kafka, KafkaConfig } from 'kafkajs'
 import type { Address, Connection, OpenConnection, RawRequest, Replies, Requests } from './client.ts'
 import { cleaned, fault } from './explain.ts'
@@ -107,7 +107,6 @@ function encoded(body: Buffer): Encoder {
 
 /** The way to open connections with these settings. */
 export function kafkajsConnections(settings: Settings, context: AdapterContext): OpenConnection {
-  let told = false
   const nodes = new Map<string, Heard>()
   function nodeAt({ host, port }: Address): Heard {
     const key = `${host} ${port}`
@@ -115,8 +114,9 @@ export function kafkajsConnections(settings: Settings, context: AdapterContext):
     nodes.set(key, known)
     return known
   }
+  const securing = access.watchVerifying(context)
   return async (address, signal) => {
-    const [tls, sasl] = await answerOf(() => Promise.all([settings.tls(), settings.login()]), {
+    const [tls, sasl] = await access.answer(() => Promise.all([settings.tls(), settings.login()]), {
       clock: context.clock,
       withinMs: settings.connectTimeoutMs,
       signal,
@@ -124,12 +124,7 @@ export function kafkajsConnections(settings: Settings, context: AdapterContext):
       asked: 'the functions "tls", "password" and "token"',
     })
     signal.throwIfAborted()
-    if (tls?.rejectUnauthorized === false && !told) {
-      told = true
-      context.event('not-verified', {
-        note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
-      })
-    }
+    securing(tls)
     let socket: Socket | null = null
     const socketFactory: SocketFactory = ({ host, port, ssl, onConnect }) => {
       const made =

@@ -1,7 +1,7 @@
 // What the adapter can be told: by options, by the URL, and per topic and consumer under `native`. Checked before any I/O.
 
 import type { ConnectionOptions } from 'node:tls'
-import { check, secrets } from '@posthorn/core/adapter'
+import { access, check, secrets } from '@posthorn/core/adapter'
 import type { Address } from './client.ts'
 
 /** Files and switches of an encrypted connection, as `node:tls` takes them. PEM texts or bytes, not paths. */
@@ -73,7 +73,7 @@ export type Login = Readonly<Record<string, unknown>> | null
 export interface Settings {
   readonly seeds: readonly Address[]
   readonly login: () => Promise<Login>
-  readonly tls: () => Promise<ConnectionOptions | null>
+  readonly tls: () => KafkaTls | null | Promise<KafkaTls>
   readonly sessionTimeoutMs: number
   readonly handOverMs: number
   readonly requestTimeoutMs: number
@@ -84,12 +84,8 @@ export interface Settings {
 }
 
 const attempted = 'cannot make the Kafka adapter'
+const connecting = 'cannot connect to Kafka'
 const mechanisms: readonly KafkaMechanism[] = ['plain', 'scram-sha-256', 'scram-sha-512']
-const anything = (): undefined => undefined
-const texts = (value: unknown): string | undefined =>
-  check.object(value) === undefined && Object.values(value as object).every((each) => typeof each === 'string' && each !== '')
-    ? undefined
-    : 'an object of texts'
 
 const numbers = {
   sessionTimeoutMs: check.whole(1_000, 1_800_000),
@@ -126,9 +122,9 @@ export function settingsOf(options: KafkaOptions | undefined): Settings {
   const tls = given.tls ?? url.parameters.tls ?? false
   const { reach } = given
   return Object.freeze({
-    seeds: given.brokers?.map((each) => addressOf(each, (what) => check.invalid(attempted, `in "brokers" ${what}`))) ?? url.hosts,
+    seeds: given.brokers?.map((each) => access.host(each, 9092, (what) => check.invalid(attempted, `in "brokers" ${what}`))) ?? url.hosts,
     login: loginOf(given.token, username, password, all.mechanism ?? 'plain'),
-    tls: tlsOf(tls),
+    tls: tls === false ? () => null : access.tls<KafkaTls>(attempted, tls === true ? {} : tls),
     sessionTimeoutMs: all.sessionTimeoutMs ?? 8_000,
     handOverMs: all.handOverMs ?? 10_000,
     requestTimeoutMs: all.requestTimeoutMs ?? 5_000,
@@ -138,7 +134,8 @@ export function settingsOf(options: KafkaOptions | undefined): Settings {
     reach:
       reach === undefined
         ? (address: Address) => address
-        : ({ host, port }: Address) => addressOf(reach(host, port), (what) => check.invalid(attempted, `what "reach" gave: ${what}`)),
+        : ({ host, port }: Address) =>
+            access.host(reach(host, port), 9092, (what) => check.invalid(attempted, `what "reach" gave: ${what}`)),
   })
 }
 
@@ -149,46 +146,13 @@ function loginOf(
   mechanism: KafkaMechanism,
 ): () => Promise<Login> {
   if (token !== undefined) {
-    return async () => ({
-      mechanism: 'oauthbearer',
-      async oauthBearerProvider() {
-        const value = await token()
-        if (typeof value !== 'string') throw check.invalid('cannot connect to Kafka', 'the function "token" gave no text')
-        secrets.remember(value)
-        return { value }
-      },
-    })
+    const ask = access.secret(connecting, 'token', token)
+    return async () => ({ mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: await ask() }) })
   }
   if (username === undefined) return async () => null
-  if (typeof password === 'string') secrets.remember(password)
+  const ask = access.secret(connecting, 'password', password)
   // A new object each time: the client keeps what it learned in it.
-  return async () => {
-    const secret = typeof password === 'function' ? await password() : password
-    if (typeof secret !== 'string') throw check.invalid('cannot connect to Kafka', 'the function "password" gave no text')
-    secrets.remember(secret)
-    return { mechanism, username, password: secret }
-  }
-}
-
-function tlsOf(given: NonNullable<KafkaOptions['tls']>): () => Promise<ConnectionOptions | null> {
-  if (given === false) return async () => null
-  if (given === true) return async () => ({})
-  if (typeof given === 'function') return async () => checkTls(await given())
-  const checked = checkTls(given)
-  return async () => checked
-}
-
-function checkTls(given: KafkaTls): ConnectionOptions {
-  const tls = check.options<KafkaTls>(`${attempted} ("tls")`, given, {
-    ca: anything,
-    cert: anything,
-    key: anything,
-    passphrase: check.text,
-    servername: check.text,
-    rejectUnauthorized: check.boolean,
-  })
-  secrets.remember(tls.passphrase)
-  return tls as ConnectionOptions
+  return async () => ({ mechanism, username, password: await ask() })
 }
 
 type Parameters = Pick<
@@ -203,33 +167,12 @@ interface ParsedUrl {
   readonly parameters: Parameters
 }
 
-// By hand: several hosts are no host to a standard parser.
-function parseUrl(url: string): ParsedUrl {
-  const wrong = (what: string): Error => check.invalid('cannot connect to Kafka', `in the URL "${secrets.redact(url)}" ${what}`)
-  const found = /^kafka:(?:\/\/)?(?:([^/?#]*)@)?([^/?#@]*)\/?(?:\?([^#]*))?$/i.exec(url)
-  if (found === null) throw wrong('something is no part of it. it looks like kafka://user:password@host:9092,other:9092')
-  const [, user, hosts = '', search = ''] = found
-  const decode = (text: string): string => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      throw wrong('a percent sign is not followed by two hexadecimal digits. write %25 for it')
-    }
-  }
-  const colon = user?.indexOf(':') ?? -1
-  return {
-    hosts: (hosts === '' ? 'localhost' : hosts).split(',').map((each) => addressOf(each, wrong)),
-    username: user === undefined || user === '' ? undefined : decode(colon < 0 ? user : user.slice(0, colon)),
-    password: user === undefined || colon < 0 ? undefined : decode(user.slice(colon + 1)),
-    parameters: parametersOf(search),
-  }
-}
+const form = /^kafka:(?:\/\/)?(?:(?<user>[^/?#]*)@)?(?<hosts>[^/?#@]*)\/?(?:\?(?<search>[^#]*))?$/i
 
-function addressOf(text: string, wrong: (what: string) => Error): Address {
-  const found = /^(\[[0-9a-f:.%]+\]|[^:[\]\s]+)(?::(\d{1,5}))?$/i.exec(text)
-  const port = found?.[2] === undefined ? 9092 : Number(found[2])
-  if (found?.[1] === undefined || port < 1 || port > 65_535) throw wrong('a host is not written as host or host:port')
-  return { host: found[1].replace(/^\[|\]$/g, ''), port }
+function parseUrl(url: string): ParsedUrl {
+  const wrong = (what: string): Error => check.invalid(connecting, `in the URL "${secrets.redact(url)}" ${what}`)
+  const { hosts, username, password, search } = access.hosts(url, form, 'kafka://user:password@host:9092,other:9092', wrong)
+  return { hosts: hosts.map((each) => access.host(each, 9092, wrong)), username, password, parameters: parametersOf(search) }
 }
 
 function parametersOf(search: string): Parameters {
@@ -244,8 +187,8 @@ function parametersOf(search: string): Parameters {
 export function topicOptions(topic: string, native: unknown): KafkaTopicOptions {
   return check.options<KafkaTopicOptions>(`cannot use topic "${topic}" ("native.kafka")`, native as KafkaTopicOptions | undefined, {
     topic: check.text,
-    groupIds: texts,
-    config: texts,
+    groupIds: check.texts,
+    config: check.texts,
   })
 }
 

@@ -11,7 +11,7 @@ import {
 import { type Host, Owned } from './assignment.ts'
 import type { Cluster } from './cluster.ts'
 import { type Commits, createCommits } from './commits.ts'
-import { codeOf, explain, fault, serverFault } from './explain.ts'
+import { codeOf, explain, fault, serverFault, unreadable } from './explain.ts'
 import { createFetcher } from './fetcher.ts'
 import { type Member, startMember } from './member.ts'
 import { delayPlace, forwarderIdOf, groupIdOf, retryPlace } from './names.ts'
@@ -126,7 +126,7 @@ export async function subscribeGroup(on: Subscribing, source: Source, signal: Ab
       outOfRange: (one) => void recovery.outOfRange(one),
       gone: (one) => void recovery.gone(one),
       refused: failed,
-      unreadable: (error) => failed(fault('UNSUPPORTED', `kafka: partition ${partition} of "${at}" cannot be read: ${textOf(error)}`)),
+      unreadable: (error) => failed(unreadable(error, partition, at)),
       over(one) {
         fetcher.remove(one)
         queue.withdraw(one)

@@ -1,19 +1,6 @@
 // What errors of MQTT, of its client and of sockets mean. None of the client's errors leaves this package as it is.
 
-import { type Fault, MessagingError, secrets } from '@posthorn/core/adapter'
-
-const mark: unique symbol = Symbol.for('posthorn.mqtt.fault')
-interface Marked extends Error {
-  [mark]?: Fault
-}
-
-/** Makes an error of this adapter. `outcome` speaks of a publish: refused before anything was stored, or not known. */
-export function fault(code: Fault['code'], text: string, outcome: Fault['outcome'] = 'none', retryable?: boolean): Error {
-  const error: Marked = new Error(secrets.redact(text))
-  const may = retryable ?? (code === 'UNAVAILABLE' || code === 'TIMED_OUT')
-  Object.defineProperty(error, mark, { value: Object.freeze({ code, retryable: may, outcome }) })
-  return error
-}
+import { type Fault, faults } from '@posthorn/core/adapter'
 
 type Verdict = readonly [code: Fault['code'], retryable: boolean, outcome: Fault['outcome']]
 
@@ -84,54 +71,32 @@ const words = (reason: number): string => {
   return text === undefined ? '' : ` (${text})`
 }
 
-const certificates = /^(?:CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|ERR_OSSL|ERR_SSL)/
-const wrongTls = /wrong version number|packet length too long|http request|unknown protocol/i
-const sockets = /^(?:E[A-Z]+|ERR_STREAM|ERR_SOCKET)/
-
-const unclassified: Fault = Object.freeze({ code: 'INTERNAL', retryable: false, outcome: 'unknown' })
+const made: ReturnType<typeof faults.create> = faults.create('mqtt', classify)
+/** Makes an error of this adapter. `outcome` speaks of a publish: refused before anything was stored, or not known. */
+export const fault: typeof made.fault = made.fault
+/** Classifies what this adapter threw or reported. Anything it does not know is INTERNAL, and of a publish unknown. Never throws. */
+export const explain: typeof made.explain = made.explain
 
 function classify(error: Error): Verdict {
-  if (error instanceof MessagingError) return [error.code, error.retryable, error.outcome]
   const { message } = error
   const code = 'code' in error ? error.code : undefined
   if (typeof code === 'number') return reasons.get(code) ?? ['UNAVAILABLE', true, 'unknown']
-  if (wrongTls.test(message)) return ['INVALID_ARGUMENT', false, 'failed']
-  if (typeof code === 'string') {
-    if (certificates.test(code)) return ['UNAUTHORIZED', false, 'failed']
-    if (code === 'EPROTO') return ['INVALID_ARGUMENT', false, 'failed']
-    if (sockets.test(code)) return ['UNAVAILABLE', true, 'unknown']
-  }
-  if (
-    /connack timeout|keepalive timeout|connection closed|socket closed|client disconnecting|disconnected/i.test(message) ||
-    error.name === 'AbortError'
-  )
+  const found = faults.ofSocket(error)
+  if (found !== null) return found
+  if (/connack timeout|keepalive timeout|connection closed|socket closed|client disconnecting|disconnected/i.test(message))
     return ['UNAVAILABLE', true, 'unknown']
   return ['INTERNAL', false, 'unknown']
 }
 
 /** The error as it may be shown: its text without credentials, none of the client's fields, and its meaning. */
 export function cleaned(error: unknown, what = ''): Error {
-  if (error instanceof Error && (error as Marked)[mark] !== undefined) return error
-  const [code, retryable, outcome] = error instanceof Error ? classify(error) : (['INTERNAL', false, 'unknown'] as const)
+  if (made.isOurs(error)) return error
+  const { code, retryable, outcome } = explain(error)
   const text = error instanceof Error ? error.message : String(error)
   const reason = error instanceof Error && 'code' in error && typeof error.code === 'number' ? words(error.code) : ''
   const hint =
-    error instanceof Error && (wrongTls.test(text) || ('code' in error && error.code === 'EPROTO'))
+    error instanceof Error && (faults.wrongTls.test(text) || ('code' in error && error.code === 'EPROTO'))
       ? '. the server does not speak TLS there: mqtt:// is without TLS, mqtts:// with it'
       : ''
   return fault(code, `${what}${text.trimEnd()}${reason}${hint}`, outcome, retryable)
-}
-
-/** Classifies what this adapter threw or reported. Anything it does not know is INTERNAL, and of a publish unknown. Never throws. */
-export function explain(error: unknown): Fault {
-  try {
-    if (!(error instanceof Error)) return unclassified
-    const ours = (error as Marked)[mark]
-    if (ours !== undefined) return ours
-    const [code, retryable, outcome] = classify(error)
-    return Object.freeze({ code, retryable, outcome })
-  } catch {
-    // A proxy whose traps throw is no error of ours.
-    return unclassified
-  }
 }

@@ -1,7 +1,6 @@
 // What an application may say, and the checks of it.
 
-import { readFileSync } from 'node:fs'
-import { check, secrets } from '@posthorn/core/adapter'
+import { access, check, secrets } from '@posthorn/core/adapter'
 
 /** Transport security. Files are read before each connection, so that they may be replaced; texts in PEM are taken as they are. */
 export interface MqttTls {
@@ -43,13 +42,9 @@ export type MqttTopicOptions = Readonly<Record<string, never>>
 /** What a consumer may say under `native.mqtt`: nothing yet. */
 export type MqttConsumerOptions = Readonly<Record<string, never>>
 
+type AskTls = ReturnType<typeof access.tlsFiles>['tls']
 /** Certificates and keys as texts, as `node:tls` takes them. */
-export interface Tls {
-  readonly ca?: string
-  readonly cert?: string
-  readonly key?: string
-  readonly servername?: string
-}
+export type Tls = Awaited<ReturnType<AskTls>>
 
 /** Options with every default filled in, and the times that follow from them. */
 export interface Settings {
@@ -59,7 +54,7 @@ export interface Settings {
   /** Asked before each connection, as certificates are. */
   readonly password: () => string | null | Promise<string | null>
   readonly secure: boolean
-  readonly tls: () => Tls | Promise<Tls>
+  readonly tls: AskTls
   readonly version: 4 | 5
   readonly keepAliveMs: number
   /** How long a lost control connection may come back before the others are told. Version 3.1.1 tells them at once. */
@@ -107,9 +102,8 @@ export function settingsOf(options: unknown): Settings {
     host: url?.host ?? '127.0.0.1',
     port: url?.port ?? (url?.secure === true ? 8883 : 1883),
     username: given.username ?? url?.username ?? null,
-    password: passwordOf(given.password ?? url?.password ?? null),
-    secure: isSecure(given.tls, url?.secure ?? false),
-    tls: tlsOf(given.tls),
+    password: access.secret('cannot connect to MQTT', 'password', given.password ?? url?.password ?? null),
+    ...access.tlsFiles(attempted, given.tls, { scheme: 'mqtts', secure: url?.secure ?? false }),
     version,
     keepAliveMs,
     willMs,
@@ -120,92 +114,9 @@ export function settingsOf(options: unknown): Settings {
   }
 }
 
-interface Parsed {
-  readonly host: string
-  readonly port: number | null
-  readonly username: string | null
-  readonly password: string | null
-  readonly secure: boolean
-}
-
-function parsed(text: string): Parsed {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    throw check.invalid(
-      attempted,
-      `"${secrets.redact(text)}" is no URL, as mqtt://user:password@host:1883 is. are all its characters percent-encoded?`,
-    )
-  }
-  if (url.protocol !== 'mqtt:' && url.protocol !== 'mqtts:')
-    throw check.invalid(attempted, `the URL begins with mqtt:// or mqtts://, not with ${url.protocol}//`)
-  if (url.pathname !== '' && url.pathname !== '/')
-    throw check.invalid(attempted, `the URL names no topic: "${secrets.redact(url.pathname)}" stands for nothing. write mqtt://host:1883`)
-  for (const [name] of url.searchParams)
-    throw check.invalid(attempted, `the URL takes no parameter "${name}". options go beside it: connect({ url, mqtt: { … } })`)
-  return {
-    host: url.hostname === '' ? '127.0.0.1' : url.hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: url.port === '' ? null : Number(url.port),
-    username: decoded(url.username),
-    password: decoded(url.password),
-    secure: url.protocol === 'mqtts:',
-  }
-}
-
-function decoded(text: string): string | null {
-  if (text === '') return null
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
-}
-
-function passwordOf(given: string | (() => string | Promise<string>) | null): Settings['password'] {
-  if (typeof given !== 'function') return () => given
-  return async () => {
-    const answer = await given()
-    if (typeof answer !== 'string') throw check.invalid('cannot connect to MQTT', 'the function "password" gave no text')
-    secrets.remember(answer)
-    return answer
-  }
-}
-
-function isSecure(given: MqttOptions['tls'], byUrl: boolean): boolean {
-  if (given === false && byUrl) throw check.invalid(attempted, 'mqtts:// is with TLS, and "tls" says false')
-  return given === undefined ? byUrl : given !== false
-}
-
-function tlsOf(given: MqttOptions['tls']): Settings['tls'] {
-  if (given === undefined || typeof given === 'boolean') return () => ({})
-  if (typeof given === 'function') return async () => tlsNow(await given())
-  // What cannot be read is told now, and not when the first connection is made.
-  tlsNow(given)
-  return () => tlsNow(given)
-}
-
-function tlsNow(given: MqttTls): Tls {
-  const tls = check.options<MqttTls>(`${attempted}: "tls"`, given, {
-    ca: check.text,
-    cert: check.text,
-    key: check.text,
-    serverName: check.text,
-  })
-  return {
-    ...(tls.ca === undefined ? {} : { ca: pem('ca', tls.ca) }),
-    ...(tls.cert === undefined ? {} : { cert: pem('cert', tls.cert) }),
-    ...(tls.key === undefined ? {} : { key: pem('key', tls.key) }),
-    ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
-  }
-}
-
-// What it says is not shown: it may be a key that lost its first line.
-function pem(name: string, text: string): string {
-  if (text.includes('-----BEGIN')) return text
-  try {
-    return readFileSync(text, 'utf8')
-  } catch {
-    throw check.invalid(attempted, `"tls.${name}" is neither a text in PEM nor the path of a file that can be read`)
-  }
+function parsed(text: string): ReturnType<typeof access.url> {
+  const url = access.url(attempted, text, { scheme: 'mqtt', example: 'mqtt://user:password@host:1883' })
+  if (url.path !== '')
+    throw check.invalid(attempted, `the URL names no topic: "${secrets.redact(`/${url.path}`)}" stands for nothing. write mqtt://host:1883`)
+  return url
 }

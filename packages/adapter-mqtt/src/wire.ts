@@ -4,7 +4,7 @@
 // and send them again. What comes in is held back by the client's public hook: called with an error it goes on to the next packet
 // without an acknowledgement, which leaves later, in the order in which the messages came.
 
-import { answerOf, type Clock } from '@posthorn/core/adapter'
+import { access, type Clock } from '@posthorn/core/adapter'
 import mqtt, { type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import { Bytes } from './bytes.ts'
 import { topicBytes, writePlain } from './encode.ts'
@@ -87,7 +87,7 @@ export async function openWire(options: WireOptions, signal: AbortSignal): Promi
   const { settings, clock } = options
   const asked = 'the functions "password" and "tls"'
   const bounds = { clock, withinMs: settings.connectMs, signal, attempted: 'mqtt: connecting', asked }
-  const [password, tls] = await answerOf(() => Promise.all([settings.password(), settings.secure ? settings.tls() : null]), bounds)
+  const [password, tls] = await access.answer(() => Promise.all([settings.password(), settings.secure ? settings.tls() : null]), bounds)
   return openAs(password, tls, options, signal)
 }
 

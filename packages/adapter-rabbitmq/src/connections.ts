@@ -2,7 +2,7 @@
 // server still counts us as alive. A session has two, because an alarm stops a whole connection that publishes. The client's own
 // recovery is not used: it brings back the socket, and neither channels nor consumers nor their prefetch.
 
-import { type AdapterContext, answerOf, reconnectDelay } from '@posthorn/core/adapter'
+import { type AdapterContext, access, reconnectDelay } from '@posthorn/core/adapter'
 import type { Channel, ConfirmChannel, SocketOptions } from 'amqplib'
 import { connect } from 'amqplib'
 import { fault, unopened } from './explain.ts'
@@ -157,7 +157,7 @@ async function connectTo(
 ): Promise<Wire> {
   const { clock } = context
   const withinMs = settings.hosts.length > 1 ? eachHostMs : oneHostMs
-  const [password, tls] = await answerOf(() => Promise.all([settings.password(), settings.secure ? settings.tls() : {}]), {
+  const [password, tls] = await access.answer(() => Promise.all([settings.password(), settings.secure ? settings.tls() : {}]), {
     clock,
     withinMs,
     signal: until,
@@ -175,7 +175,7 @@ async function connectTo(
   until.addEventListener('abort', giveUp, { once: true })
   try {
     if (until.aborted) throw fault('CANCELLED', 'connecting was given up')
-    if (tls.rejectUnauthorized === false) hooks.unverified()
+    hooks.securing(tls)
     const options: SocketOptions & { signal: AbortSignal } = {
       ...(tls as SocketOptions),
       noDelay: true,

@@ -1,7 +1,7 @@
 // What the adapter can be told: by options, by the URL, and per topic and consumer under `native`. Checked before any I/O.
 
 import type { ConnectionOptions } from 'node:tls'
-import { check, secrets } from '@posthorn/core/adapter'
+import { access, check, secrets } from '@posthorn/core/adapter'
 
 /** Files and switches of an encrypted connection, as `node:tls` takes them. PEM texts or bytes, not paths. */
 export interface RabbitmqTls {
@@ -83,16 +83,7 @@ const seconds = (value: unknown): string | undefined =>
   check.whole(1000, 600_000)(value) === undefined && Number(value) % 1000 === 0
     ? undefined
     : 'whole seconds in milliseconds, from 1000 to 600000'
-
-const tlsRules = {
-  ca: anything,
-  cert: anything,
-  key: anything,
-  passphrase: check.text,
-  servername: check.text,
-  rejectUnauthorized: check.boolean,
-} as const
-function anything(): undefined {}
+const connecting = 'cannot connect to RabbitMQ'
 
 /** Checks options and URL. @throws MessagingError `INVALID_ARGUMENT` */
 export function settingsOf(options: RabbitmqOptions | undefined): Settings {
@@ -111,41 +102,19 @@ export function settingsOf(options: RabbitmqOptions | undefined): Settings {
   const { tls } = given
   if (!url.secure && tls !== undefined) throw check.invalid(attempted, '"tls" is given, but the URL begins with amqp:. say amqps:')
   const all = { ...url.parameters, ...given }
+  const password = given.password ?? url.password ?? 'guest'
   return Object.freeze({
     hosts: url.hosts,
     secure: url.secure,
     username: given.username ?? url.username ?? 'guest',
-    password: passwordOf(given.password ?? url.password ?? 'guest'),
+    // What everybody knows is no secret, and a word of its own.
+    password: password === 'guest' ? () => password : access.secret(connecting, 'password', password),
     vhost: given.vhost ?? url.vhost,
-    tls: typeof tls === 'function' ? async () => checkTls(await tls()) : always(checkTls(tls)),
+    tls: access.tls<RabbitmqTls>(attempted, tls ?? {}),
     heartbeatMs: all.heartbeatMs ?? 10_000,
     balanceMs: all.balanceMs ?? 2000,
     partitions: all.partitions ?? 4,
   })
-}
-
-const always =
-  <T>(value: T): (() => T) =>
-  () =>
-    value
-
-function passwordOf(given: string | (() => string | Promise<string>)): () => string | Promise<string> {
-  if (typeof given === 'string') {
-    if (given !== 'guest') secrets.remember(given)
-    return always(given)
-  }
-  return async () => {
-    const answer = await given()
-    if (typeof answer !== 'string') throw check.invalid('cannot connect to RabbitMQ', 'the function "password" gave no text')
-    secrets.remember(answer)
-    return answer
-  }
-}
-
-function checkTls(given: RabbitmqTls | undefined): RabbitmqTls {
-  const tls = check.options<RabbitmqTls>(`${attempted} ("tls")`, given, tlsRules)
-  secrets.remember(tls.passphrase)
-  return tls
 }
 
 interface ParsedUrl {
@@ -157,36 +126,21 @@ interface ParsedUrl {
   readonly parameters: Pick<RabbitmqOptions, 'heartbeatMs' | 'balanceMs' | 'partitions'>
 }
 
-// By hand: several hosts are no host to a standard parser.
+const form = /^(?<scheme>amqps?):(?:\/\/)?(?:(?<user>[^/?#]*)@)?(?<hosts>[^/?#@]*)(?:\/(?<path>[^/?#]*))?\/?(?:\?(?<search>[^#]*))?$/i
+
 function parseUrl(url: string): ParsedUrl {
-  const wrong = (what: string): Error => check.invalid('cannot connect to RabbitMQ', `in the URL "${secrets.redact(url)}" ${what}`)
-  const found = /^(amqps?):(?:\/\/)?(?:([^/?#]*)@)?([^/?#@]*)(?:\/([^/?#]*))?\/?(?:\?([^#]*))?$/i.exec(url)
-  if (found === null) throw wrong('something is no part of it. it looks like amqp://user:password@host:5672/vhost')
-  const [, scheme = '', user, hosts = '', vhost = '', search = ''] = found
-  const decode = (text: string): string => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      throw wrong('a percent sign is not followed by two hexadecimal digits. write %25 for it')
-    }
-  }
-  const secure = scheme.toLowerCase() === 'amqps'
-  const colon = user?.indexOf(':') ?? -1
+  const wrong = (what: string): Error => check.invalid(connecting, `in the URL "${secrets.redact(url)}" ${what}`)
+  const { scheme, hosts, username, password, path, search } = access.hosts(url, form, 'amqp://user:password@host:5672/vhost', wrong)
+  const secure = scheme === 'amqps'
+  const addresses = hosts.map((each) => access.host(each, secure ? 5671 : 5672, wrong))
   return {
     secure,
-    hosts: (hosts === '' ? 'localhost' : hosts).split(',').map((each) => hostOf(each, secure, wrong)),
-    username: user === undefined || user === '' ? undefined : decode(colon < 0 ? user : user.slice(0, colon)),
-    password: user === undefined || colon < 0 ? undefined : decode(user.slice(colon + 1)),
-    vhost: vhost === '' ? '/' : decode(vhost),
+    hosts: addresses.map(({ host, port }) => ({ hostname: host, port })),
+    username,
+    password,
+    vhost: path === '' ? '/' : path,
     parameters: parametersOf(search),
   }
-}
-
-function hostOf(text: string, secure: boolean, wrong: (what: string) => Error): Host {
-  const found = /^(\[[0-9a-f:.%]+\]|[^:[\]]+)(?::(\d{1,5}))?$/i.exec(text)
-  const port = found?.[2] === undefined ? (secure ? 5671 : 5672) : Number(found[2])
-  if (found?.[1] === undefined || port < 1 || port > 65_535) throw wrong('a host is not written as host or host:port')
-  return { hostname: found[1].replace(/^\[|\]$/g, ''), port }
 }
 
 function parametersOf(search: string): ParsedUrl['parameters'] {
@@ -199,22 +153,16 @@ function parametersOf(search: string): ParsedUrl['parameters'] {
   })
 }
 
-const anyText = (value: unknown): string | undefined => (typeof value === 'string' ? undefined : 'a text')
-const texts = (value: unknown): string | undefined =>
-  check.object(value) === undefined && Object.values(value as object).every((each) => typeof each === 'string' && each !== '')
-    ? undefined
-    : 'an object of texts'
-
 /** Checks a topic's options under `native.rabbitmq`. @throws MessagingError `INVALID_ARGUMENT` */
 export function topicOptions(topic: string, native: unknown): RabbitmqTopicOptions {
   return check.options<RabbitmqTopicOptions>(
     `cannot use topic "${topic}" ("native.rabbitmq")`,
     native as RabbitmqTopicOptions | undefined,
     {
-      exchange: anyText,
+      exchange: check.anyText,
       queue: check.text,
-      queues: texts,
-      routingKey: anyText,
+      queues: check.texts,
+      routingKey: check.anyText,
       declare: check.boolean,
     },
   )

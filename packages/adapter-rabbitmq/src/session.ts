@@ -1,6 +1,6 @@
 // A live session: two connections, what was declared, and what is subscribed.
 
-import type { AdapterContext, Session } from '@posthorn/core/adapter'
+import { type AdapterContext, access, type Session } from '@posthorn/core/adapter'
 import { capabilities } from './capabilities.ts'
 import type { Link, Wire } from './connections.ts'
 import { onChannel, openLink } from './connections.ts'
@@ -23,7 +23,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
   let links: readonly [Link, Link] | null = null
   let opened = false
   let closed = false
-  let toldUnverified = false
+  const securing = access.watchVerifying(context)
 
   const open = (purpose: 'consume' | 'publish', until: AbortSignal): Promise<Link> =>
     openLink(
@@ -46,13 +46,7 @@ export async function openSession(settings: Settings, context: AdapterContext, s
           context.event('blocked', { note: `the server takes no messages at the moment (${reason}); publishes wait` })
         },
         unblocked() {},
-        unverified() {
-          if (toldUnverified) return
-          toldUnverified = true
-          context.event('not-verified', {
-            note: `"rejectUnauthorized" is false: nobody looks at the server's certificate, and whoever answers is believed`,
-          })
-        },
+        securing,
       },
       until,
     )

@@ -5,7 +5,7 @@ import type { AdapterContext } from '@posthorn/core/adapter'
 import type { Channel, ChannelModel } from 'amqplib'
 import { type Deliveries, deliveriesOf } from './deliveries.ts'
 import { fault } from './explain.ts'
-import type { Settings } from './options.ts'
+import type { RabbitmqTls, Settings } from './options.ts'
 
 /** A connection that is open, until `lost`. */
 export interface Wire {
@@ -32,8 +32,8 @@ export interface LinkHooks {
   lost(error: unknown): void
   blocked(reason: string): void
   unblocked(): void
-  /** It is opened without a look at the server's certificate. */
-  unverified(): void
+  /** It is about to be opened with this TLS. */
+  securing(tls: RabbitmqTls): void
 }
 
 const mostPulses = 8

@@ -1,6 +1,6 @@
 // The first words with a server: a client object that does nothing by itself, and what the server says that it is.
 
-import { answerOf, type Clock } from '@posthorn/core/adapter'
+import { access, type Clock } from '@posthorn/core/adapter'
 import { Redis } from 'ioredis'
 import { cleaned, fault } from './explain.ts'
 import type { Settings } from './options.ts'
@@ -28,7 +28,7 @@ export async function connect(
   options: { readonly clock: Clock; readonly name: string },
   signal: AbortSignal,
 ): Promise<{ readonly client: Redis; readonly info: ServerInfo }> {
-  const [password, tls] = await answerOf(() => Promise.all([settings.password(), settings.secure ? settings.tls() : null]), {
+  const [password, tls] = await access.answer(() => Promise.all([settings.password(), settings.secure ? settings.tls() : null]), {
     clock: options.clock,
     withinMs: settings.connectMs,
     signal,

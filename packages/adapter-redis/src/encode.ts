@@ -165,9 +165,8 @@ export interface AttributeCache {
 }
 
 const noAttributes: Texts = Object.freeze({})
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-// Bodies up to this are copied out of the reply, so that one that is held long does not hold its neighbours.
-const smallBody = 4096
+const { textAt, bodyAt, ceName } = wire
+const nameAt = wire.nameReader(['data', 'ce_id', 'ce_time', 'traceparent', 'ce_partitionkey'])
 
 /** Reads a packed list of entries, each an id and its fields. */
 export function readEntries(reader: PackReader, cache: AttributeCache, into: Entry[]): void {
@@ -181,52 +180,6 @@ export function readEntries(reader: PackReader, cache: AttributeCache, into: Ent
     const items = reader.list()
     into.push(items < 0 ? { id, content: null, slot: '', bytes: 0 } : readFields(reader, id, items / 2, cache, start))
   }
-}
-
-function ascii(buffer: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) if ((buffer[at] as number) > 127) return false
-  return true
-}
-function textAt(buffer: Buffer, start: number, length: number): string {
-  const end = start + length
-  if (length < 128 ? ascii(buffer, start, end) : false) return buffer.toString('latin1', start, end)
-  return strict.decode(buffer.subarray(start, end))
-}
-
-interface Name {
-  readonly text: string
-  readonly bytes: Uint8Array
-}
-const nameOf = (text: string): Name => ({ text, bytes: Buffer.from(text, 'latin1') })
-// What nearly every message has is known by its bytes, without a text being made.
-const data = nameOf('data')
-const ceId = nameOf('ce_id')
-const ceTime = nameOf('ce_time')
-const ceKey = nameOf('ce_partitionkey')
-const trace = nameOf('traceparent')
-
-function nameAt(buffer: Buffer, start: number, length: number): string {
-  const likely = length === 4 ? data : length === 5 ? ceId : length === 7 ? ceTime : length === 11 ? trace : ceKey
-  const { bytes } = likely
-  if (bytes.length !== length) return textAt(buffer, start, length)
-  for (let at = 0; at < length; at++) if (buffer[start + at] !== bytes[at]) return textAt(buffer, start, length)
-  return likely.text
-}
-
-const elsewhere = /^(?:ce-|cloudEvents[:_])([a-z0-9]+)$/i
-/** The name of a field as we write it: libraries of other protocols spell attributes in other ways. */
-function ourName(name: string): string {
-  const code = name.charCodeAt(0) | 0x20
-  if (code !== 0x63 || name.startsWith('ce_')) return name
-  const attribute = elsewhere.exec(name)?.[1]
-  return attribute === undefined ? name : `ce_${attribute.toLowerCase()}`
-}
-
-function bodyAt(buffer: Buffer, start: number, length: number): Buffer {
-  if (length > smallBody && length * 4 >= buffer.length) return buffer.subarray(start, start + length)
-  const body = Buffer.allocUnsafe(length)
-  buffer.copy(body, 0, start, start + length)
-  return body
 }
 
 function readFields(reader: PackReader, id: string, pairs: number, cache: AttributeCache, start: number): Entry {
@@ -267,7 +220,7 @@ function readFields(reader: PackReader, id: string, pairs: number, cache: Attrib
     const at = reader.at
     reader.at += length
     try {
-      const name = ourName(nameAt(buffer, nameStart, nameLength))
+      const name = ceName(nameAt(buffer, nameStart, nameLength))
       if (name === 'data') body = bodyAt(buffer, at, length)
       else if (name === 'ce_id') messageId = textAt(buffer, at, length)
       else if (name === 'ce_time') time = wire.parseTime(textAt(buffer, at, length))

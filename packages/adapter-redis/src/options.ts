@@ -1,7 +1,6 @@
 // What an application may say, and the checks of it.
 
-import { readFileSync } from 'node:fs'
-import { check, type Source, secrets } from '@posthorn/core/adapter'
+import { access, check, type Source, secrets } from '@posthorn/core/adapter'
 
 /** Transport security. Files are read before each connection, so that they may be replaced; texts in PEM are taken as they are. */
 export interface RedisTls {
@@ -70,13 +69,7 @@ export function consumerOptions(source: Source): { readonly count: number } {
   return { count: given.count ?? 500 }
 }
 
-/** Certificates and keys as texts, as `node:tls` takes them. */
-export interface Tls {
-  readonly ca?: string
-  readonly cert?: string
-  readonly key?: string
-  readonly servername?: string
-}
+type Tls = ReturnType<typeof access.tlsFiles>['tls']
 
 /** Options with every default filled in. */
 export interface Settings {
@@ -87,7 +80,7 @@ export interface Settings {
   readonly password: () => string | null | Promise<string | null>
   readonly db: number
   readonly secure: boolean
-  readonly tls: () => Tls | Promise<Tls>
+  readonly tls: Tls
   readonly sentinels: RedisSentinels | null
   readonly leaseMs: number
   readonly marginMs: number
@@ -121,10 +114,9 @@ export function settingsOf(options: unknown): Settings {
     host: url?.host ?? '127.0.0.1',
     port: url?.port ?? 6379,
     username: given.username ?? url?.username ?? null,
-    password: passwordOf(given.password ?? url?.password ?? null),
+    password: access.secret('cannot connect to Redis', 'password', given.password ?? url?.password ?? null),
     db: given.db ?? url?.db ?? 0,
-    secure: isSecure(given.tls, url?.secure ?? false),
-    tls: tlsOf(given.tls),
+    ...access.tlsFiles(attempted, given.tls, { scheme: 'rediss', secure: url?.secure ?? false }),
     sentinels,
     leaseMs,
     marginMs: Math.max(100, Math.ceil(leaseMs / 10)),
@@ -133,49 +125,12 @@ export function settingsOf(options: unknown): Settings {
   }
 }
 
-interface Parsed {
-  readonly host: string
-  readonly port: number
-  readonly username: string | null
-  readonly password: string | null
-  readonly db: number | null
-  readonly secure: boolean
-}
-
-function parsed(text: string): Parsed {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    throw check.invalid(
-      attempted,
-      `"${secrets.redact(text)}" is no URL, as redis://user:password@host:6379/0 is. are all its characters percent-encoded?`,
-    )
-  }
-  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:')
-    throw check.invalid(attempted, `the URL begins with redis:// or rediss://, not with ${url.protocol}//`)
-  const db = url.pathname.replace(/^\//, '')
-  if (db !== '' && !/^\d{1,5}$/.test(db))
-    throw check.invalid(attempted, `the database in the URL is a number, as in redis://host/3, not "${secrets.redact(db)}"`)
-  for (const [name] of url.searchParams)
-    throw check.invalid(attempted, `the URL takes no parameter "${name}". options go beside it: connect({ url, redis: { … } })`)
-  return {
-    host: url.hostname === '' ? '127.0.0.1' : url.hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: url.port === '' ? 6379 : Number(url.port),
-    username: decoded(url.username),
-    password: decoded(url.password),
-    db: db === '' ? null : Number(db),
-    secure: url.protocol === 'rediss:',
-  }
-}
-
-function decoded(text: string): string | null {
-  if (text === '') return null
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
+function parsed(text: string): ReturnType<typeof access.url> & { readonly db: number | null } {
+  const url = access.url(attempted, text, { scheme: 'redis', example: 'redis://user:password@host:6379/0' })
+  const { path } = url
+  if (path !== '' && !/^\d{1,5}$/.test(path))
+    throw check.invalid(attempted, `the database in the URL is a number, as in redis://host/3, not "${secrets.redact(path)}"`)
+  return { ...url, db: path === '' ? null : Number(path) }
 }
 
 function sentinelsOf(given: RedisSentinels): RedisSentinels {
@@ -190,52 +145,4 @@ function sentinelsOf(given: RedisSentinels): RedisSentinels {
     throw check.invalid(attempted, '"sentinels" names no nodes. say { nodes: ["host:26379"], master: "name" }')
   if (sentinels.master === undefined) throw check.invalid(attempted, '"sentinels" does not say which master they watch')
   return sentinels
-}
-
-function passwordOf(given: string | (() => string | Promise<string>) | null): Settings['password'] {
-  if (typeof given !== 'function') return () => given
-  return async () => {
-    const answer = await given()
-    if (typeof answer !== 'string') throw check.invalid('cannot connect to Redis', 'the function "password" gave no text')
-    secrets.remember(answer)
-    return answer
-  }
-}
-
-function isSecure(given: RedisOptions['tls'], byUrl: boolean): boolean {
-  if (given === false && byUrl) throw check.invalid(attempted, 'rediss:// is with TLS, and "tls" says false')
-  return given === undefined ? byUrl : given !== false
-}
-
-function tlsOf(given: RedisOptions['tls']): Settings['tls'] {
-  if (given === undefined || typeof given === 'boolean') return () => ({})
-  if (typeof given === 'function') return async () => tlsNow(await given())
-  // What cannot be read is told now, and not when the first connection is made.
-  tlsNow(given)
-  return () => tlsNow(given)
-}
-
-function tlsNow(given: RedisTls): Tls {
-  const tls = check.options<RedisTls>(`${attempted}: "tls"`, given, {
-    ca: check.text,
-    cert: check.text,
-    key: check.text,
-    serverName: check.text,
-  })
-  return {
-    ...(tls.ca === undefined ? {} : { ca: pem('ca', tls.ca) }),
-    ...(tls.cert === undefined ? {} : { cert: pem('cert', tls.cert) }),
-    ...(tls.key === undefined ? {} : { key: pem('key', tls.key) }),
-    ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
-  }
-}
-
-// What it says is not shown: it may be a key that lost its first line.
-function pem(name: string, text: string): string {
-  if (text.includes('-----BEGIN')) return text
-  try {
-    return readFileSync(text, 'utf8')
-  } catch {
-    throw check.invalid(attempted, `"tls.${name}" is neither a text in PEM nor the path of a file that can be read`)
-  }
 }

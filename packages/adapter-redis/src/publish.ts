@@ -20,40 +20,40 @@ const mostItems = 7000
 interface Part {
   readonly topic: string
   readonly indexes: number[]
+  /** Of each, the partition where its position is; -1: it has none, being delayed, parked or dead. */
+  readonly partitions: number[]
   /** Of the partitions that it writes to, the place of their stream among what is sent. */
   readonly streams: (number | undefined)[]
   /** Something is delayed, parked or dead. */
   mixed: boolean
 }
 
-/** Positions of what was stored, made from the reply only when somebody asks. */
+/**
+ * Positions of what was stored, made from the reply only when somebody asks. It holds no message: every receipt holds it, and
+ * an application may keep receipts.
+ */
 class Report implements PublishReport {
   readonly failures: readonly Failure[]
-  readonly #batch: readonly Outgoing[]
+  readonly #size: number
   readonly #parts: readonly { readonly part: Part; readonly ids: Buffer | null }[]
   #positions: (string | null)[] | null = null
 
-  constructor(
-    failures: readonly Failure[],
-    batch: readonly Outgoing[],
-    parts: readonly { readonly part: Part; readonly ids: Buffer | null }[],
-  ) {
+  constructor(failures: readonly Failure[], size: number, parts: readonly { readonly part: Part; readonly ids: Buffer | null }[]) {
     this.failures = failures
-    this.#batch = batch
+    this.#size = size
     this.#parts = parts
   }
 
   position(index: number): string | null {
     if (this.#positions === null) {
-      const positions = new Array<string | null>(this.#batch.length).fill(null)
+      const positions = new Array<string | null>(this.#size).fill(null)
       for (const { part, ids } of this.#parts) {
         if (ids === null) continue
         const texts = ids.toString('latin1').split(',')
         part.indexes.forEach((at, nth) => {
           const id = texts[nth]
-          const message = this.#batch[at]
-          if (id === undefined || id === '' || message === undefined) return
-          if (message.place.role === 'main' && message.delayMs === 0) positions[at] = `${message.partition ?? 0}:${id}`
+          const partition = part.partitions[nth] ?? -1
+          if (id !== undefined && id !== '' && partition >= 0) positions[at] = `${partition}:${id}`
         })
       }
       this.#positions = positions
@@ -68,7 +68,7 @@ export async function publish(core: Core, batch: readonly Outgoing[], signal: Ab
   const all = (outcome: 'failed' | 'unknown', error: unknown): PublishReport =>
     new Report(
       batch.map((_, index) => ({ index, outcome, error })),
-      batch,
+      batch.length,
       [],
     )
   if (core.closed) return all('failed', fault('CLOSED', 'redis: the session is closed', 'failed'))
@@ -86,7 +86,7 @@ export async function publish(core: Core, batch: readonly Outgoing[], signal: Ab
     done.push({ part, ids })
   })
   for (const index of large) {
-    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], streams: [], mixed: true }
+    const part: Part = { topic: batch[index]?.place.topic ?? '', indexes: [index], partitions: [-1], streams: [], mixed: true }
     parts.push(part)
     work.push(
       storeLarge(core, batch[index] as Outgoing, index, failures).then(() => {
@@ -100,9 +100,9 @@ export async function publish(core: Core, batch: readonly Outgoing[], signal: Ab
     const error = fault('CANCELLED', 'redis: the publish was given up', 'unknown')
     const known = [...failures]
     for (const part of open) for (const index of part.indexes) known.push({ index, outcome: 'unknown', error })
-    return new Report(known, batch, [...done])
+    return new Report(known, batch.length, [...done])
   }
-  return new Report(failures.length === 0 ? nothing : failures, batch, done)
+  return new Report(failures.length === 0 ? nothing : failures, batch.length, done)
 }
 
 function settledOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
@@ -134,12 +134,14 @@ function partsOf(batch: readonly Outgoing[], failures: Failure[], large: number[
     if (last === undefined || last.topic !== topic) {
       last = parts.find((each) => each.topic === topic)
       if (last === undefined) {
-        last = { topic, indexes: [], streams: [], mixed: false }
+        last = { topic, indexes: [], partitions: [], streams: [], mixed: false }
         parts.push(last)
       }
     }
     last.indexes.push(index)
-    if (message.place.role !== 'main' || message.delayMs > 0) last.mixed = true
+    const direct = message.place.role === 'main' && message.delayMs === 0
+    last.partitions.push(direct ? (message.partition ?? 0) : -1)
+    if (!direct) last.mixed = true
   }
   return parts
 }

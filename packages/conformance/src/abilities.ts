@@ -1,6 +1,8 @@
 // What a harness and its auditor may offer beside what every clause needs. Each is optional: without it the clauses that want it
 // are listed as not proven, with what is missing.
 
+import type { Broker } from '@posthorn/core'
+
 /** What an encrypted connection of the adapter is told: texts in PEM. */
 export interface TlsTold {
   /** The authority to trust. @default those of the system */
@@ -60,6 +62,23 @@ export interface Cluster {
   stop(): Promise<void>
 }
 
+/** What a program said when it ended. */
+export interface CommandLineResult {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Where a command line works, and how it is ended early. */
+export interface CommandLineOn {
+  /** The server, by a URL that the adapter's package connects to. */
+  readonly address: string
+  /** Connects there and makes nothing, for a command line that runs in this process; one that is a process of its own does so by itself. */
+  connect(): Promise<Broker>
+  /** When it aborts, the program gets SIGINT. */
+  readonly interrupt?: AbortSignal | undefined
+}
+
 /** Optional members of a harness. */
 export interface HarnessAbilities {
   /** Encrypted connections: SEC-3, and the certificates of SEC-4. */
@@ -72,6 +91,8 @@ export interface HarnessAbilities {
   existing?(base: string): ExistingNames
   /** Starts several servers that stand in for each other, with three copies of everything: NET-18. */
   cluster?(): Promise<Cluster>
+  /** Runs the command line of Posthorn with these words to its end; `commandLineAt` makes it of a program. DLQ-10. */
+  commandLine?(args: readonly string[], on: CommandLineOn): Promise<CommandLineResult>
   /** The folder of golden files, `<release>.json` each, written by another client: INT-1 and INT-9. */
   readonly golden?: URL | undefined
 }

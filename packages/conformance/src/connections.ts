@@ -96,7 +96,7 @@ export function createConnections(tools: ConnectionTools): Connections {
     link,
     adapter: (options) => harness.adapter(server.address, options),
     async connect(options = {}, member) {
-      const { jitter = 'full', before, adapter, at, ...rest } = options
+      const { jitter = 'full', before, adapter, at, looksOnly, ...rest } = options
       const peer = await newPeer({ ...(before === undefined ? {} : { before }) }, member)
       const random = jitter === 'full' ? nearlyOne(tools.random) : tools.random
       const given = rest.log
@@ -116,7 +116,7 @@ export function createConnections(tools: ConnectionTools): Connections {
       tools.pending.add(label)
       try {
         const clock: Clock = peer.clock
-        const inner = await connectWith({ clock, random }, observed(peer, adapter, at?.(peer.address)), connectOptions)
+        const inner = await connectWith({ clock, random, looksOnly }, observed(peer, adapter, at?.(peer.address)), connectOptions)
         const broker = watchBroker(inner, peer, tools)
         byConnection.set(broker, peer)
         closers.push({ peer, close: () => broker.close({ drainMs: 1000 }) })

@@ -225,6 +225,8 @@ export interface Auditor extends AuditorAbilities {
   close(): Promise<void>
 }
 
+export { commandLineAt } from './command-line.ts'
+
 const mark = 'posthorn.conformance.unsupported'
 
 /** What a harness throws for an operation that its broker cannot offer; the clause is then printed as not proven, with this reason. */

@@ -3,6 +3,8 @@
 export type {
   AuditorAbilities,
   Cluster,
+  CommandLineOn,
+  CommandLineResult,
   ExistingNames,
   GoldenEntry,
   HarnessAbilities,

@@ -1,5 +1,5 @@
-// What the tests of an adapter on a real server share, beside the suite: orders with numbers to count, waiting for a condition, and
-// a witness that keeps all an application can see, so that a test can look for a secret in it.
+// What the tests of an adapter on a real server share, beside the suite: orders with numbers to count, waiting for a condition, a
+// witness that keeps all an application can see, so that a test can look for a secret in it; a session below core, and a way to the server.
 
 import { inspect } from 'node:util'
 import {
@@ -14,7 +14,23 @@ import {
   unchecked,
 } from '@posthorn/core'
 import { listen } from './channels.ts'
-import { realClock } from './clock.ts'
+
+export { type Passing, type Relay, relay } from './live-relay.ts'
+export {
+  assignment,
+  content,
+  idsOf,
+  join,
+  type Membership,
+  message,
+  never,
+  type Opened,
+  openSession,
+  plan,
+  source,
+  take,
+} from './live-session.ts'
+export { until, whereFound, within } from './live-until.ts'
 
 /** A password that every URL must encode, and that nothing may show, in neither form. */
 export const canary: string = 'Canary:7/ä?#%@x'
@@ -63,20 +79,6 @@ export function latch(): Latch {
     open = resolve
   })
   return { opened, open }
-}
-
-/**
- * Waits for a condition, looking every 20 ms; resolves to what it returned when that is neither false nor nothing.
- * @throws Error which says what was waited for, after `ms` (20_000)
- */
-export async function until<T>(what: string, condition: () => T | Promise<T>, ms = 20_000): Promise<NonNullable<T>> {
-  const deadline = realClock.monotonic() + ms
-  for (;;) {
-    const value = await condition()
-    if (value !== undefined && value !== null && value !== false) return value
-    if (realClock.monotonic() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
-    await new Promise<void>((resolve) => void realClock.timer(20, resolve))
-  }
 }
 
 /** What was seen, and what to give to `connect`. */

@@ -31,6 +31,7 @@ const sources = {
   rabbitmq: 'adapter-rabbitmq/src',
   kafka: 'adapter-kafka/src',
   mqtt: 'adapter-mqtt/src',
+  cli: 'cli/src',
 } as const
 const builds = {
   core: 'core/dist',
@@ -40,6 +41,7 @@ const builds = {
   rabbitmq: 'rabbitmq/dist',
   kafka: 'kafka/dist',
   mqtt: 'mqtt/dist',
+  cli: 'cli/dist',
 } as const
 /** What an adapter's package and its harness import besides the project's own. */
 const clients = { redis: 'ioredis', rabbitmq: 'amqplib', kafka: 'kafkajs', mqtt: 'mqtt' } as const
@@ -60,8 +62,11 @@ interface Outcome {
   readonly broke: string | undefined
 }
 
+/** Where the clauses run: on a server, on the embedded broker with the command line in its process, or on that broker alone. */
+type Ground = Server | 'cli' | undefined
+
 /** Copies what the suite needs to run into a folder of its own. */
-function layOut(folder: string, server: Server | undefined): void {
+function layOut(folder: string, ground: Ground): void {
   for (const name of ['core', 'conformance']) {
     const target = join(folder, 'node_modules', '@posthorn', name)
     mkdirSync(target, { recursive: true })
@@ -69,7 +74,16 @@ function layOut(folder: string, server: Server | undefined): void {
     const keep = (path: string): boolean => !/\.(?:map|d\.ts|tsbuildinfo)$/.test(path)
     cpSync(join(packages, name, 'dist'), join(target, 'dist'), { recursive: true, filter: keep })
   }
-  if (server !== undefined) layOutServer(folder, server)
+  if (ground === 'cli') layOutCommandLine(folder)
+  else if (ground !== undefined) layOutServer(folder, ground)
+}
+
+/** The command line with its harness, under which it runs in the suite's process. */
+function layOutCommandLine(folder: string): void {
+  const modules = join(folder, 'node_modules')
+  for (const part of ['package.json', 'dist', 'test'])
+    cpSync(join(packages, 'cli', part), join(modules, '@posthorn', 'cli', part), { recursive: true })
+  symlinkSync(realpathSync(join(packages, '..', 'node_modules', 'tsx')), join(modules, 'tsx'))
 }
 
 /** The adapter with its harness, beside it the launcher and the client library as they are. */
@@ -87,8 +101,8 @@ function layOutServer(folder: string, server: Server): void {
   ] as const
   for (const [real, name] of links) symlinkSync(realpathSync(real), join(modules, name))
 }
-const harnessIn = (folder: string, server: Server): string =>
-  join(folder, 'node_modules', '@posthorn', server, 'test', 'conformance', 'harness.ts')
+const harnessIn = (folder: string, ground: Server | 'cli'): string =>
+  join(folder, 'node_modules', '@posthorn', ground, 'test', 'conformance', 'harness.ts')
 
 interface Patched {
   readonly where: Mutant['where']
@@ -131,13 +145,17 @@ function plant(mutant: Mutant, folder: string): string | undefined {
   return undefined
 }
 
-function runSuiteIn(folder: string, args: readonly string[], server?: Server): Promise<Outcome> {
+function runSuiteIn(folder: string, args: readonly string[], ground: Ground): Promise<Outcome> {
   const json = join(folder, 'report.json')
   rmSync(json, { force: true })
   const script = join(folder, 'node_modules', '@posthorn', 'conformance', 'dist', 'main.js')
   return new Promise((resolve) => {
-    const on = server === undefined ? [] : ['--harness', harnessIn(folder, server), '--slack', '2']
-    const options = { timeout: server === undefined ? childMs : serverMs, killSignal: 'SIGKILL' as const, maxBuffer: 64 * 1_048_576 }
+    const on = ground === undefined ? [] : ['--harness', harnessIn(folder, ground), '--slack', '2']
+    const options = {
+      timeout: ground === undefined || ground === 'cli' ? childMs : serverMs,
+      killSignal: 'SIGKILL' as const,
+      maxBuffer: 64 * 1_048_576,
+    }
     execFile(
       process.execPath,
       ['--stack-trace-limit=5', script, ...args, ...on, '--brief', '--json', json],
@@ -163,6 +181,9 @@ interface JudgeOptions {
   readonly whole: boolean
   readonly server: Server | undefined
 }
+/** Bugs that only the clause of the command line can notice are looked for where there is one. */
+const needsCommandLine = ({ killedBy }: Mutant): boolean => killedBy.includes('DLQ-10')
+
 interface Verdict {
   readonly passed: boolean
   readonly line: string
@@ -170,6 +191,7 @@ interface Verdict {
 
 async function judge(mutant: Mutant, options: JudgeOptions): Promise<Verdict> {
   const { server } = options
+  const ground = server ?? (needsCommandLine(mutant) ? 'cli' : undefined)
   const began = realClock.monotonic()
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-mutant-'))
   const profile = mutant.profile ?? 'default'
@@ -188,20 +210,20 @@ async function judge(mutant: Mutant, options: JudgeOptions): Promise<Verdict> {
       if (broke !== undefined) return say('BROKEN', broke, false)
       return failed.length > 0 ? say('killed', `test ${name}, ${server}`, true) : say('SURVIVED', `test ${name} did not notice`, false)
     }
-    layOut(folder, server)
+    layOut(folder, ground)
     const broken = plant(mutant, folder)
     if (broken !== undefined) return say('BROKEN', broken, false)
     const args = ['--only', mutant.killedBy.join(','), '--seeds', options.seeds, '--profile', profile, '--bail']
-    const { clauses, broke } = await runSuiteIn(folder, args, server)
+    const { clauses, broke } = await runSuiteIn(folder, args, ground)
     // A run that cannot even end is a bug that nobody could overlook; one that cannot start was not planted well.
     if (broke !== undefined) return /did not end/.test(broke) ? say('killed', broke, true) : say('BROKEN', broke, false)
     const failed = clauses.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const named = failed.find((clause) => mutant.killedBy.includes(clause.id))
-    if (named !== undefined) return say('killed', `${named.id}, seed ${named.seed}, ${server ?? `profile ${profile}`}`, true)
+    if (named !== undefined) return say('killed', `${named.id}, seed ${named.seed}, ${ground ?? `profile ${profile}`}`, true)
     const unproven = clauses.filter((clause) => clause.verdict === 'not proven').map((clause) => clause.id)
     const absent = unproven.length > 0 ? `; not proven here: ${unproven.join(', ')}` : ''
     if (!options.whole) return say('SURVIVED', `${mutant.killedBy.join(', ')} did not notice${absent}`, false)
-    const all = await runSuiteIn(folder, ['--profile', profile, '--bail'], server)
+    const all = await runSuiteIn(folder, ['--profile', profile, '--bail'], ground)
     const other = all.clauses.find((clause) => clause.verdict === 'fail')
     return say(
       'SURVIVED',
@@ -217,24 +239,24 @@ async function judge(mutant: Mutant, options: JudgeOptions): Promise<Verdict> {
 async function judgeUnchanged(
   mutants: readonly Mutant[],
   profile: string,
-  { seeds, server }: Pick<JudgeOptions, 'seeds' | 'server'>,
+  { seeds, ground }: { readonly seeds: string; readonly ground: Ground },
 ): Promise<Verdict> {
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-unchanged-'))
   const clauses = [...new Set(mutants.filter((mutant) => (mutant.profile ?? 'default') === profile).flatMap((mutant) => mutant.killedBy))]
   try {
     if (clauses.length === 0) return { passed: true, line: 'clean     unchanged build, no clauses' }
-    layOut(folder, server)
+    layOut(folder, ground)
     const { clauses: results, broke } = await runSuiteIn(
       folder,
       ['--only', clauses.join(','), '--seeds', seeds, '--profile', profile],
-      server,
+      ground,
     )
     const failed = results.filter((clause) => clause.verdict === 'fail' || clause.verdict === 'vacuous')
     const passed = broke === undefined && failed.length === 0
     const why = broke ?? failed.map((clause) => `${clause.id} seed ${clause.seed}: ${clause.reason ?? clause.verdict}`).join('; ')
     return {
       passed,
-      line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${server ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
+      line: `${passed ? 'clean' : 'UNCLEAN'}     unchanged build, ${ground ?? `profile ${profile}`}, ${clauses.length} clauses, ${seeds} seeds${passed ? '' : `: ${why}`}`,
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -302,9 +324,12 @@ async function main(): Promise<void> {
   }
   // With a server most of the time is spent waiting for it.
   const jobs = Math.max(1, Number(values.jobs ?? (server === undefined ? 2 : 5)))
-  const profiles = [...new Set(mutants.map((mutant) => mutant.profile ?? 'default'))]
+  const commanding = server === undefined ? mutants.filter(needsCommandLine) : []
+  const plain = mutants.filter((mutant) => !commanding.includes(mutant))
+  const profiles = [...new Set(plain.map((mutant) => mutant.profile ?? 'default'))]
   const clean = [
-    ...profiles.map((profile) => () => judgeUnchanged(mutants, profile, { seeds, server })),
+    ...profiles.map((profile) => () => judgeUnchanged(plain, profile, { seeds, ground: server })),
+    ...(commanding.length > 0 ? [() => judgeUnchanged(commanding, 'default', { seeds, ground: 'cli' })] : []),
     ...(server !== undefined && mutants.some(({ killedByTest }) => killedByTest !== undefined)
       ? [() => judgeUnchangedTests(mutants, server)]
       : []),

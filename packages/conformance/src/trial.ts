@@ -188,6 +188,8 @@ export interface TrialConnectOptions extends ConnectOptions {
   readonly before?: (link: Link) => void
   /** Options for the harness's adapter. */
   readonly adapter?: Record<string, unknown>
+  /** Make no topic and no group, as a tool does. @default false */
+  readonly looksOnly?: boolean
   /** Where to connect, from the address of this connection's link: `(address) => hosts([hanging, address])`. */
   readonly at?: (address: string) => string
 }

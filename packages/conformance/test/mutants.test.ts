@@ -9,6 +9,7 @@ const places = {
   core: '../../core/src',
   memory: '../../core/src/memory',
   suite: '../src',
+  cli: '../../cli/src',
   redis: '../../adapter-redis/src',
   rabbitmq: '../../adapter-rabbitmq/src',
   kafka: '../../adapter-kafka/src',

@@ -35,6 +35,7 @@ export interface BrokerSetup {
   readonly random: () => number
   readonly newId: () => string
   readonly readBackAlways?: boolean | undefined
+  readonly looksOnly?: boolean | undefined
   readonly middleware: readonly Middleware[]
   readonly telemetry: Telemetry
   readonly onStatus: ((status: Status, error?: MessagingError) => void) | undefined
@@ -64,6 +65,7 @@ export function createBroker(setup: BrokerSetup): Broker {
     closing: closing.signal,
     newId: setup.newId,
     readBackAlways: setup.readBackAlways,
+    looksOnly: setup.looksOnly,
     wrap: (error: unknown, attempted: string, detail?: Parameters<BrokerContext['wrap']>[2]): MessagingError =>
       fromFault(explained(adapter, error), error, attempted, detail),
   } satisfies Omit<BrokerContext, 'catalog' | 'sender'>

@@ -85,7 +85,7 @@ export function createCatalog(context: Omit<BrokerContext, 'sender' | 'catalog'>
       retentionMs: topic.retentionMs ?? null,
       groups: [...groups].map(([name, start]) => ({ name, start })),
       delays: stepsFor(capabilities),
-      create: true,
+      create: context.looksOnly !== true,
       native: Object.hasOwn(topic.native, adapter.name) ? topic.native[adapter.name] : undefined,
     }
     for (let tries = 0; ; tries++) {

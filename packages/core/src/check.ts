@@ -40,6 +40,9 @@ export const date: Rule = (v) => (v instanceof Date && !Number.isNaN(v.getTime()
 export const fn: Rule = (v) => (typeof v === 'function' ? undefined : 'a function')
 export const signal: Rule = (v) => (v instanceof AbortSignal ? undefined : 'an AbortSignal')
 export const object: Rule = (v) => (typeof v === 'object' && v !== null && !Array.isArray(v) ? undefined : 'an object')
+/** Texts by name, none of them empty. */
+export const texts: Rule = (v) =>
+  object(v) === undefined && Object.values(v as object).every((each) => text(each) === undefined) ? undefined : 'an object of texts'
 export const oneOf =
   (...values: readonly unknown[]): Rule =>
   (v) =>

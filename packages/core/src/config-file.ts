@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { invalid } from './check.ts'
 import { textOf } from './errors.ts'
@@ -31,6 +31,17 @@ export async function findConfigFile(from: string): Promise<ConfigFile | undefin
     if (name !== undefined) return { path: join(folder, name), kind: kinds.get(name) ?? 'module' }
     if (dirname(folder) === folder) return undefined
   }
+}
+
+/**
+ * A configuration file that is named, whatever its name.
+ *
+ * @throws MessagingError `INVALID_ARGUMENT` for an ending that says nothing
+ */
+export function configFileAt(path: string): ConfigFile {
+  const kind = kinds.get(`posthorn.config${extname(path)}`)
+  if (kind === undefined) throw invalid(`cannot use ${path}`, 'a configuration file ends with .js, .mjs, .json or .ts')
+  return { path, kind }
 }
 
 /**

@@ -35,6 +35,8 @@ export interface Runtime {
   readonly random: () => number
   /** Decode and check every message again before it is sent, not only the first of its topic. @default false */
   readonly readBackAlways?: boolean | undefined
+  /** Make no topic and no group: one that is missing is NOT_FOUND. For tools, which know a topic by its name alone. @default false */
+  readonly looksOnly?: boolean | undefined
 }
 
 const name: Rule = (v) =>
@@ -101,6 +103,7 @@ export async function connectWith(runtime: Runtime, target: Target, options?: Co
     random: runtime.random,
     newId,
     readBackAlways: runtime.readBackAlways,
+    looksOnly: runtime.looksOnly,
     middleware: [...(given.middleware ?? [])],
     telemetry,
     onStatus: given.onStatus,

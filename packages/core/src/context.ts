@@ -19,6 +19,8 @@ export interface BrokerContext {
   readonly sender: Sender
   /** Decode and check every message again before it leaves, not only the first of its topic. @default false */
   readonly readBackAlways?: boolean | undefined
+  /** Topics and groups are looked at and never made. @default false */
+  readonly looksOnly?: boolean | undefined
   /** Aborts when the broker starts to close: nothing new begins. */
   readonly closing: AbortSignal
   /** A random UUID from the context's randomness. */

@@ -90,9 +90,14 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     }
   }
 
-  async function remove(attempted: string, entries: readonly Found[], signal: AbortSignal | undefined): Promise<void> {
+  // A signal stops between two portions, never inside one: how many were moved is then known, and none is moved by half.
+  function unlessGivenUp(attempted: string, signal: AbortSignal | undefined): void {
+    if (signal?.aborted) throw new MessagingError('CANCELLED', `${attempted}: its signal was aborted`)
+  }
+
+  async function remove(attempted: string, entries: readonly Found[]): Promise<void> {
     if (entries.length === 0) return
-    await step(attempted, signal, async (inner) => {
+    await step(attempted, undefined, async (inner) => {
       const result = await session.remove(
         dead,
         entries.map((entry) => entry.delivery),
@@ -104,7 +109,7 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     })
   }
 
-  async function handBack(attempted: string, entry: Found, signal: AbortSignal | undefined): Promise<void> {
+  async function handBack(attempted: string, entry: Found): Promise<void> {
     await sender.send({
       place: retry,
       partition: null,
@@ -114,7 +119,6 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
       slot: null,
       deadline: clock.monotonic() + stepWithinMs,
       retryUnknown: true,
-      signal,
       attempted,
       copy: true,
     })
@@ -136,11 +140,12 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
       const page = chosenPage.filter((entry) => !entry.bodyless)
       for (let from = 0; from < page.length; from += chunk) {
         if (ratePerSecond !== undefined) await until(attempted, startedAt + (replayed * 1000) / ratePerSecond, signal)
+        unlessGivenUp(attempted, signal)
         const entries = page.slice(from, from + chunk)
-        const results = await Promise.allSettled(entries.map((entry) => handBack(attempted, entry, signal)))
+        const results = await Promise.allSettled(entries.map((entry) => handBack(attempted, entry)))
         const stored = entries.filter((_, index) => results[index]?.status === 'fulfilled')
         // Removed only now that the copies are confirmed: a crash in between leaves an extra copy, never a gap.
-        await remove(attempted, stored, signal)
+        await remove(attempted, stored)
         for (const _ of stored) {
           replayed++
           onProgress?.(replayed)
@@ -157,7 +162,8 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     const count = await countOf(attempted, signal)
     let purged = 0
     for await (const page of choose(attempted, chosen, count, Number.POSITIVE_INFINITY, signal)) {
-      await remove(attempted, page, signal)
+      unlessGivenUp(attempted, signal)
+      await remove(attempted, page)
       purged += page.length
       onProgress?.(purged)
     }

@@ -48,11 +48,13 @@ export interface ListOptions {
 export interface ReplayOptions {
   readonly ratePerSecond?: number | undefined
   readonly limit?: number | undefined
+  /** Ends it with CANCELLED once what is on its way (at most 100 messages) is over: `onProgress` has told all that were moved. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((replayed: number) => void) | undefined
 }
 /** How a purge is watched and given up. */
 export interface PurgeOptions {
+  /** Ends it with CANCELLED once what is on its way (at most 100 entries) is over: `onProgress` has told all that are gone. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((purged: number) => void) | undefined
 }

@@ -1,7 +1,7 @@
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { currentFolder } from './application.ts'
 import { checkOptions, invalid, object, show, text, unknownKey } from './check.ts'
-import { type ConfigFile, findConfigFile, readConfigFile, standsIn } from './config-file.ts'
+import { type ConfigFile, configFileAt, findConfigFile, readConfigFile, standsIn } from './config-file.ts'
 import { type ConfigTarget, isElsewhere, lookUp, writtenSecret } from './config-secrets.ts'
 import { checkVariables, chooser, namedIn, settingOf, variable, variableOf } from './config-variables.ts'
 import { isMessagingError } from './errors.ts'
@@ -21,6 +21,8 @@ export interface Config {
 export interface LoadOptions {
   /** Where the search for the file starts; it goes upwards from there. @default the folder the process runs in */
   readonly cwd?: string | undefined
+  /** This file instead of one that is searched; its name is free, its ending says what it is. A relative path starts at `cwd`. */
+  readonly file?: string | undefined
   /** @default process.env */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
@@ -46,7 +48,7 @@ export function defineConfig(config: Config): Config {
 /**
  * Finds out which broker to connect to, from configuration only: `connect(await loadConfig())`.
  *
- * Looks for `posthorn.config.js`, `.mjs`, `.json` or `.ts` (where the runtime reads it) from `cwd` upwards, then at the environment, which wins:
+ * Looks for `posthorn.config.js`, `.mjs`, `.json` or `.ts` (where the runtime reads it) from `cwd` upwards, or takes `file`; then at the environment, which wins:
  * `POSTHORN_BROKER` is the name of a broker, or a URL that is used where no `name` is asked for; `POSTHORN_<NAME>_URL`, `_USERNAME` and `_PASSWORD`
  * (upper case, dashes become underscores) replace what the file says of that broker and keep the options beside it, or are the whole broker where the
  * file does not name it. Each of the three with `_FILE` behind it names a file that holds it. `memory` is the embedded broker, where nothing else says
@@ -56,12 +58,12 @@ export function defineConfig(config: Config): Config {
  */
 export async function loadConfig(name?: string, options?: LoadOptions): Promise<Target> {
   const attempted = 'cannot load the configuration'
-  const given = checkOptions<LoadOptions>(attempted, options, { cwd: text, env: object })
+  const given = checkOptions<LoadOptions>(attempted, options, { cwd: text, file: text, env: object })
   if (name !== undefined && (typeof name !== 'string' || !brokerName.test(name)))
     throw invalid(attempted, `a broker's name is a token of a-z, 0-9 and inner dashes, not ${show(name)}`)
   const env = given.env ?? process.env
   const cwd = given.cwd ?? currentFolder()
-  const file = await findConfigFile(cwd)
+  const file = given.file === undefined ? await findConfigFile(cwd) : configFileAt(resolve(cwd, given.file))
   const config = file === undefined ? undefined : await load(file)
   const names = config === undefined ? [] : Object.keys(config.brokers)
   checkVariables(env, names)

@@ -5,11 +5,12 @@ describe('@posthorn/core/adapter', () => {
   it('exports the kit and nothing else', () => {
     expect(Object.keys(entry).sort()).toEqual([
       'MessagingError',
-      'answerOf',
+      'access',
       'check',
       'connectWith',
       'createAssignmentQueue',
       'createSettledPrefix',
+      'faults',
       'naming',
       'reconnectDelay',
       'secrets',

@@ -61,6 +61,17 @@ describe('loadConfig', () => {
     expect(await load('eu-west', { POSTHORN_EU_WEST_URL: 'kafka://b' })).toBe('kafka://b')
   })
 
+  it('takes the file that is named, whatever its name, and no other', async () => {
+    await write('posthorn.config.json', { brokers: { main: 'redis://searched' } })
+    await write('staging.json', { brokers: { main: 'redis://named' } })
+    expect(await loadConfig(undefined, { cwd: folder, env: {}, file: 'staging.json' })).toBe('redis://named')
+    expect(await loadConfig(undefined, { cwd: '/', env: {}, file: join(folder, 'staging.json') })).toBe('redis://named')
+    expect(await refusal(() => loadConfig(undefined, { cwd: folder, env: {}, file: 'away.json' }))).toMatch(/away\.json: .*no such file/)
+    expect(await refusal(() => loadConfig(undefined, { cwd: folder, env: {}, file: 'staging.yaml' }))).toMatch(
+      /^cannot use .*staging\.yaml: a configuration file ends with \.js, \.mjs, \.json or \.ts$/,
+    )
+  })
+
   it('needs no file', async () => {
     expect(await load(undefined, { POSTHORN_BROKER: 'memory:' })).toBe('memory:')
     expect(await load(undefined, { POSTHORN_BROKER: 'main', POSTHORN_MAIN_URL: 'redis://m' })).toBe('redis://m')

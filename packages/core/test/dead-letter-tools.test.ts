@@ -342,6 +342,48 @@ describe('a replay', () => {
     expect(await other).toMatchObject({ code: 'CLOSED' })
   })
 
+  test('have moved whole portions when their signal ends them, and have told of each message', async () => {
+    const made = world()
+    const controller = new AbortController()
+    let portions = 0
+    // Given up while the second portion is on its way.
+    const broker = await made.open((session) => ({
+      ...session,
+      publish(batch, signal) {
+        const report = session.publish(batch, signal)
+        if (batch.some(({ place }) => place.role === 'retry') && ++portions === 2) controller.abort()
+        return report
+      },
+    }))
+    let broken = true
+    const email = await failing(made, broker, 'email', () => (broken ? 'broken' : undefined))
+    await during(made.clock, broker.producer(orders).sendBatch(Array.from({ length: 40 }, (_, n) => ({ value: n, id: `m${n}` }))))
+    await pass(made.clock, 1_000)
+    broken = false
+    const tool = broker.deadLetters(orders, 'email')
+    let told = 0
+    const options = {
+      ratePerSecond: 100,
+      signal: controller.signal,
+      onProgress(count: number) {
+        told = count
+      },
+    }
+    expect(
+      await during(
+        made.clock,
+        tool.replay({ all: true }, options).catch((error: unknown) => error),
+      ),
+    ).toMatchObject({
+      code: 'CANCELLED',
+    })
+    expect(told).toBeGreaterThanOrEqual(2)
+    expect(await listed(made.clock, tool.list())).toHaveLength(40 - told)
+    expect(await during(made.clock, tool.replay({ all: true }))).toEqual({ replayed: 40 - told, left: 0 })
+    await pass(made.clock, 1_000)
+    expect(email.sort()).toEqual(Array.from({ length: 40 }, (_, n) => `m${n} 1`).sort())
+  })
+
   test('waits for a server that is away for a while', async () => {
     const made = world()
     const broker = await made.open()

@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { type AuditorProcess, auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
+import { type BrokerProcess, commandLineAt, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { kafkaWire } from '@posthorn/conformance/wires'
 import { kafka } from '@posthorn/kafka'
 import { pythonWith, type RunningBroker, startBroker, startKafkaCluster } from '../../../../tools/brokers/index.mjs'
@@ -73,6 +73,7 @@ const harness: Harness = {
       stop,
     }
   },
+  commandLine: commandLineAt(new URL('../../../cli/dist/main.js', import.meta.url)),
   golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {

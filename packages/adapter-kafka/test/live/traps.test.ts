@@ -1,33 +1,26 @@
 // What Kafka and its client do to those who do not know it, each under the name it has among us.
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { until } from '@posthorn/conformance/live'
-import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
-import { kafka } from '@posthorn/kafka'
-import type { Admin } from 'kafkajs'
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
 import {
   assignment,
   content,
-  describeLive,
   idsOf,
   join,
   message,
   never,
   type Opened,
-  open,
-  plain,
   plan,
-  positions,
-  type Relay,
-  relay,
   source,
-  stored,
   take,
+  until,
   within,
-  witness,
-} from './server.ts'
+} from '@posthorn/conformance/live'
+import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
+import { kafka } from '@posthorn/kafka'
+import type { Admin } from 'kafkajs'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
+import { describeLive, open, plain, positions, type Relay, relay, stored, witness } from './server.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 

@@ -4,7 +4,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
+import { type BrokerProcess, commandLineAt, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { mqttWire } from '@posthorn/conformance/wires'
 import { mqtt } from '@posthorn/mqtt'
 import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
@@ -57,6 +57,7 @@ const harness: Harness = {
     options: (ask) => ({ tls: ask }),
   },
   password: (ask) => ({ password: ask }),
+  commandLine: commandLineAt(new URL('../../../cli/dist/main.js', import.meta.url)),
   golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {

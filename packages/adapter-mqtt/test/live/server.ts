@@ -1,234 +1,27 @@
-// A real server for a file of tests, and a session on it at the level of the contract.
+// A real server for a file of tests, a session on it, and what the server writes down.
 
 import { readFileSync } from 'node:fs'
-import { createServer, type Socket, connect as tcp } from 'node:net'
-import { join as joinPath } from 'node:path'
-import type { Adapter, AdapterContext, Assignment, Content, Delivery, Outgoing, Session, Source, TopicPlan } from '@posthorn/core/adapter'
+import { join } from 'node:path'
+import { type Opened, openSession, whereFound } from '@posthorn/conformance/live'
 import { type MqttOptions, mqtt } from '@posthorn/mqtt'
 import { describe } from 'vitest'
 import { findBroker, type RunningBroker } from '../../../../tools/brokers/index.mjs'
 
-const found = await findBroker('mqtt')
-const hive = await findBroker('hivemq')
+type Describe = ReturnType<typeof whereFound>
 
 /** Tests that need a server; without one they are skipped, and their title says why. */
-export const describeLive: (name: string, body: () => void) => void = (name, body) =>
-  describe.skipIf(!found.available)(found.available ? name : `${name} [no server: ${found.reason.split('\n')[0] ?? ''}]`, body)
-
+export const describeLive: Describe = whereFound(describe, await findBroker('mqtt'))
 /** The same on the other kind of server. */
-export const describeHive: (name: string, body: () => void) => void = (name, body) =>
-  describe.skipIf(!hive.available)(hive.available ? name : `${name} [no server: ${hive.reason.split('\n')[0] ?? ''}]`, body)
+export const describeHive: Describe = whereFound(describe, await findBroker('hivemq'))
 
-export interface Seen {
-  readonly name: string
-  readonly detail: Parameters<AdapterContext['event']>[1]
-}
-export interface Opened {
-  readonly adapter: Adapter
-  readonly session: Session
-  readonly events: Seen[]
-  readonly states: string[]
-}
-
-let instances = Math.floor(Math.random() * 1e6)
-
-/** Opens a session as core would. */
-export async function open(options: MqttOptions): Promise<Opened> {
-  const adapter = mqtt({ keepAliveMs: 1000, ...options })
-  const events: Seen[] = []
-  const states: string[] = []
-  const session = await adapter.open(
-    {
-      clock: {
-        now: () => Date.now(),
-        monotonic: () => performance.now(),
-        timer(ms, run) {
-          const timer = setTimeout(run, ms)
-          return () => clearTimeout(timer)
-        },
-      },
-      random: Math.random,
-      instance: `member-${++instances}`,
-      name: 'live tests',
-      report: (state) => void states.push(state),
-      event: (name, detail) => void events.push({ name, detail }),
-    },
-    new AbortController().signal,
-  )
-  return { adapter, session, events, states }
-}
-
-export const never: AbortSignal = new AbortController().signal
-
-export const plan = (name: string, over: Partial<TopicPlan> = {}): TopicPlan => ({
-  name,
-  keyed: true,
-  partitions: 1,
-  retentionMs: null,
-  groups: [{ name: 'workers', start: 'earliest' }],
-  delays: [],
-  create: true,
-  native: undefined,
-  ...over,
-})
-
-const attributes = Object.freeze({ specversion: '1.0', source: 'test', type: 'test', datacontenttype: 'application/octet-stream' })
-
-export const message = (topic: string, id: string, over: Partial<Outgoing> = {}): Outgoing => ({
-  id,
-  key: null,
-  body: Buffer.from(id),
-  time: null,
-  expiresAt: null,
-  attributes,
-  headers: null,
-  transport: null,
-  place: { topic, role: 'main', group: null },
-  partition: 0,
-  delayMs: 0,
-  slot: null,
-  ...over,
-})
-
-export const source = (topic: string, over: Partial<Source> = {}): Source => ({
-  topic,
-  kind: 'group',
-  group: 'workers',
-  keyed: true,
-  settleFirst: false,
-  atomic: false,
-  handOverMs: 5000,
-  maxUnsettled: 256,
-  maxBytes: 1_048_576,
-  native: undefined,
-  ...over,
-})
-
-/** Assignments as they come, and the way to leave. */
-export interface Membership {
-  readonly all: Assignment[]
-  leave(): Promise<void>
-}
-
-/** Becomes a member; every assignment that is asked to leave is released at once. */
-export async function join(session: Session, wanted: Source): Promise<Membership> {
-  const stop = new AbortController()
-  const all: Assignment[] = []
-  const assignments = await session.subscribe(wanted, stop.signal)
-  const ended = (async () => {
-    for await (const assignment of assignments) {
-      all.push(assignment)
-      const release = (): void => void assignment.release()
-      if (assignment.leaving.aborted) release()
-      else assignment.leaving.addEventListener('abort', release, { once: true })
-    }
-  })()
-  return {
-    all,
-    async leave() {
-      stop.abort()
-      await ended
-    },
-  }
-}
-
-/** The assignment of this role that is not over, as soon as there is one. */
-export async function assignment(member: Membership, role: 'main' | 'retry' = 'main'): Promise<Assignment> {
-  return until(`an assignment of ${role}`, () => member.all.find((each) => each.role === role && !each.lost.aborted))
-}
-
-/** So many deliveries, in order. */
-export async function take(from: Assignment, count: number): Promise<Delivery[]> {
-  const taken: Delivery[] = []
-  while (taken.length < count) {
-    const some = await within(10_000, `delivery ${taken.length + 1} of ${count}`, from.read(count - taken.length))
-    if (some.length === 0) throw new Error(`the assignment ended after ${taken.length} of ${count} deliveries`)
-    taken.push(...some)
-  }
-  return taken
-}
-
-export function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms)
-    work.then(resolve, reject).finally(() => clearTimeout(timer))
-  })
-}
-
-/** Waits for a condition with a deadline. */
-export async function until<T>(
-  what: string,
-  condition: () => T | undefined | null | false | Promise<T | undefined | null | false>,
-  ms = 15_000,
-): Promise<T> {
-  const deadline = performance.now() + ms
-  for (;;) {
-    const value = await condition()
-    if (value !== undefined && value !== null && value !== false) return value
-    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
-
-export function content(delivery: Delivery | undefined): Omit<Content, 'id'> & { readonly id: string | null } {
-  const given = delivery?.content
-  if (given === undefined || 'undecodable' in given) throw new Error('not a readable delivery')
-  return given
-}
-export const idsOf = (deliveries: readonly Delivery[]): (string | null)[] => deliveries.map((each) => content(each).id)
-
-/** A way to the server that a test can cut, silence, or whose answers it can drop. */
-export interface Relay {
-  readonly url: string
-  /** Answers vanish; what was asked is done. */
-  dropAnswers: boolean
-  /** Nothing goes either way; the connections stay open. */
-  silent: boolean
-  cut(): void
-  close(): Promise<void>
-}
-
-export async function relay(port: number): Promise<Relay> {
-  const sockets = new Set<Socket>()
-  const state = { dropAnswers: false, silent: false }
-  const server = createServer((down) => {
-    const up = tcp(port, '127.0.0.1')
-    for (const each of [down, up]) {
-      sockets.add(each)
-      each.on('error', () => {})
-      each.on('close', () => {
-        sockets.delete(each)
-        down.destroy()
-        up.destroy()
-      })
-    }
-    down.on('data', (bytes) => {
-      if (!state.silent) up.write(bytes)
-    })
-    up.on('data', (bytes) => {
-      if (!state.silent && !state.dropAnswers) down.write(bytes)
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  const at = typeof address === 'object' && address !== null ? address.port : 0
-  return Object.assign(state, {
-    url: `mqtt://127.0.0.1:${at}`,
-    cut() {
-      for (const each of [...sockets]) each.destroy()
-    },
-    async close() {
-      for (const each of [...sockets]) each.destroy()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  })
-}
+/** Opens a session as core would, that says every second that it lives. */
+export const open = (options: MqttOptions): Promise<Opened> => openSession(mqtt({ keepAliveMs: 1000, ...options }))
 
 /** What the server writes down of every packet: start it with these settings. */
 export const wordy = ['log_dest file audit.log', 'log_type all']
 /** Lines of the server's log with this in them. */
 export function logged(broker: RunningBroker, what: RegExp): readonly string[] {
-  return readFileSync(joinPath(broker.folder, 'audit.log'), 'utf8')
+  return readFileSync(join(broker.folder, 'audit.log'), 'utf8')
     .split('\n')
     .filter((line) => what.test(line))
 }

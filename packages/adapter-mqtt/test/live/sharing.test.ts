@@ -1,23 +1,21 @@
 // Members of a group share its partitions, on both kinds of real servers.
 
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
 import {
   assignment,
-  describeHive,
-  describeLive,
   idsOf,
   join,
   type Membership,
   message,
   never,
   type Opened,
-  open,
   plan,
   source,
   take,
   until,
-} from './server.ts'
+} from '@posthorn/conformance/live'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
+import { describeHive, describeLive, open } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 

@@ -1,5 +1,21 @@
 // What servers and the client do to those who do not know it, each under the name it has among us.
 
+import {
+  assignment,
+  content,
+  idsOf,
+  join,
+  message,
+  never,
+  type Opened,
+  plan,
+  type Relay,
+  relay,
+  source,
+  take,
+  until,
+  within,
+} from '@posthorn/conformance/live'
 import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
 import { mqtt } from '@posthorn/mqtt'
 import mqttjs, { type IPublishPacket, type MqttClient } from 'mqtt'
@@ -9,26 +25,7 @@ import { partitionTopic, plainTopic, sessionId } from '../../src/layout.ts'
 import { settingsOf } from '../../src/options.ts'
 import { checkSession } from '../../src/partition.ts'
 import { forever, openWire, type Wire } from '../../src/wire.ts'
-import {
-  assignment,
-  content,
-  describeLive,
-  idsOf,
-  join,
-  logged,
-  message,
-  never,
-  type Opened,
-  open,
-  plan,
-  type Relay,
-  relay,
-  source,
-  take,
-  until,
-  within,
-  wordy,
-} from './server.ts'
+import { describeLive, logged, open, wordy } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 
@@ -69,7 +66,7 @@ describeLive('traps of MQTT, its servers and its client', () => {
     return one
   }
   async function way(): Promise<Relay> {
-    const one = await relay(broker.port)
+    const one = await relay('mqtt', broker.port)
     relays.push(one)
     return one
   }

@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
-import { type BrokerProcess, type Harness, unsupported } from '@posthorn/conformance/harness'
+import { type BrokerProcess, commandLineAt, type Harness, unsupported } from '@posthorn/conformance/harness'
 import { amqpWire } from '@posthorn/conformance/wires'
 import { rabbitmq } from '@posthorn/rabbitmq'
 import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
@@ -49,6 +49,7 @@ const harness: Harness = {
     const names = { exchange: base, queue: `${base}.queue`, routingKey: 'order.placed' }
     return { names, native: { rabbitmq: { ...names, declare: false } } }
   },
+  commandLine: commandLineAt(new URL('../../../cli/dist/main.js', import.meta.url)),
   golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {

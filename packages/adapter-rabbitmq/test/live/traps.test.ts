@@ -1,115 +1,53 @@
 // What the server and its client do to those who do not know it: the traps that no other file here walks into, each under its name.
 
 import { readFileSync } from 'node:fs'
-import { createServer, type Socket, connect as tcp } from 'node:net'
-import { until } from '@posthorn/conformance/live'
-import type { Assignment, Delivery, Outgoing, Session, Source } from '@posthorn/core/adapter'
+import type { Socket } from 'node:net'
+import {
+  assignment,
+  message as inPartition,
+  join,
+  never,
+  type Opened,
+  openSession,
+  plan,
+  type Relay,
+  relay,
+  source,
+  until,
+} from '@posthorn/conformance/live'
+import type { Delivery, Outgoing, Session } from '@posthorn/core/adapter'
 import { rabbitmq } from '@posthorn/rabbitmq'
 import { afterEach, expect, it } from 'vitest'
 import { keyed, type Live, live, orders, unkeyed } from './server.ts'
 
-const never = new AbortController().signal
 const closers: (() => Promise<unknown>)[] = []
 
 // ── a session at the level of the contract ───────────────────────────────────────────────────────────────────────────
 
-interface Opened {
-  readonly session: Session
-  readonly states: string[]
-}
-
 async function open(url: string): Promise<Opened> {
-  const states: string[] = []
-  const session = await rabbitmq({ url, heartbeatMs: 2000, balanceMs: 300 }).open(
-    {
-      clock: {
-        now: () => Date.now(),
-        monotonic: () => performance.now(),
-        timer(ms, run) {
-          const timer = setTimeout(run, ms)
-          return () => clearTimeout(timer)
-        },
-      },
-      random: Math.random,
-      instance: `traps-${closers.length}`,
-      name: 'live tests',
-      report: (state) => void states.push(state),
-      event: () => {},
-    },
-    never,
-  )
-  closers.push(() => session.close(AbortSignal.abort()))
-  return { session, states }
+  const opened = await openSession(rabbitmq({ url, heartbeatMs: 2000, balanceMs: 300 }))
+  closers.push(() => opened.session.close(AbortSignal.abort()))
+  return opened
 }
 
 let made = 0
 
 async function declared(session: Session, delays: readonly number[] = []): Promise<string> {
   const name = `traps-${++made}.${process.pid}`
-  const plan = { name, keyed: false, partitions: null, retentionMs: null, create: true, native: undefined, delays }
-  await session.declare({ topics: [{ ...plan, groups: [{ name: 'email', start: 'earliest' }] }] }, never)
+  await session.declare(
+    { topics: [plan(name, { keyed: false, partitions: null, groups: [{ name: 'email', start: 'earliest' }], delays })] },
+    never,
+  )
   return name
 }
 
-const attributes = Object.freeze({ specversion: '1.0', source: 'test', type: 'test', datacontenttype: 'text/plain' })
-const message = (topic: string, id: string): Outgoing => ({
-  ...{ id, key: null, body: Buffer.from(id), time: null, expiresAt: null, attributes, headers: null, transport: null },
-  ...{ place: { topic, role: 'main', group: null }, partition: null, delayMs: 0, slot: null },
-})
-
-async function join(session: Session, topic: string): Promise<Assignment[]> {
-  const source: Source = {
-    ...{ topic, kind: 'group', group: 'email', keyed: false, settleFirst: false, atomic: false, handOverMs: 5000 },
-    ...{ maxUnsettled: 256, maxBytes: 1_048_576, native: undefined },
-  }
-  const all: Assignment[] = []
-  const assignments = await session.subscribe(source, never)
-  void (async () => {
-    for await (const assignment of assignments) all.push(assignment)
-  })()
-  return all
-}
-
-async function mainOf(all: readonly Assignment[]): Promise<Assignment> {
-  let found: Assignment | undefined
-  await until('an assignment', () => {
-    found = all.find(({ role, lost }) => role === 'main' && !lost.aborted)
-    return found !== undefined
-  })
-  return found as Assignment
-}
+const message = (topic: string, id: string): Outgoing => inPartition(topic, id, { partition: null })
 
 /** A way to the server whose answers can get lost, and that can be cut. */
-async function relay(port: number): Promise<{ readonly url: string; dropAnswers: boolean; cut(): void }> {
-  const sockets = new Set<Socket>()
-  const cut = (): void => {
-    for (const each of [...sockets]) each.destroy()
-  }
-  const state = { dropAnswers: false, cut, url: '' }
-  const server = createServer((down) => {
-    const up = tcp(port, '127.0.0.1')
-    for (const each of [down, up]) {
-      sockets.add(each)
-      each.on('error', () => {})
-      each.on('close', () => {
-        sockets.delete(each)
-        down.destroy()
-        up.destroy()
-      })
-    }
-    down.pipe(up)
-    up.on('data', (bytes) => {
-      if (!state.dropAnswers) down.write(bytes)
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  state.url = `amqp://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
-  closers.push(async () => {
-    cut()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  return state
+async function way(on: Live): Promise<Relay> {
+  const made = await relay('amqp', on.server.port)
+  closers.push(() => made.close())
+  return made
 }
 
 // ── what the server says ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,12 +90,12 @@ live('traps', {}, (on) => {
     const { session } = await open(on.server.url)
     const topic = await declared(session)
     await session.publish([message(topic, 'one')], never)
-    const all = await join(session, topic)
-    const first = await mainOf(all)
+    const member = await join(session, source(topic, { group: 'email', keyed: false }))
+    const first = await assignment(member)
     const [old] = (await first.read(1)) as [Delivery]
     await on.server.control(['close_all_connections', 'test'])
     await until('it is lost', () => first.lost.aborted)
-    const second = await mainOf(all)
+    const second = await assignment(member)
     const [again] = (await second.read(1)) as [Delivery]
     expect(again.content).toMatchObject({ id: 'one' })
     expect(await first.settle([old.token])).toBe('stale')
@@ -343,7 +281,7 @@ live('traps', {}, (on) => {
   })
 
   it('PUB-9, PUB-17: 100 publishes whose confirms are lost are 100 unknown and 100 messages, at once and not repeated', async () => {
-    const link = await relay(on.server.port)
+    const link = await way(on)
     const { session, states } = await open(link.url)
     const topic = await declared(session)
     await session.publish([message(topic, 'first')], never)
@@ -364,7 +302,7 @@ live('traps', {}, (on) => {
   })
 
   it('PUB-18 what is asked for while the connection is away is stored when it is back', async () => {
-    const link = await relay(on.server.port)
+    const link = await way(on)
     const { session, states } = await open(link.url)
     const topic = await declared(session)
     await session.publish([message(topic, 'first')], never)

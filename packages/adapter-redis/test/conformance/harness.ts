@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { auditorProcess, auditorProgram } from '@posthorn/conformance/auditor'
-import { type BrokerProcess, type Harness, type Operation, unsupported } from '@posthorn/conformance/harness'
+import { type BrokerProcess, commandLineAt, type Harness, type Operation, unsupported } from '@posthorn/conformance/harness'
 import { redisWire } from '@posthorn/conformance/wires'
 import { redis } from '@posthorn/redis'
 import { pythonWith, type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
@@ -62,6 +62,7 @@ const harness: Harness = {
     options: (ask) => ({ tls: ask }),
   },
   password: (ask) => ({ password: ask }),
+  commandLine: commandLineAt(new URL('../../../cli/dist/main.js', import.meta.url)),
   golden: new URL('./golden/', import.meta.url),
 
   async isolate(clause) {

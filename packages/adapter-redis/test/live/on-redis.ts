@@ -1,9 +1,10 @@
 // A file of tests on a server of its own: sessions, topics, ways to the server and a plain client, taken away after each test.
 
+import { never, type Opened, plan, type Relay, relay } from '@posthorn/conformance/live'
 import type { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type RunningBroker, startBroker } from '../../../../tools/brokers/index.mjs'
-import { describeLive, never, type Opened, open, plan, type Relay, relay, witness } from './server.ts'
+import { describeLive, open, witness } from './server.ts'
 
 export interface OnRedis {
   readonly broker: RunningBroker
@@ -57,7 +58,7 @@ export function onRedis(title: string, tests: (on: OnRedis) => void): void {
         return one
       },
       async way() {
-        const one = await relay(made(broker).port)
+        const one = await relay('redis', made(broker).port)
         relays.push(one)
         return one
       },

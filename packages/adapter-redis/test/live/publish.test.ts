@@ -1,8 +1,10 @@
 // What one script stores: what messages share is said once, and every message is stored with all of it.
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { assignment, content, join, message, never, plan, source, take } from '@posthorn/conformance/live'
 import { expect, it, vi } from 'vitest'
 import { onRedis } from './on-redis.ts'
-import { assignment, content, join, message, never, plan, source, take } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 
@@ -89,5 +91,23 @@ onRedis('a batch', (on) => {
     expect(report.failures.map(({ index }) => index)).toEqual([1, 3, 5])
     expect(await on.see.xlen(`{${topic}}:0`)).toBe(3)
     expect([0, 1].map((index) => report.position(index) === null)).toEqual([false, true])
+  })
+
+  it('leaves a report that is kept without its messages, because an application may keep receipts', async () => {
+    const one = await on.start()
+    const topic = await on.declared(one)
+    const stored = async () => {
+      const sent = [message(topic, 'now'), message(topic, 'later', { delayMs: 60_000 })]
+      const report = await one.session.publish(sent, never)
+      return { report, messages: sent.map((each) => new WeakRef(each)) }
+    }
+    const { report, messages } = await stored()
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    await vi.waitFor(() => {
+      collect()
+      expect(messages.map((each) => each.deref() === undefined)).toEqual([true, true])
+    })
+    expect([report.position(0), report.position(1)]).toEqual([expect.stringMatching(/^0:\d+-\d+$/), null])
   })
 })

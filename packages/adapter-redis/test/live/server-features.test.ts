@@ -4,11 +4,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as pathOf } from 'node:path'
-import { until } from '@posthorn/conformance/live'
+import { assignment, content, idsOf, join, message, never, plan, source, take, until } from '@posthorn/conformance/live'
 import { expect, it, vi } from 'vitest'
 import { makeTls, startBroker } from '../../../../tools/brokers/index.mjs'
 import { onRedis } from './on-redis.ts'
-import { assignment, content, idsOf, join, message, never, open, plan, source, take, witness } from './server.ts'
+import { open, witness } from './server.ts'
 
 vi.setConfig({ testTimeout: 40_000 })
 

@@ -1,12 +1,12 @@
 // What the server and its client do to those who do not know it, each under the name it has among us.
 
 import { inspect } from 'node:util'
-import { until } from '@posthorn/conformance/live'
+import { assignment, idsOf, join, message, never, type Opened, plan, source, take, until, within } from '@posthorn/conformance/live'
 import { connect } from '@posthorn/core'
 import { redis } from '@posthorn/redis'
 import { expect, it, vi } from 'vitest'
 import { onRedis } from './on-redis.ts'
-import { assignment, idsOf, join, message, never, type Opened, open, plan, source, take, within } from './server.ts'
+import { open } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 

@@ -1,9 +1,8 @@
 // What the server and its client do to those who do not know it, each under the name it has among us.
 
-import { until } from '@posthorn/conformance/live'
+import { assignment, content, idsOf, join, message, never, plan, source, take, until, within } from '@posthorn/conformance/live'
 import { expect, it, vi } from 'vitest'
 import { onRedis } from './on-redis.ts'
-import { assignment, content, idsOf, join, message, never, plan, source, take, within } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 

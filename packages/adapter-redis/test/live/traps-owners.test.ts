@@ -1,12 +1,11 @@
 // What the server and its client do to those who do not know it, each under the name it has among us.
 
-import { until } from '@posthorn/conformance/live'
+import { assignment, idsOf, join, message, never, plan, source, take, until, within } from '@posthorn/conformance/live'
 import { connect, topic as defineTopic, unchecked } from '@posthorn/core'
 import { redis } from '@posthorn/redis'
 import { expect, it, vi } from 'vitest'
 import { scripts } from '../../src/scripts.ts'
 import { onRedis } from './on-redis.ts'
-import { assignment, idsOf, join, message, never, plan, source, take, within } from './server.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 

@@ -43,7 +43,14 @@ async function silent(t: Trial): Promise<void> {
   const topic = t.topic('used')
   const seen = t.recorder()
   const broker = await t.connect()
-  const connected = await t.auditor.counters()
+  // What a connection has to answer may come after it is open.
+  let connected = await t.auditor.counters()
+  await t.until('what connecting caused is over', async () => {
+    await t.sleep(100)
+    const last = connected
+    connected = await t.auditor.counters()
+    return JSON.stringify(connected.requests) === JSON.stringify(last.requests)
+  })
   const made = await sockets(() => {
     for (let n = 0; n < 100; n++) broker.producer(t.topic(`made-${n}`))
   })

@@ -1,4 +1,5 @@
 import type { Clause } from '../clause.ts'
+import { commandLineSaysTheSame } from './dlq-command-line.ts'
 import { chosenMustBeSaid, listConsumesNothing, ownDeadLetters, purges, tellsEverything } from './dlq-list.ts'
 import { newerEntryStays } from './dlq-replaced.ts'
 import { cannotBeSteered, crashInReplay, loopSafe, readableFromOthers, toThatGroupOnly } from './dlq-replay.ts'
@@ -17,8 +18,8 @@ export const dlq: readonly Clause[] = [
   {
     id: 'DLQ-10',
     title: 'The command line says the same',
-    needs: 'process',
-    gate: () => ({ notProven: 'needs the command line, as a process against a broker that other processes reach' }),
+    needs: 'memory',
+    run: commandLineSaysTheSame,
   },
   { id: 'DLQ-11', title: 'What is chosen must be said', needs: 'memory', run: chosenMustBeSaid },
   { id: 'DLQ-12', title: 'A newer entry stays', needs: 'memory', run: newerEntryStays },

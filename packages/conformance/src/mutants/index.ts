@@ -1,3 +1,4 @@
+import { commandLine } from './command-line.ts'
 import { copies } from './copies.ts'
 import { embedded } from './embedded.ts'
 import { kafka } from './kafka.ts'
@@ -20,6 +21,13 @@ export const serverMutants: readonly Mutant[] = [...redis, ...rabbitmq, ...kafka
 const number = (id: string): number => (id.startsWith('MUT-') ? Number(id.slice(4)) : 1000)
 
 /** Every planted bug, in the order of the page; the suite's own last. */
-export const allMutants: readonly Mutant[] = [...settling, ...sending, ...receiving, ...starting, ...copies, ...embedded, ...suite].sort(
-  (a, b) => number(a.id) - number(b.id),
-)
+export const allMutants: readonly Mutant[] = [
+  ...settling,
+  ...sending,
+  ...receiving,
+  ...starting,
+  ...copies,
+  ...embedded,
+  ...commandLine,
+  ...suite,
+].sort((a, b) => number(a.id) - number(b.id))

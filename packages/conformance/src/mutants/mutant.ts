@@ -4,10 +4,10 @@ import type { LiveTest } from './live-tests.ts'
 export interface Mutant {
   readonly id: string
   /**
-   * `core`: a file of packages/core/src. `memory`: of packages/core/src/memory. `suite`: of packages/conformance/src. `redis`,
-   * `rabbitmq`, `kafka` and `mqtt`: of that adapter's src, where the clauses run on a real server.
+   * `core`: a file of packages/core/src. `memory`: of packages/core/src/memory. `suite`: of packages/conformance/src. `cli`: of
+   * packages/cli/src. `redis`, `rabbitmq`, `kafka` and `mqtt`: of that adapter's src, where the clauses run on a real server.
    */
-  readonly where: 'core' | 'memory' | 'suite' | 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'
+  readonly where: 'core' | 'memory' | 'suite' | 'cli' | 'redis' | 'rabbitmq' | 'kafka' | 'mqtt'
   readonly file: string
   /** Must occur exactly once in the file. */
   readonly find: string

@@ -30,7 +30,8 @@ function examine(hub: Hub, plan: TopicPlan): void {
     if (!plan.create) throw fault('NOT_FOUND', `embedded broker: there is no ${named(plan)}`)
     return
   }
-  if (topic.keyed !== plan.keyed) {
+  // Whoever only looks may know no more than the name.
+  if (plan.create && topic.keyed !== plan.keyed) {
     throw fault('CONFLICT', `embedded broker: ${named(plan)} is ${topic.keyed ? '' : 'not '}keyed on the server`)
   }
   if (plan.partitions !== null && !topic.shared && plan.partitions !== topic.main.length) {

@@ -27,7 +27,7 @@ final class OnKafka implements Broker {
 
   @Override
   public void produce(String topic, List<Event> events, Stored stored) throws Exception {
-    Map<String, Object> settings = Map.of("bootstrap.servers", servers, "acks", "all");
+    Map<String, Object> settings = Map.of("bootstrap.servers", servers, "acks", "all", "compression.type", "lz4");
     try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
       List<Future<RecordMetadata>> answers = new ArrayList<>();
       for (Event event : events) {
