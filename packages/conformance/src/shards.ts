@@ -51,6 +51,8 @@ interface Worker {
 
 /** Starts the workers. Rejects when one cannot start. */
 export async function openShards({ shards, ...start }: ShardOptions): Promise<Session> {
+  // Each takes a listener for its end.
+  process.setMaxListeners(process.getMaxListeners() + 2 * shards)
   const workers = await Promise.all(Array.from({ length: shards }, () => startWorker(start)))
   const free = [...workers]
   const ending: Promise<void>[] = []

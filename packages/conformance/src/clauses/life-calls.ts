@@ -321,9 +321,9 @@ export const lifeCalls: readonly Clause[] = [
       t.atLeast(t.now() - since, 2500, 'time until connect gave up')
       t.atMost(t.now() - since, t.slack(4000), 'time until connect gave up')
 
-      const connecting = t.connect({ connectTimeoutMs: 20_000 })
+      const connecting = t.connect({ connectTimeoutMs: t.slack(20_000) })
       const orders = t.orders(10)
-      const sends = orders.map((order) => early.producer(topic, { timeoutMs: 25_000 }).send(order, { id: order.id }))
+      const sends = orders.map((order) => early.producer(topic, { timeoutMs: t.slack(25_000) }).send(order, { id: order.id }))
       const consuming = early.consume(topic, t.consumeOptions(), seen.handler())
       const letters = deadIds(early, topic)
       letters.catch(() => {})
