@@ -4,12 +4,15 @@ import type { Delivery, Page, Place } from './contract.ts'
 import { type DeadEntry, fromDeadLetter } from './dead-letter-entry.ts'
 import type { DeadLetter, DeadLetterChoice, DeadLetters, ListOptions, PurgeOptions, ReplayOptions } from './dead-letters.ts'
 import { MessagingError, textOf } from './errors.ts'
+import { graceAfter } from './grace.ts'
 import { patiently } from './patiently.ts'
 import type { TopicDefinition } from './topic.ts'
 
 const pageSize = 100
 /** One step at the server (a page, a removal) may take this long with its repeats, in milliseconds. */
 const stepWithinMs = 30_000
+/** After its signal what is on its way gets this long to end, copies first and then their removal, in milliseconds. */
+const [copiesMs, removalMs] = [400, 800]
 
 interface Found extends DeadEntry {
   readonly delivery: Delivery
@@ -90,14 +93,15 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     }
   }
 
-  // A signal stops between two portions, never inside one: how many were moved is then known, and none is moved by half.
+  // A signal stops between two portions, and inside one only if the server does not answer: otherwise how many were moved is known, and
+  // none is moved by half.
   function unlessGivenUp(attempted: string, signal: AbortSignal | undefined): void {
     if (signal?.aborted) throw new MessagingError('CANCELLED', `${attempted}: its signal was aborted`)
   }
 
-  async function remove(attempted: string, entries: readonly Found[]): Promise<void> {
+  async function remove(attempted: string, entries: readonly Found[], signal: AbortSignal): Promise<void> {
     if (entries.length === 0) return
-    await step(attempted, undefined, async (inner) => {
+    await step(attempted, signal, async (inner) => {
       const result = await session.remove(
         dead,
         entries.map((entry) => entry.delivery),
@@ -109,7 +113,7 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     })
   }
 
-  async function handBack(attempted: string, entry: Found): Promise<void> {
+  async function handBack(attempted: string, entry: Found, signal: AbortSignal): Promise<void> {
     await sender.send({
       place: retry,
       partition: null,
@@ -119,6 +123,7 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
       slot: null,
       deadline: clock.monotonic() + stepWithinMs,
       retryUnknown: true,
+      signal,
       attempted,
       copy: true,
     })
@@ -136,38 +141,48 @@ export function createDeadLetters(context: BrokerContext, topic: TopicDefinition
     const chunk = ratePerSecond === undefined ? pageSize : Math.min(pageSize, Math.max(1, Math.floor(ratePerSecond / 10)))
     const startedAt = clock.monotonic()
     let replayed = 0
-    for await (const chosenPage of choose(attempted, chosen, count, limit, signal)) {
-      const page = chosenPage.filter((entry) => !entry.bodyless)
-      for (let from = 0; from < page.length; from += chunk) {
-        if (ratePerSecond !== undefined) await until(attempted, startedAt + (replayed * 1000) / ratePerSecond, signal)
-        unlessGivenUp(attempted, signal)
-        const entries = page.slice(from, from + chunk)
-        const results = await Promise.allSettled(entries.map((entry) => handBack(attempted, entry)))
-        const stored = entries.filter((_, index) => results[index]?.status === 'fulfilled')
-        // Removed only now that the copies are confirmed: a crash in between leaves an extra copy, never a gap.
-        await remove(attempted, stored)
-        for (const _ of stored) {
-          replayed++
-          onProgress?.(replayed)
+    const [copies, removals] = [graceAfter(clock, signal, copiesMs), graceAfter(clock, signal, removalMs)]
+    try {
+      for await (const chosenPage of choose(attempted, chosen, count, limit, signal)) {
+        const page = chosenPage.filter((entry) => !entry.bodyless)
+        for (let from = 0; from < page.length; from += chunk) {
+          if (ratePerSecond !== undefined) await until(attempted, startedAt + (replayed * 1000) / ratePerSecond, signal)
+          unlessGivenUp(attempted, signal)
+          const entries = page.slice(from, from + chunk)
+          const results = await Promise.allSettled(entries.map((entry) => handBack(attempted, entry, copies.signal)))
+          const stored = entries.filter((_, index) => results[index]?.status === 'fulfilled')
+          // Removed only now that the copies are confirmed: a crash in between leaves an extra copy, never a gap.
+          await remove(attempted, stored, removals.signal)
+          for (const _ of stored) {
+            replayed++
+            onProgress?.(replayed)
+          }
+          const failed = results.find((result) => result.status === 'rejected')
+          if (failed !== undefined) throw context.wrap(failed.reason, attempted)
         }
-        const failed = results.find((result) => result.status === 'rejected')
-        if (failed !== undefined) throw context.wrap(failed.reason, attempted)
       }
+      return { replayed, left: Math.max(0, count - replayed) }
+    } finally {
+      for (const grace of [copies, removals]) grace.end()
     }
-    return { replayed, left: Math.max(0, count - replayed) }
   }
 
   async function purge(attempted: string, chosen: Chosen, options: PurgeOptions): Promise<{ readonly purged: number }> {
     const { signal, onProgress } = options
     const count = await countOf(attempted, signal)
     let purged = 0
-    for await (const page of choose(attempted, chosen, count, Number.POSITIVE_INFINITY, signal)) {
-      unlessGivenUp(attempted, signal)
-      await remove(attempted, page)
-      purged += page.length
-      onProgress?.(purged)
+    const removals = graceAfter(clock, signal, removalMs)
+    try {
+      for await (const page of choose(attempted, chosen, count, Number.POSITIVE_INFINITY, signal)) {
+        unlessGivenUp(attempted, signal)
+        await remove(attempted, page, removals.signal)
+        purged += page.length
+        onProgress?.(purged)
+      }
+      return { purged }
+    } finally {
+      removals.end()
     }
-    return { purged }
   }
 
   async function until(attempted: string, at: number, signal: AbortSignal | undefined): Promise<void> {

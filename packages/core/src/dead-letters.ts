@@ -48,13 +48,16 @@ export interface ListOptions {
 export interface ReplayOptions {
   readonly ratePerSecond?: number | undefined
   readonly limit?: number | undefined
-  /** Ends it with CANCELLED once what is on its way (at most 100 messages) is over: `onProgress` has told all that were moved. */
+  /**
+   * Ends it with CANCELLED once what is on its way (at most 100 messages) is over: `onProgress` has told all that were moved. A server that
+   * does not answer is not waited for longer than 800 ms; what it has taken then may come twice, under its id.
+   */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((replayed: number) => void) | undefined
 }
 /** How a purge is watched and given up. */
 export interface PurgeOptions {
-  /** Ends it with CANCELLED once what is on its way (at most 100 entries) is over: `onProgress` has told all that are gone. */
+  /** Ends it with CANCELLED once what is on its way (at most 100 entries) is over, within 800 ms: `onProgress` has told all that are gone. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((purged: number) => void) | undefined
 }
