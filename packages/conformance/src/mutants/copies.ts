@@ -80,7 +80,7 @@ export const copies: readonly Mutant[] = [
     where: 'core',
     file: 'dead-letter-tools.ts',
     find: 'const results = await Promise.allSettled(',
-    replace: 'await remove(attempted, entries, signal)\n        const results = await Promise.allSettled(',
+    replace: 'await remove(attempted, entries, removals.signal)\n          const results = await Promise.allSettled(',
     killedBy: ['DLQ-5'],
     what: 'replay removes before the publish is confirmed',
   },
