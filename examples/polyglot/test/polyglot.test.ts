@@ -61,7 +61,8 @@ const meant = ({ id, source, type, time, partitionkey, traceparent, headers }: T
   id,
   source,
   type,
-  time,
+  // A program may leave out a fraction that is nought.
+  time: new Date(time).toISOString(),
   key: partitionkey,
   traceparent,
   headers,

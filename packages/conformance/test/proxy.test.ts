@@ -303,8 +303,14 @@ test('a link that is closed listens no more, and still tells what was', async ()
   link.cut()
   expect([link.connected, link.open(), link.connects().length]).toEqual([false, 0, 1])
   await until('it ended', () => one.state === 'closed')
-  const two = client()
-  await until('nobody listens', () => two.error === 'ECONNREFUSED')
+  // The port is free again: for a moment somebody else may have it, and on one machine a connection can even meet itself.
+  let last = client()
+  await until('nobody listens', () => {
+    if (last.state === 'open') last.socket.destroy()
+    if (last.state === 'closed' && last.error !== 'ECONNREFUSED') last = client()
+    return last.error === 'ECONNREFUSED'
+  })
+  expect(link.connects()).toHaveLength(1)
 })
 
 test('a proxy without a fault carries more than 50 MB a second', async () => {
